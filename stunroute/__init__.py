@@ -1,0 +1,1 @@
+"""A UDP relay that routes WebRTC by the ICE ufrag."""

@@ -1,0 +1,42 @@
+"""Why a packet went nowhere.
+
+``Drop`` is the closed list of reasons for which anything in this project lets go of a packet that
+came from the network. A core counts them, a trace names them, and a test hits each one (a test
+reads this enum and fails when a member has none). The text beside each is for operators.
+"""
+
+from enum import Enum, unique
+
+
+@unique
+class Drop(Enum):
+    """A reason for letting go of a packet. The value is the metric label."""
+
+    # Demultiplexing (RFC 7983, RFC 9443)
+    EMPTY = "empty"  # a datagram without a payload
+    NOT_OURS = "not-ours"  # a kind that nothing behind the relay speaks (ZRTP, TURN, QUIC, none)
+
+    # STUN as the relay reads it
+    STUN_MALFORMED = "stun-malformed"  # first octet says STUN, the rest does not
+    STUN_NOT_BINDING = "stun-not-binding"  # a request of another method
+    STUN_NO_USERNAME = "stun-no-username"  # a Binding request that names nobody
+
+    # The routing hint
+    HINT_MALFORMED = "hint-malformed"  # the ufrag is not 26 characters of 0-9a-z
+    HINT_UNROUTABLE = "hint-unroutable"  # configuration z: minted plain, not to be routed
+    HINT_UNKNOWN_CONFIGURATION = "hint-unknown-configuration"
+    HINT_OUTSIDE_WINDOW = "hint-outside-window"  # a configuration not readable yet, or no more
+    HINT_FORGED = "hint-forged"  # does not decipher to a hint of ours
+    HINT_UNKNOWN_NODE = "hint-unknown-node"
+    HINT_DRAINED_NODE = "hint-drained-node"
+    EDGE_INTEGRITY = "edge-integrity"  # MESSAGE-INTEGRITY missing or wrong at the relay
+
+    # Flows
+    NO_FLOW = "no-flow"  # not a check, and the sender has no flow
+    FLOWS_FULL = "flows-full"  # the table is at its bound and nothing in it is idle
+
+    # The leg between relay and transceiver
+    LEG_MALFORMED = "leg-malformed"  # no header, or not its magic
+    LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
+    LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
+    LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
