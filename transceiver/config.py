@@ -1,0 +1,86 @@
+"""Every bound and every duration of the cores, by name.
+
+Durations are seconds, sizes bytes unless the name says otherwise. What happens when a bound is
+reached stands beside it. The settings of the programs (addresses, files) build on these.
+"""
+
+from attrs import field, frozen
+
+from stunroute.address import Address
+
+
+@frozen(slots=True)
+class IceLimits:
+    validated_paths: int = 16
+    """Addresses a session keeps as validated; the one longest silent makes room."""
+    restart_overlap: float = 30.0
+    """How long the previous credentials are honoured after an ICE restart."""
+    takeover_silence: float = 2.0
+    """A check without USE-CANDIDATE from a validated path moves the session there when the selected
+    path has been silent for this long (RFC 8445 leaves it to the lite side; a NAT rebinding looks
+    like this to clients that nominate once)."""
+
+
+@frozen(slots=True)
+class DtlsLimits:
+    first_resend: float = 0.05
+    """As client: 50, 100, 200 ms, then doubling from ``resend_initial``."""
+    resend_initial: float = 0.4
+    resend_maximum: float = 10.0
+    mtu: int = 1200
+    """Largest datagram of ours before the network's headers."""
+    message_length: int = 16384
+    """Largest handshake message reassembled; a longer one is dropped."""
+    messages_ahead: int = 10
+    """Handshake messages beyond the next expected that are kept."""
+    reassembly_bytes: int = 65536
+    """Sum of bytes kept for reassembly; a fragment beyond it is dropped."""
+    records_ahead: int = 8
+    """Records of the next epoch kept until its keys exist."""
+    outgoing_messages: int = 64
+    """Application messages accepted before the handshake is done; one more raises to the caller."""
+
+
+@frozen(slots=True)
+class SessionLimits:
+    establish_timeout: float = 30.0
+    """From the answer to keys agreed."""
+    consent_timeout: float = 30.0
+    """A session ends after this long without one authenticated packet (RFC 7675)."""
+    disconnected_after: float = 6.0
+    """Established but silent for this long: phase ``disconnected``."""
+    maximum_length: float = 3600.0
+    """A call's longest life, from the answer."""
+    warning_before: float = 60.0
+    """How long before that the warning event comes."""
+    report_interval: float = 5.0
+    """Mean time between RTCP reports (RFC 3550, 6.2); the first comes after half of it."""
+    remote_sources: int = 8
+    """Synchronisation sources (SSRC) of one peer that are tracked; the one longest silent goes."""
+    early_media: int = 16
+    """SRTP packets kept while the handshake completes; the oldest goes."""
+
+
+@frozen(slots=True)
+class EndpointConfig:
+    """What an ``Endpoint`` needs besides its keys.
+
+    ``cluster`` and ``node`` are this transceiver's name in the routing hint (16 and 32 bits);
+    ``candidates`` the public relay addresses that answers advertise, best first; ``relays`` the
+    inner addresses from which the leg is accepted (empty: none is).
+    """
+
+    cluster: int
+    node: int
+    candidates: tuple[Address, ...]
+    relays: frozenset[Address]
+    codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    sessions: int = 1000
+    """Calls at once; the next one is refused (``AtCapacity``)."""
+    retry_after: float = 5.0
+    """What a refused caller is told to wait."""
+    events: int = 65536
+    """Undelivered events kept; beyond it the oldest audio goes first."""
+    session: SessionLimits = field(factory=SessionLimits)
+    ice: IceLimits = field(factory=IceLimits)
+    dtls: DtlsLimits = field(factory=DtlsLimits)

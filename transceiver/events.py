@@ -1,0 +1,94 @@
+"""What an endpoint tells whoever embeds it.
+
+Every event carries ``call``, the id of its session (``rtc_<ufrag>``).
+"""
+
+from enum import Enum
+from typing import TypeAlias
+
+from attrs import frozen
+
+from .path import Path
+
+
+class Phase(Enum):
+    """The life of a session; ``session.TRANSITIONS`` is the table of what may follow what."""
+
+    NEW = "new"  # answered, nothing heard yet
+    CHECKING = "checking"  # a check has authenticated
+    HANDSHAKING = "handshaking"  # DTLS has been answered
+    ESTABLISHED = "established"  # keys agreed, media flows
+    DISCONNECTED = "disconnected"  # established, but silent for a while
+    CLOSED = "closed"
+
+
+class EndReason(Enum):
+    """Why a session ended."""
+
+    HANGUP = "hangup"  # the application or signalling closed it
+    PEER_CLOSED = "peer-closed"  # close_notify under the session's keys
+    ESTABLISH_TIMEOUT = "establish-timeout"
+    CONSENT_EXPIRED = "consent-expired"  # no authenticated packet for the consent time
+    MAXIMUM_LENGTH = "maximum-length"
+    HANDSHAKE_FAILED = "handshake-failed"
+    DRAINED = "drained"
+
+
+@frozen(slots=True)
+class PhaseChanged:
+    call: str
+    phase: Phase
+
+
+@frozen(slots=True)
+class PathSelected:
+    """The session's packets to the client go over ``path`` from now on."""
+
+    call: str
+    path: Path
+
+
+@frozen(slots=True)
+class Established:
+    """Keys are agreed and audio may flow. ``profile`` is the SRTP profile's name."""
+
+    call: str
+    profile: str
+
+
+@frozen(slots=True)
+class AudioReceived:
+    """One authenticated RTP packet of the client's audio, in order of arrival (not of sequence).
+
+    ``codec`` is ``opus``, ``PCMU`` or ``PCMA``; ``payload`` its bytes; ``sequence`` the extended
+    sequence number (rollovers counted); ``timestamp`` the RTP timestamp (32 bits, media clock);
+    ``clock_rate`` that clock in Hz.
+    """
+
+    call: str
+    codec: str
+    payload: bytes
+    sequence: int
+    timestamp: int
+    clock_rate: int
+    marker: bool
+
+
+@frozen(slots=True)
+class LengthWarning:
+    """The session will end for its maximum length in ``seconds_left``."""
+
+    call: str
+    seconds_left: float
+
+
+@frozen(slots=True)
+class Ended:
+    """The session is gone; the last event of its id."""
+
+    call: str
+    reason: EndReason
+    detail: str
+
+
+Event: TypeAlias = PhaseChanged | PathSelected | Established | AudioReceived | LengthWarning | Ended

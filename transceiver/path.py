@@ -1,0 +1,19 @@
+"""The way a session's packets take."""
+
+from attrs import frozen
+
+from stunroute.address import Address
+
+
+@frozen(slots=True)
+class Path:
+    """One way between a client and this transceiver.
+
+    ``client`` is where the client's packets come from as the relay sees it (after any NAT),
+    ``proxy`` the relay's public address that the client sent to, ``relay`` the inner address from
+    which the relay reached us and to which packets for the client go back.
+    """
+
+    client: Address
+    proxy: Address
+    relay: Address
