@@ -3,7 +3,8 @@
 An endpoint built with ``journal=callable`` calls it with one of these for everything that crosses
 the session's border, in the order it happened. Each carries ``call``, the session's id, and
 ``at``, the clock reading it was handed with. A fresh endpoint given the same ``Opened``,
-``Received``, ``Fired`` and ``Acted`` must produce the same ``Sent``.
+``Received``, ``Fired`` and ``Acted`` must produce the same ``Sent``. Each of those four is closed
+by a ``Settled`` once all that followed from it has been said.
 """
 
 from typing import Any, TypeAlias
@@ -77,4 +78,16 @@ class Dropped:
     client: Address | None
 
 
-Entry: TypeAlias = Opened | Received | Fired | Acted | Sent | Dropped
+@frozen(slots=True)
+class Settled:
+    """The input at ``at`` has been dealt with. ``timeout`` is the session's next deadline (None:
+    it is over), ``reason`` what that deadline is for: together they pin down state that no packet
+    shows yet."""
+
+    call: str
+    at: Instant
+    timeout: Instant | None
+    reason: str
+
+
+Entry: TypeAlias = Opened | Received | Fired | Acted | Sent | Dropped | Settled
