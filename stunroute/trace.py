@@ -40,3 +40,17 @@ class Drop(Enum):
     LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
     LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
     LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
+
+    # Sessions and their endpoint
+    UFRAG_UNKNOWN = "ufrag-unknown"  # a check for a session that is not here, or no more
+    SESSION_UNKNOWN = "session-unknown"  # from an address that no check has validated
+    SESSION_CLOSED = "session-closed"  # its session has ended
+    DTLS_UNVALIDATED_ADDRESS = "dtls-unvalidated-address"  # a handshake nobody vouched for
+    SRTP_UNVALIDATED_ADDRESS = "srtp-unvalidated-address"  # media before keys, from a stranger
+    SRTP_NO_KEYS = "srtp-no-keys"  # media before keys, more than is kept for them
+    DATA_NOT_NEGOTIATED = "data-not-negotiated"  # application data, and no section asked for it
+    RTP_MALFORMED = "rtp-malformed"  # authentic, and still no RTP packet
+    RTCP_MALFORMED = "rtcp-malformed"
+    RTP_PAYLOAD_TYPE = "rtp-payload-type"  # a codec that was not agreed
+    RTP_DISCONTINUITY = "rtp-discontinuity"  # a sequence number far from its neighbours
+    RTP_NO_PAYLOAD = "rtp-no-payload"  # padding alone: a probe, counted and let go

@@ -1,0 +1,189 @@
+"""One call's audio in the clear: RTP and RTCP packets on one side, frames on the other.
+
+What arrives here has been authenticated, what leaves will be protected; neither keys nor sockets
+are known in this room. It keeps the books of RFC 3550: a source's sequence and jitter on the way
+in, packet and octet counts on the way out, and the reports that tell the peer about both.
+"""
+
+from attrs import define, field, frozen
+
+from stunroute.errors import DecodeError
+from stunroute.instant import Entropy, Instant
+from stunroute.trace import Drop
+
+from .config import SessionLimits
+from .srtp import rtcp, rtp
+from .srtp.statistics import SenderStatistics, SourceStatistics
+
+
+@frozen(slots=True)
+class Frame:
+    """One received packet of audio. ``sequence`` is extended by rollovers, ``timestamp`` is 32 bits
+    of media clock."""
+
+    payload: bytes
+    sequence: int
+    timestamp: int
+    marker: bool
+
+
+@frozen(slots=True)
+class SourceLearned:
+    """The peer sends under this synchronisation source (SSRC)."""
+
+    ssrc: int
+
+
+@frozen(slots=True)
+class SourceForgotten:
+    """A source made room for a newer one, or said goodbye."""
+
+    ssrc: int
+
+
+@define(slots=True)
+class AudioStream:
+    """The state of one audio stream in both directions.
+
+    ``payload_type`` is the one the offer gave our codec, ``clock_rate`` its media clock in Hz. Our
+    SSRC, first sequence number and timestamp offset are random (RFC 3550, 5.1), from ``entropy``.
+    """
+
+    payload_type: int
+    clock_rate: int
+    ssrc: int
+    cname: str
+    entropy: Entropy = field(repr=False)
+    limits: SessionLimits
+    changes: list[SourceLearned | SourceForgotten] = field(factory=list)
+    """Sources learned or forgotten since the caller last emptied this list."""
+    sender: SenderStatistics = field(init=False)
+    _sources: dict[int, SourceStatistics] = field(init=False, factory=dict)
+    _sequence: int = field(init=False)
+    _timestamp_offset: int = field(init=False)
+    _report_at: Instant | None = field(init=False, default=None)
+    _sent_at_report: int = field(init=False, default=0)
+    _remote: rtcp.ReportBlock | None = field(init=False, default=None)
+    packets_in: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self.sender = SenderStatistics(clock_rate=self.clock_rate)
+        # Half the range, so that a receiver that has lost our first packets cannot see a rollover
+        # before it sees the stream (RFC 3711, 3.3.1).
+        self._sequence = int.from_bytes(self.entropy(2), "big") & 0x7FFF
+        self._timestamp_offset = int.from_bytes(self.entropy(4), "big")
+
+    def start(self, now: Instant) -> None:
+        """Media may flow from ``now`` on; schedules the first report."""
+        self._schedule(now, 0.5)
+
+    def receive_rtp_untrusted(self, data: bytes, now: Instant) -> Frame | Drop:
+        """Account for one decrypted RTP packet and return its audio, or why there is none. Raises
+        DecodeError where it is no RTP packet."""
+        packet = rtp.decode_untrusted(data)
+        if packet.payload_type != self.payload_type:
+            return Drop.RTP_PAYLOAD_TYPE
+        source = self._source(packet.ssrc)
+        extended = source.receive(packet.sequence, packet.timestamp, now, len(packet.payload))
+        self.packets_in += 1
+        if extended is None:
+            return Drop.RTP_DISCONTINUITY
+        if not packet.payload:
+            return Drop.RTP_NO_PAYLOAD
+        return Frame(packet.payload, extended, packet.timestamp, packet.marker)
+
+    def _source(self, ssrc: int) -> SourceStatistics:
+        """The books of a source, most recently heard last."""
+        source = self._sources.pop(ssrc, None)
+        if source is None:
+            if len(self._sources) >= self.limits.remote_sources:
+                self._forget(next(iter(self._sources)))
+            source = SourceStatistics(clock_rate=self.clock_rate)
+            self.changes.append(SourceLearned(ssrc))
+        self._sources[ssrc] = source
+        return source
+
+    def _forget(self, ssrc: int) -> None:
+        if self._sources.pop(ssrc, None) is not None:
+            self.changes.append(SourceForgotten(ssrc))
+
+    def receive_rtcp_untrusted(self, data: bytes, now: Instant) -> None:
+        """Take in one decrypted compound or reduced-size RTCP packet. Raises DecodeError."""
+        for packet in rtcp.decode_compound_untrusted(data):
+            match packet:
+                case rtcp.SenderReport():
+                    if source := self._sources.get(packet.ssrc):
+                        source.note_sender_report(packet, now)
+                    self._take_blocks(packet.blocks, now)
+                case rtcp.ReceiverReport():
+                    self._take_blocks(packet.blocks, now)
+                case rtcp.Bye():
+                    for ssrc in packet.ssrcs:
+                        self._forget(ssrc)
+                case _:
+                    pass  # SDES names and feedback ask nothing of a sender of audio
+
+    def _take_blocks(self, blocks: tuple[rtcp.ReportBlock, ...], now: Instant) -> None:
+        for block in blocks:
+            if block.ssrc == self.ssrc:
+                self._remote = block
+                self.sender.note_report(block, now)
+
+    def packetise(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bytes:
+        """Our next RTP packet. ``timestamp`` is in units of the media clock from any origin."""
+        wire_timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        packet = rtp.RtpPacket(
+            payload_type=self.payload_type,
+            marker=marker,
+            sequence=self._sequence,
+            timestamp=wire_timestamp,
+            ssrc=self.ssrc,
+            payload=payload,
+        )
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self.sender.note_sent(wire_timestamp, len(payload), now)
+        return rtp.encode(packet)
+
+    @property
+    def next_report(self) -> Instant | None:
+        """When a report is due, None before ``start``."""
+        return self._report_at
+
+    def report(self, now: Instant) -> bytes:
+        """The compound packet that is due now (RFC 3550, 6.4), and schedule the next."""
+        self._schedule(now, 0.5 + int.from_bytes(self.entropy(2), "big") / 0x10000)
+        packet = rtcp.encode_compound([self._own_report(now), self._description()])
+        self._sent_at_report = self.sender.packets
+        return packet
+
+    def goodbye(self, now: Instant) -> bytes:
+        """The compound packet that takes our source away (RFC 3550, 6.6)."""
+        bye = rtcp.Bye(ssrcs=(self.ssrc,), reason="")
+        return rtcp.encode_compound([self._own_report(now), self._description(), bye])
+
+    def _own_report(self, now: Instant) -> rtcp.SenderReport | rtcp.ReceiverReport:
+        blocks = tuple(
+            source.report_block(ssrc, now) for ssrc, source in list(self._sources.items())[-31:]
+        )
+        if self.sender.packets > self._sent_at_report:
+            return self.sender.report(self.ssrc, blocks, now)
+        return rtcp.ReceiverReport(ssrc=self.ssrc, blocks=blocks)
+
+    def _description(self) -> rtcp.SourceDescription:
+        return rtcp.SourceDescription.cname(self.ssrc, self.cname)
+
+    def _schedule(self, now: Instant, factor: float) -> None:
+        self._report_at = now + self.limits.report_interval * factor
+
+    @property
+    def current(self) -> SourceStatistics | None:
+        """The source heard last: the one whose jitter and loss describe the call now."""
+        return next(reversed(self._sources.values()), None)
+
+    @property
+    def remote(self) -> rtcp.ReportBlock | None:
+        """What the client last reported of our stream."""
+        return self._remote
+
+
+__all__ = ["AudioStream", "DecodeError", "Frame", "SourceForgotten", "SourceLearned"]

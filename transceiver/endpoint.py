@@ -1,0 +1,428 @@
+"""All the calls behind one socket.
+
+An endpoint finds the session a datagram belongs to, keeps their deadlines in one heap, bounds
+their number, and speaks the leg to the relay: each datagram that arrives carries the header that
+names its client, each that leaves carries the header that names its recipient.
+
+*Finding the session.* A Binding request names it by our half of its USERNAME, whatever its source
+address is, so an ICE restart or a second call from one address reaches the right one. Everything
+else is found by the address a check has validated. SRTP from an address that nobody has validated
+is offered to the sessions that know its SSRC, and its tag decides: that is a client whose NAT
+has just given it a new port.
+
+*Deadlines.* The heap may hold an entry that is earlier than what its session wants by now. Such
+an entry wakes us for nothing and is put back at the right place; in exchange no packet ever
+touches the heap.
+"""
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+from attrs import define, field, frozen
+
+from stunroute import demux, forward, stun
+from stunroute.address import Address, Transmit
+from stunroute.errors import DecodeError
+from stunroute.hint import Hint, KeyRing
+from stunroute.instant import Entropy, Instant
+from stunroute.trace import Drop
+
+from . import dtls, ice, journal, negotiation, sdp
+from .audio import AudioStream, SourceForgotten, SourceLearned
+from .config import EndpointConfig
+from .errors import AtCapacity, UnknownCall
+from .events import AudioReceived, EndReason, Event, Phase
+from .path import Path
+from .report import snapshot_of
+from .session import AddressValidated, Marks, Refused, Session, Signal, UfragRetired
+from .snapshot import Snapshot
+from .srtp import rtp
+
+_K = TypeVar("_K")
+
+
+@frozen(slots=True)
+class Answered:
+    """A call was opened: its id, and the SDP answer that goes back to the client."""
+
+    call: str
+    answer: str
+
+
+@define(slots=True, eq=False)
+class _Slot:
+    """A session and what the endpoint keeps about it."""
+
+    session: Session
+    entropy: Entropy = field(repr=False)
+    ufrags: list[bytes]
+    hint: Hint
+    addresses: dict[Address, Path] = field(factory=dict)
+    sources: set[int] = field(factory=set)
+    scheduled: Instant | None = None
+
+
+class Endpoint:
+    """See the module. ``entropy`` serves calls that bring none of their own; ``journal`` is called
+    with every entry of ``transceiver.journal`` as it happens, and must not call back in."""
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        *,
+        keyring: KeyRing,
+        identity: dtls.Identity,
+        entropy: Entropy,
+        journal: Callable[[journal.Entry], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.drops: Counter[Drop] = Counter()
+        self._keyring = keyring
+        self._identity = identity
+        self._entropy = entropy
+        self._journal = journal
+        self._draining = False
+        self._slots: dict[str, _Slot] = {}
+        self._by_ufrag: dict[bytes, _Slot] = {}
+        self._by_address: dict[Address, list[_Slot]] = {}
+        self._by_source: dict[int, list[_Slot]] = {}
+        self._heap: list[tuple[Instant, int, _Slot]] = []
+        self._turn = count()
+        self._transmits: deque[Transmit] = deque()
+        self._events: deque[Event] = deque()
+
+    # --- the application's verbs --------------------------------------------------------------
+
+    def open_call(self, offer: str, now: Instant, *, entropy: Entropy | None = None) -> Answered:
+        """Answer an SDP offer and hold a session for it. ``entropy`` serves this call alone.
+
+        Raises OfferError (naming the line) and AtCapacity.
+        """
+        if self._draining:
+            raise AtCapacity("this transceiver is draining", self.config.retry_after)
+        if len(self._slots) >= self.config.sessions:
+            raise AtCapacity("this transceiver is full", self.config.retry_after)
+        description = sdp.parse_untrusted(offer)
+        draw = entropy or self._entropy
+        slot, answer = self._admit(description, draw, now)
+        session = slot.session
+        self._slots[session.call] = slot
+        self._by_ufrag[slot.ufrags[0]] = slot
+        self._note(journal.Opened(session.call, now, offer, answer))
+        self._settle(slot, now)
+        return Answered(session.call, answer)
+
+    def _admit(
+        self, description: sdp.Description, draw: Entropy, now: Instant
+    ) -> tuple[_Slot, str]:
+        local = self._mint(draw, now)
+        call = f"rtc_{local.ufrag.decode()}"
+        ssrc = int.from_bytes(draw(4), "big")
+        cname = draw(9).hex()
+        session_id = int.from_bytes(draw(8), "big") >> 2  # RFC 8829, 5.2.1: 62 bits
+        settled = negotiation.negotiate(
+            description, self._local(local, ssrc, cname, session_id, version=1)
+        )
+        session = Session(
+            call=call,
+            negotiated=settled,
+            agent=ice.IceLite(
+                local=local,
+                remote=settled.remote,
+                tie_breaker=int.from_bytes(draw(8), "big"),
+                limits=self.config.ice,
+            ),
+            connection=dtls.DtlsConnection(
+                role=settled.role,
+                identity=self._identity,
+                fingerprints=settled.fingerprints,
+                entropy=draw,
+                limits=self.config.dtls,
+            ),
+            audio=AudioStream(
+                payload_type=settled.codec.payload_type,
+                clock_rate=settled.codec.clock_rate,
+                ssrc=ssrc,
+                cname=cname,
+                entropy=draw,
+                limits=self.config.session,
+            ),
+            config=self.config,
+            marks=Marks(now),
+        )
+        hint = self._keyring.decode_untrusted(local.ufrag, now)
+        assert isinstance(hint, Hint), "a hint just minted is ours"
+        return _Slot(session, draw, [local.ufrag], hint), str(settled.answer)
+
+    def _mint(self, draw: Entropy, now: Instant) -> ice.Credentials:
+        """Credentials whose ufrag no live session has."""
+        while True:
+            ufrag = self._keyring.mint(self.config.cluster, self.config.node, draw, now).encode()
+            if ufrag not in self._by_ufrag:
+                return ice.Credentials(ufrag, self._keyring.password(ufrag))
+
+    def _local(
+        self, credentials: ice.Credentials, ssrc: int, cname: str, session_id: int, version: int
+    ) -> negotiation.LocalDescription:
+        return negotiation.LocalDescription(
+            ufrag=credentials.ufrag.decode(),
+            password=credentials.password.decode(),
+            fingerprint=self._identity.fingerprint,
+            candidates=self.config.candidates,
+            codecs=self.config.codecs,
+            session_id=session_id,
+            session_version=version,
+            ssrc=ssrc,
+            cname=cname,
+        )
+
+    def reoffer(self, call: str, offer: str, now: Instant) -> str:
+        """Answer a further offer of a live call, which may restart ICE. Returns the SDP answer.
+
+        Raises UnknownCall, and OfferError where the offer would change more than that.
+        """
+        slot = self._slot(call)
+        session = slot.session
+        description = sdp.parse_untrusted(offer)
+        self._note(journal.Acted(call, now, "reoffer", {"offer": offer}))
+        restart = negotiation.is_restart(description, session.negotiated)
+        local = self._mint(slot.entropy, now) if restart else session.agent.local
+        settled = negotiation.renegotiate(
+            description, session.negotiated, local.ufrag.decode(), local.password.decode()
+        )
+        session.negotiated = settled
+        if restart:
+            slot.ufrags.append(local.ufrag)
+            self._by_ufrag[local.ufrag] = slot
+            session.restart_ice(local, settled.remote, now)
+        self._settle(slot, now)
+        return str(settled.answer)
+
+    def send_audio(
+        self, call: str, payload: bytes, timestamp: int, marker: bool, now: Instant
+    ) -> bool:
+        """Send one packet of the call's codec to the client. ``timestamp`` counts the media clock
+        from any origin. False where it could not be sent (not established, or the offer takes no
+        audio). Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(
+            slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker
+        )
+        sent = slot.session.send_audio(payload, timestamp, marker, now)
+        self._settle(slot, now)
+        return sent
+
+    def close_call(self, call: str, reason: EndReason, now: Instant) -> None:
+        """End a call and say goodbye to the client. Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(slot, now, "close_call", reason=reason.value)
+        slot.session.close(reason, now)
+        self._settle(slot, now)
+
+    def end_within(self, call: str, seconds: float, now: Instant) -> None:
+        """Let a call go on for at most ``seconds``. Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(slot, now, "end_within", seconds=seconds)
+        slot.session.end_within(seconds, now)
+        self._settle(slot, now)
+
+    def drain(self, within: float, now: Instant) -> None:
+        """Take no more calls, and end those there are in ``within`` seconds."""
+        self._draining = True
+        for call in self.calls:
+            self.end_within(call, within, now)
+
+    @property
+    def calls(self) -> list[str]:
+        """The ids of the live calls."""
+        return list(self._slots)
+
+    def snapshot(self, call: str, now: Instant) -> Snapshot:
+        """What the call looks like now. Raises UnknownCall."""
+        slot = self._slot(call)
+        return snapshot_of(slot.session, slot.hint, now)
+
+    def _slot(self, call: str) -> _Slot:
+        try:
+            return self._slots[call]
+        except KeyError:
+            raise UnknownCall(f"no call {call!r} here") from None
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes, address: Address, now: Instant) -> None:
+        """A datagram from the leg: ``data`` begins with its header, ``address`` is the relay's."""
+        if address not in self.config.relays:
+            return self._drop(Drop.LEG_STRANGER)
+        try:
+            leg = forward.decode_untrusted(data)
+        except DecodeError:
+            return self._drop(Drop.LEG_MALFORMED)
+        payload = data[forward.HEADER_LENGTH :]
+        path = Path(leg.client, leg.proxy, address)
+        found = self._find(payload, path)
+        if isinstance(found, Drop):
+            self._note(journal.Dropped("", now, found, leg.client))
+            return self._drop(found)
+        self._note(journal.Received(found.session.call, now, path, payload))
+        found.session.receive_datagram(payload, path, now)
+        return self._settle(found, now)
+
+    def _find(self, payload: bytes, path: Path) -> _Slot | Drop:
+        """Whose datagram this is. Pure."""
+        kind = demux.classify(payload)
+        at_address = self._by_address.get(path.client)
+        match kind:
+            case demux.Kind.STUN:
+                try:
+                    username = stun.peek_username_untrusted(payload)
+                except DecodeError:
+                    return Drop.STUN_MALFORMED
+                if username is not None:
+                    ufrag = username.partition(b":")[0]
+                    return self._by_ufrag.get(ufrag) or Drop.UFRAG_UNKNOWN
+                return at_address[-1] if at_address else Drop.SESSION_UNKNOWN
+            case demux.Kind.RTP | demux.Kind.RTCP:
+                if at_address and len(at_address) == 1:
+                    return at_address[0]
+                return self._find_by_source(payload, kind, at_address or [])
+            case demux.Kind.EMPTY:
+                return Drop.EMPTY
+            case _:
+                return at_address[-1] if at_address else Drop.SESSION_UNKNOWN
+
+    def _find_by_source(
+        self, payload: bytes, kind: demux.Kind, at_address: list[_Slot]
+    ) -> _Slot | Drop:
+        """Of several sessions at an address, or of none, the one that knows the packet's SSRC. It
+        must be one alone: guessing would let a stranger pick whose tag we spend time on."""
+        ssrc = rtp.peek_ssrc_untrusted(payload)
+        known = self._by_source.get(ssrc, []) if ssrc is not None else []
+        if at_address:
+            return next((slot for slot in reversed(at_address) if slot in known), at_address[-1])
+        if len(known) == 1:
+            return known[0]
+        return Drop.SESSION_UNKNOWN
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Serve what is due by ``now``."""
+        while self._heap and self._heap[0][0] <= now:
+            at, _, slot = heapq.heappop(self._heap)
+            if slot.scheduled != at:
+                continue  # a later entry took this one's place
+            slot.scheduled = None
+            due = slot.session.next_deadline()
+            if due is not None and due.at <= now:
+                self._note(journal.Fired(slot.session.call, now, due.reason.value))
+                slot.session.handle_timeout(now)
+            self._settle(slot, now, after_input=due is not None and due.at <= now)
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def next_transmit(self) -> Transmit | None:
+        """A datagram for a relay, the leg's header on it."""
+        return self._transmits.popleft() if self._transmits else None
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> Instant | None:
+        return self._heap[0][0] if self._heap else None
+
+    # --- after every input --------------------------------------------------------------------
+
+    def _settle(self, slot: _Slot, now: Instant, *, after_input: bool = True) -> None:
+        """Move what a session has to say to the endpoint's queues, and see to its deadline."""
+        session = slot.session
+        while (out := session.next_transmit()) is not None:
+            self._note(journal.Sent(session.call, now, out.path, out.payload))
+            header = forward.encode(out.path.client, out.path.proxy)
+            self._transmits.append(Transmit(header + out.payload, out.path.relay))
+        while (event := session.next_event()) is not None:
+            if isinstance(event, Signal):
+                self._heed(slot, event, now)
+            else:
+                self._tell(event)
+        due = session.next_deadline()
+        if after_input:
+            at, reason = (due.at, due.reason.value) if due else (None, "")
+            self._note(journal.Settled(session.call, now, at, reason))
+        if session.phase is Phase.CLOSED:
+            self._release(slot)
+        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled):
+            slot.scheduled = due.at
+            heapq.heappush(self._heap, (due.at, next(self._turn), slot))
+
+    def _heed(self, slot: _Slot, signal: Signal, now: Instant) -> None:
+        match signal:
+            case AddressValidated(path=path):
+                self._claim(slot, path)
+            case UfragRetired(ufrag=ufrag):
+                self._by_ufrag.pop(ufrag, None)
+                if ufrag in slot.ufrags:
+                    slot.ufrags.remove(ufrag)
+            case SourceLearned(ssrc=ssrc):
+                slot.sources.add(ssrc)
+                self._by_source.setdefault(ssrc, []).append(slot)
+            case SourceForgotten(ssrc=ssrc):
+                slot.sources.discard(ssrc)
+                _remove(self._by_source, ssrc, slot)
+            case Refused(drop=drop):
+                self.drops[drop] += 1
+                self._note(journal.Dropped(slot.session.call, now, drop, None))
+
+    def _claim(self, slot: _Slot, path: Path) -> None:
+        """The newest validation of an address is the one that gets its packets; earlier holders
+        stay listed behind it, so that one call's end does not cut off its twin."""
+        _remove(self._by_address, path.client, slot)
+        self._by_address.setdefault(path.client, []).append(slot)
+        slot.addresses.pop(path.client, None)
+        slot.addresses[path.client] = path
+        if len(slot.addresses) > self.config.ice.validated_paths:
+            oldest = next(iter(slot.addresses))
+            del slot.addresses[oldest]
+            _remove(self._by_address, oldest, slot)
+
+    def _release(self, slot: _Slot) -> None:
+        """Forget an ended session, and let its relays forget its client."""
+        self._slots.pop(slot.session.call, None)
+        for ufrag in slot.ufrags:
+            self._by_ufrag.pop(ufrag, None)
+        for ssrc in slot.sources:
+            _remove(self._by_source, ssrc, slot)
+        for address, path in slot.addresses.items():
+            _remove(self._by_address, address, slot)
+            if address not in self._by_address:
+                self._transmits.append(Transmit(forward.encode(address, path.proxy), path.relay))
+        slot.scheduled = None
+
+    def _tell(self, event: Event) -> None:
+        """Queue an event. Audio that nobody fetches goes first, oldest first."""
+        if len(self._events) >= self.config.events:
+            audio = next((e for e in self._events if isinstance(e, AudioReceived)), None)
+            if audio is not None:
+                self._events.remove(audio)
+        self._events.append(event)
+
+    def _act(self, slot: _Slot, now: Instant, verb: str, **arguments: object) -> None:
+        if self._journal is not None:
+            self._journal(journal.Acted(slot.session.call, now, verb, arguments))
+
+    def _note(self, entry: journal.Entry) -> None:
+        if self._journal is not None:
+            self._journal(entry)
+
+    def _drop(self, drop: Drop) -> None:
+        self.drops[drop] += 1
+
+
+def _remove(index: "dict[_K, list[_Slot]]", key: _K, slot: _Slot) -> None:
+    """Take ``slot`` off the list under ``key``, and the list away with its last one."""
+    holders = index.get(key)
+    if holders and slot in holders:
+        holders.remove(slot)
+        if not holders:
+            del index[key]

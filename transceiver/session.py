@@ -1,0 +1,440 @@
+"""One call: ICE, DTLS, SRTP and audio put together, and the phase they add up to.
+
+The four do not know one another. This room passes the validated path from ICE to DTLS, the keys
+from DTLS to SRTP, the packets from SRTP to audio, and draws from all of them the two things only
+their sum can tell: whether the client is still there, and how far the call has come.
+
+*Liveness.* Some clients never send a check again once they have nominated a pair, others send
+only indications. So whatever authenticates is a sign of life: a check, a DTLS record that opens,
+an SRTP or SRTCP packet whose tag verifies (compare RFC 7675, which a lite agent only answers).
+
+*Order of trust.* A check must have validated an address before DTLS is accepted from it: nobody
+without the password can race a ClientHello against the client's. SRTP proves itself, so it is
+taken from any address that its tag vouches for; that is what carries the uplink across a NAT
+rebinding. Our own packets follow only an authenticated check.
+"""
+
+from collections import Counter, deque
+from enum import Enum, unique
+from typing import TypeAlias
+
+from attrs import define, field, frozen
+
+from stunroute import demux
+from stunroute.errors import DecodeError
+from stunroute.instant import Entropy, Instant
+from stunroute.trace import Drop
+
+from . import dtls, ice
+from .audio import AudioStream, Frame, SourceForgotten, SourceLearned
+from .config import EndpointConfig
+from .events import AudioReceived, Ended, EndReason, Established, Event, LengthWarning
+from .events import PathSelected, Phase, PhaseChanged
+from .negotiation import Negotiated
+from .path import Path
+from .srtp import SrtpContext, SrtpError
+from .timers import Deadline, Wake, earliest
+
+
+@unique
+class Cause(Enum):
+    """What moves a session from phase to phase."""
+
+    CHECKED = "an authenticated check"
+    ANSWERED = "a DTLS datagram from a validated address"
+    SECURED = "keys agreed"
+    SILENT = "nothing authenticated for a while"
+    HEARD = "something authenticated"
+    ENDED = "the end"
+
+
+TRANSITIONS: dict[tuple[Phase, Cause], Phase] = {
+    (Phase.NEW, Cause.CHECKED): Phase.CHECKING,
+    (Phase.CHECKING, Cause.ANSWERED): Phase.HANDSHAKING,
+    (Phase.CHECKING, Cause.SECURED): Phase.ESTABLISHED,
+    (Phase.HANDSHAKING, Cause.SECURED): Phase.ESTABLISHED,
+    (Phase.ESTABLISHED, Cause.SILENT): Phase.DISCONNECTED,
+    (Phase.DISCONNECTED, Cause.HEARD): Phase.ESTABLISHED,
+    **{(phase, Cause.ENDED): Phase.CLOSED for phase in Phase},
+}
+"""The published table. A pair that is not in it changes nothing."""
+
+
+@frozen(slots=True)
+class Outgoing:
+    """A datagram for the client, to go over ``path``; the leg's header is not on it yet."""
+
+    path: Path
+    payload: bytes
+
+
+@frozen(slots=True)
+class AddressValidated:
+    """A check over ``path`` has authenticated: its client address is this session's."""
+
+    path: Path
+
+
+@frozen(slots=True)
+class UfragRetired:
+    """Checks that name this ufrag of ours are no longer honoured."""
+
+    ufrag: bytes
+
+
+@frozen(slots=True)
+class Refused:
+    """A datagram was let go."""
+
+    drop: Drop
+
+
+Signal: TypeAlias = AddressValidated | UfragRetired | SourceLearned | SourceForgotten | Refused
+"""What a session tells its endpoint, beside the events meant for the application."""
+
+
+@define(slots=True)
+class Marks:
+    """When each step of the set-up was reached."""
+
+    opened: Instant
+    first_check: Instant | None = None
+    dtls_started: Instant | None = None
+    established: Instant | None = None
+    first_audio_in: Instant | None = None
+    first_audio_out: Instant | None = None
+
+
+@define(slots=True, eq=False)
+class Session:
+    """A call from its answer to its end. Verbs in take a clock reading in seconds and never raise
+    because of a datagram."""
+
+    call: str
+    negotiated: Negotiated
+    agent: ice.IceLite
+    connection: dtls.DtlsConnection
+    audio: AudioStream
+    config: EndpointConfig
+    marks: Marks
+    phase: Phase = Phase.NEW
+    drops: Counter[Drop] = field(factory=Counter)
+    secured: dtls.HandshakeComplete | None = None
+    _srtp: SrtpContext | None = None
+    _early: deque[tuple[demux.Kind, bytes, Path]] = field(factory=deque)
+    _route: Path | None = None
+    _heard: Instant = 0.0
+    _warned: bool = False
+    _drain_at: Instant | None = None
+    _outgoing: deque[Outgoing] = field(factory=deque)
+    _events: deque[Event | Signal] = field(factory=deque)
+
+    def __attrs_post_init__(self) -> None:
+        self._heard = self.marks.opened
+
+    # --- in -----------------------------------------------------------------------------------
+
+    def receive_datagram(self, payload: bytes, path: Path, now: Instant) -> None:
+        """A datagram of the client's, without the leg's header."""
+        if self.phase is Phase.CLOSED:
+            return self._refuse(Drop.SESSION_CLOSED)
+        match demux.classify(payload):
+            case demux.Kind.STUN:
+                self._receive_stun(payload, path, now)
+            case demux.Kind.DTLS:
+                self._receive_dtls(payload, path, now)
+            case (demux.Kind.RTP | demux.Kind.RTCP) as kind:
+                self._receive_srtp(kind, payload, path, now)
+            case demux.Kind.EMPTY:
+                self._refuse(Drop.EMPTY)
+            case _:
+                self._refuse(Drop.NOT_OURS)
+        return None
+
+    def _receive_stun(self, payload: bytes, path: Path, now: Instant) -> None:
+        authenticated = self.agent.receive_stun(payload, path, now)
+        if authenticated:
+            self._hear(path, now)
+            self._advance(Cause.CHECKED)
+            if self.marks.first_check is None:
+                self.marks.first_check = now
+        self._drain_ice(now)
+        if authenticated and self.marks.dtls_started is None:
+            self.marks.dtls_started = now
+            self.connection.start(now)
+            self._drain_dtls(now)
+
+    def _receive_dtls(self, payload: bytes, path: Path, now: Instant) -> None:
+        if not self.agent.is_validated(path):
+            return self._refuse(Drop.DTLS_UNVALIDATED_ADDRESS)
+        self._advance(Cause.ANSWERED)
+        if self.connection.receive_datagram(payload, now):
+            self._hear(path, now)
+            self.agent.note_media(path, now)
+        self._drain_dtls(now)
+        return None
+
+    def _receive_srtp(self, kind: demux.Kind, payload: bytes, path: Path, now: Instant) -> None:
+        if self._srtp is None:
+            # The client's first media may overtake the end of its handshake.
+            if not self.agent.is_validated(path):
+                return self._refuse(Drop.SRTP_UNVALIDATED_ADDRESS)
+            self._early.append((kind, payload, path))
+            if len(self._early) > self.config.session.early_media:
+                self._early.popleft()
+                self._refuse(Drop.SRTP_NO_KEYS)
+            return None
+        try:
+            if kind is demux.Kind.RTCP:
+                clear = self._srtp.unprotect_rtcp_untrusted(payload)
+            else:
+                clear = self._srtp.unprotect_rtp_untrusted(payload)
+        except SrtpError as error:
+            return self._refuse(error.drop)
+        self._hear(path, now)
+        self.agent.note_media(path, now)
+        self._drain_ice(now)
+        if kind is demux.Kind.RTCP:
+            self._receive_rtcp(clear, now)
+        else:
+            self._receive_rtp(clear, now)
+        self._events.extend(self.audio.changes)
+        self.audio.changes.clear()
+        return None
+
+    def _receive_rtp(self, clear: bytes, now: Instant) -> None:
+        try:
+            outcome = self.audio.receive_rtp_untrusted(clear, now)
+        except DecodeError:
+            return self._refuse(Drop.RTP_MALFORMED)
+        match outcome:
+            case Drop():
+                self._refuse(outcome)
+            case Frame():
+                if self.marks.first_audio_in is None:
+                    self.marks.first_audio_in = now
+                codec = self.negotiated.codec
+                event = AudioReceived(
+                    self.call,
+                    codec.name,
+                    outcome.payload,
+                    outcome.sequence,
+                    outcome.timestamp,
+                    codec.clock_rate,
+                    outcome.marker,
+                )
+                self._events.append(event)
+        return None
+
+    def _receive_rtcp(self, clear: bytes, now: Instant) -> None:
+        try:
+            self.audio.receive_rtcp_untrusted(clear, now)
+        except DecodeError:
+            self._refuse(Drop.RTCP_MALFORMED)
+
+    def handle_timeout(self, now: Instant) -> Wake | None:
+        """Serve every deadline that is due; returns the reason of the first, None if none was."""
+        first: Wake | None = None
+        # Each reason once: what serving it makes due again is left for the next call, so that no
+        # clock, however far it jumped, keeps us here.
+        for _ in Wake:
+            due = self.next_deadline()
+            if due is None or due.at > now:
+                break
+            first = first or due.reason
+            self._serve(due.reason, now)
+        return first
+
+    def _serve(self, reason: Wake, now: Instant) -> None:
+        match reason:
+            case Wake.ICE:
+                self.agent.handle_timeout(now)
+                self._drain_ice(now)
+            case Wake.DTLS:
+                self.connection.handle_timeout(now)
+                self._drain_dtls(now)
+            case Wake.REPORT:
+                self._send_rtcp(self.audio.report(now))
+            case Wake.SILENCE:
+                self._advance(Cause.SILENT)
+            case Wake.WARNING:
+                self._warned = True
+                left = self._length_at - now
+                self._events.append(LengthWarning(self.call, left))
+            case Wake.ESTABLISH:
+                self.close(EndReason.ESTABLISH_TIMEOUT, now, self._how_far())
+            case Wake.CONSENT:
+                self.close(EndReason.CONSENT_EXPIRED, now, "nothing authenticated was heard")
+            case Wake.LENGTH:
+                self.close(EndReason.MAXIMUM_LENGTH, now, "the call's time is up")
+            case Wake.DRAIN:
+                self.close(EndReason.DRAINED, now, "the transceiver is going away")
+
+    def send_audio(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bool:
+        """Send one packet of our codec. False, and nothing sent, before keys are agreed, after the
+        end, or where the offer takes no audio from us."""
+        if self._srtp is None or self._route is None or not self.negotiated.may_send:
+            return False
+        packet = self.audio.packetise(payload, timestamp, marker, now)
+        self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtp(packet)))
+        if self.marks.first_audio_out is None:
+            self.marks.first_audio_out = now
+        return True
+
+    def restart_ice(self, local: ice.Credentials, remote: ice.Credentials, now: Instant) -> None:
+        """Both sides have new credentials; the old ones are honoured for a while (RFC 8445, 9)."""
+        self.agent.restart(local, remote, now)
+        self._drain_ice(now)
+
+    def end_within(self, seconds: float, now: Instant) -> None:
+        """End at the latest ``seconds`` from now, with reason ``drained``."""
+        self._drain_at = min(now + seconds, self._drain_at or now + seconds)
+
+    def close(self, reason: EndReason, now: Instant, detail: str = "") -> None:
+        """Say goodbye where there is somebody to hear it, and be over."""
+        if self.phase is Phase.CLOSED:
+            return
+        if self._srtp is not None:
+            self._send_rtcp(self.audio.goodbye(now))
+        if self.secured is not None and reason is not EndReason.PEER_CLOSED:
+            self.connection.close(now)
+            self._take_records()
+        self._srtp = None
+        self._early.clear()
+        self._advance(Cause.ENDED)
+        self._events.append(Ended(self.call, reason, detail))
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def next_transmit(self) -> Outgoing | None:
+        return self._outgoing.popleft() if self._outgoing else None
+
+    def next_event(self) -> Event | Signal | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> Instant | None:
+        deadline = self.next_deadline()
+        return deadline.at if deadline else None
+
+    def next_deadline(self) -> Deadline | None:
+        """What comes due first, and why; None once closed."""
+        if self.phase is Phase.CLOSED:
+            return None
+        return earliest(
+            _deadline(self._drain_at, Wake.DRAIN),
+            Deadline(self._length_at, Wake.LENGTH),
+            _deadline(self._warning_at, Wake.WARNING),
+            self._liveness(),
+            self._silence(),
+            _deadline(self.agent.next_timeout(), Wake.ICE),
+            _deadline(self.connection.next_timeout(), Wake.DTLS),
+            _deadline(self.audio.next_report, Wake.REPORT),
+        )
+
+    @property
+    def _length_at(self) -> Instant:
+        return self.marks.opened + self.config.session.maximum_length
+
+    @property
+    def _warning_at(self) -> Instant | None:
+        return None if self._warned else self._length_at - self.config.session.warning_before
+
+    def _liveness(self) -> Deadline:
+        limits = self.config.session
+        if self.secured is None:
+            return Deadline(self.marks.opened + limits.establish_timeout, Wake.ESTABLISH)
+        return Deadline(self._heard + limits.consent_timeout, Wake.CONSENT)
+
+    def _silence(self) -> Deadline | None:
+        if self.phase is not Phase.ESTABLISHED:
+            return None
+        return Deadline(self._heard + self.config.session.disconnected_after, Wake.SILENCE)
+
+    @property
+    def route(self) -> Path | None:
+        """The path that our packets take, None before the first check."""
+        return self._route
+
+    # --- between the parts --------------------------------------------------------------------
+
+    def _drain_ice(self, now: Instant) -> None:
+        while (answer := self.agent.next_transmit()) is not None:
+            self._outgoing.append(Outgoing(answer.path, answer.data))
+        while (event := self.agent.next_event()) is not None:
+            match event:
+                case ice.Validated(path=path):
+                    self._events.append(AddressValidated(path))
+                case ice.Selected(path=path):
+                    self._route = path
+                    self._events.append(PathSelected(self.call, path))
+                case ice.CredentialsExpired(ufrag=ufrag):
+                    self._events.append(UfragRetired(ufrag))
+                case ice.Dropped(drop=drop):
+                    self._refuse(drop)
+
+    def _drain_dtls(self, now: Instant) -> None:
+        self._take_records()
+        while (event := self.connection.next_event()) is not None:
+            match event:
+                case dtls.HandshakeComplete():
+                    self._establish(event, now)
+                case dtls.PeerClosed():
+                    self.close(EndReason.PEER_CLOSED, now, "the client closed the connection")
+                case dtls.Failed(reason=reason):
+                    self.close(EndReason.HANDSHAKE_FAILED, now, reason)
+                case dtls.ApplicationData():
+                    self._refuse(Drop.DATA_NOT_NEGOTIATED)
+                case dtls.Dropped(drop=drop):
+                    self._refuse(drop)
+        # Said after the last event, an alert of ours still belongs to this input.
+        self._take_records()
+
+    def _take_records(self) -> None:
+        while (datagram := self.connection.next_transmit()) is not None:
+            if self._route is not None:
+                self._outgoing.append(Outgoing(self._route, datagram))
+
+    def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
+        self.secured = done
+        self.marks.established = now
+        self._srtp = SrtpContext(done.keys)
+        self.audio.start(now)
+        self._advance(Cause.SECURED)
+        self._events.append(Established(self.call, done.keys.profile.name))
+        early, self._early = self._early, deque()
+        for kind, payload, path in early:
+            self._receive_srtp(kind, payload, path, now)
+
+    def _send_rtcp(self, packet: bytes) -> None:
+        if self._srtp is not None and self._route is not None:
+            self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtcp(packet)))
+
+    def _hear(self, path: Path, now: Instant) -> None:
+        self._heard = now
+        self._advance(Cause.HEARD)
+        # The client may have come through another relay: answer by the one it used last.
+        if self._route is not None and self._route.client == path.client:
+            self._route = path
+
+    def _advance(self, cause: Cause) -> None:
+        phase = TRANSITIONS.get((self.phase, cause), self.phase)
+        if phase is not self.phase:
+            self.phase = phase
+            self._events.append(PhaseChanged(self.call, phase))
+
+    def _refuse(self, drop: Drop) -> None:
+        self.drops[drop] += 1
+        self._events.append(Refused(drop))
+
+    def _how_far(self) -> str:
+        match self.phase:
+            case Phase.NEW:
+                return "no check arrived"
+            case Phase.CHECKING:
+                return "checks arrived, DTLS was not answered"
+            case _:
+                return "the DTLS handshake did not end"
+
+
+def _deadline(at: Instant | None, reason: Wake) -> Deadline | None:
+    return None if at is None else Deadline(at, reason)
