@@ -32,6 +32,7 @@ class EndReason(Enum):
     MAXIMUM_LENGTH = "maximum-length"
     HANDSHAKE_FAILED = "handshake-failed"
     DRAINED = "drained"
+    BACKEND_FAILED = "backend-failed"  # the application raised
 
 
 @frozen(slots=True)
