@@ -54,3 +54,12 @@ class Drop(Enum):
     RTP_PAYLOAD_TYPE = "rtp-payload-type"  # a codec that was not agreed
     RTP_DISCONTINUITY = "rtp-discontinuity"  # a sequence number far from its neighbours
     RTP_NO_PAYLOAD = "rtp-no-payload"  # padding alone: a probe, counted and let go
+
+    # SRTP and SRTCP
+    SRTP_TOO_SHORT = "srtp-too-short"  # ends before its own header and tag do
+    SRTP_TOO_LONG = "srtp-too-long"  # more than the library's buffer holds
+    SRTP_AUTHENTICATION = "srtp-authentication"  # the tag does not verify
+    SRTP_REPLAY = "srtp-replay"  # seen before
+    SRTP_TOO_OLD = "srtp-too-old"  # behind the replay window
+    SRTP_SOURCES = "srtp-sources"  # one synchronisation source more than is allowed
+    SRTP_REFUSED = "srtp-refused"  # SRTCP in the clear, or a header libsrtp cannot take

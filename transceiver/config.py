@@ -42,6 +42,26 @@ class DtlsLimits:
 
 
 @frozen(slots=True)
+class SrtpLimits:
+    replay_window: int = 1024
+    """Packets behind the newest that are still taken, 64 to 32767; an older one is dropped. At 50
+    packets per second this is 20 s of reordering. (SRTCP: 128, fixed by libsrtp.)"""
+    sources: int = 32
+    """Synchronisation sources (SSRC) of one peer that may authenticate in one session; another is
+    dropped, because forgetting one would forget its replay window."""
+
+
+@frozen(slots=True)
+class SdpLimits:
+    size: int = 65536
+    """Bytes of one description in UTF-8; a longer one is refused."""
+    lines: int = 2000
+    """Lines of one description; a longer one is refused."""
+    sections: int = 64
+    """Media sections of one description; one with more is refused."""
+
+
+@frozen(slots=True)
 class SessionLimits:
     establish_timeout: float = 30.0
     """From the answer to keys agreed."""
