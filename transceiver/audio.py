@@ -7,7 +7,6 @@ in, packet and octet counts on the way out, and the reports that tell the peer a
 
 from attrs import define, field, frozen
 
-from stunroute.errors import DecodeError
 from stunroute.instant import Entropy, Instant
 from stunroute.trace import Drop
 
@@ -63,14 +62,11 @@ class AudioStream:
     _timestamp_offset: int = field(init=False)
     _report_at: Instant | None = field(init=False, default=None)
     _sent_at_report: int = field(init=False, default=0)
-    _remote: rtcp.ReportBlock | None = field(init=False, default=None)
     packets_in: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        self.sender = SenderStatistics(clock_rate=self.clock_rate)
-        # Half the range, so that a receiver that has lost our first packets cannot see a rollover
-        # before it sees the stream (RFC 3711, 3.3.1).
-        self._sequence = int.from_bytes(self.entropy(2), "big") & 0x7FFF
+        self.sender = SenderStatistics(ssrc=self.ssrc, clock_rate=self.clock_rate)
+        self._sequence = rtp.initial_sequence(self.entropy)
         self._timestamp_offset = int.from_bytes(self.entropy(4), "big")
 
     def start(self, now: Instant) -> None:
@@ -114,9 +110,9 @@ class AudioStream:
                 case rtcp.SenderReport():
                     if source := self._sources.get(packet.ssrc):
                         source.note_sender_report(packet, now)
-                    self._take_blocks(packet.blocks, now)
+                    self._take_blocks(packet.reports, now)
                 case rtcp.ReceiverReport():
-                    self._take_blocks(packet.blocks, now)
+                    self._take_blocks(packet.reports, now)
                 case rtcp.Bye():
                     for ssrc in packet.ssrcs:
                         self._forget(ssrc)
@@ -125,9 +121,7 @@ class AudioStream:
 
     def _take_blocks(self, blocks: tuple[rtcp.ReportBlock, ...], now: Instant) -> None:
         for block in blocks:
-            if block.ssrc == self.ssrc:
-                self._remote = block
-                self.sender.note_report(block, now)
+            self.sender.receive_report_block(block, now)
 
     def packetise(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bytes:
         """Our next RTP packet. ``timestamp`` is in units of the media clock from any origin."""
@@ -141,7 +135,7 @@ class AudioStream:
             payload=payload,
         )
         self._sequence = (self._sequence + 1) & 0xFFFF
-        self.sender.note_sent(wire_timestamp, len(payload), now)
+        self.sender.sent(wire_timestamp, len(payload), now)
         return rtp.encode(packet)
 
     @property
@@ -158,19 +152,20 @@ class AudioStream:
 
     def goodbye(self, now: Instant) -> bytes:
         """The compound packet that takes our source away (RFC 3550, 6.6)."""
-        bye = rtcp.Bye(ssrcs=(self.ssrc,), reason="")
-        return rtcp.encode_compound([self._own_report(now), self._description(), bye])
+        packets = [self._own_report(now), self._description(), rtcp.Bye((self.ssrc,))]
+        return rtcp.encode_compound(packets)
 
     def _own_report(self, now: Instant) -> rtcp.SenderReport | rtcp.ReceiverReport:
         blocks = tuple(
             source.report_block(ssrc, now) for ssrc, source in list(self._sources.items())[-31:]
         )
         if self.sender.packets > self._sent_at_report:
-            return self.sender.report(self.ssrc, blocks, now)
-        return rtcp.ReceiverReport(ssrc=self.ssrc, blocks=blocks)
+            return self.sender.sender_report(now, blocks)
+        return rtcp.ReceiverReport(self.ssrc, blocks)
 
     def _description(self) -> rtcp.SourceDescription:
-        return rtcp.SourceDescription.cname(self.ssrc, self.cname)
+        items = ((rtcp.CNAME, self.cname.encode()),)
+        return rtcp.SourceDescription((rtcp.Chunk(self.ssrc, items),))
 
     def _schedule(self, now: Instant, factor: float) -> None:
         self._report_at = now + self.limits.report_interval * factor
@@ -179,11 +174,3 @@ class AudioStream:
     def current(self) -> SourceStatistics | None:
         """The source heard last: the one whose jitter and loss describe the call now."""
         return next(reversed(self._sources.values()), None)
-
-    @property
-    def remote(self) -> rtcp.ReportBlock | None:
-        """What the client last reported of our stream."""
-        return self._remote
-
-
-__all__ = ["AudioStream", "DecodeError", "Frame", "SourceForgotten", "SourceLearned"]

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from stunroute import demux, forward, stun
 from stunroute.address import Address, Transmit
@@ -39,7 +39,7 @@ from .path import Path
 from .report import snapshot_of
 from .session import AddressValidated, Marks, Refused, Session, Signal, UfragRetired
 from .snapshot import Snapshot
-from .srtp import rtp
+from .srtp import rtcp, rtp
 
 _K = TypeVar("_K")
 
@@ -124,11 +124,11 @@ class Endpoint:
         cname = draw(9).hex()
         session_id = int.from_bytes(draw(8), "big") >> 2  # RFC 8829, 5.2.1: 62 bits
         settled = negotiation.negotiate(
-            description, self._local(local, ssrc, cname, session_id, version=1)
+            description, self._describe(local, ssrc, cname, session_id)
         )
         session = Session(
             call=call,
-            negotiated=settled,
+            negotiated=evolve(settled, answer=sdp.Description()),
             agent=ice.IceLite(
                 local=local,
                 remote=settled.remote,
@@ -164,8 +164,8 @@ class Endpoint:
             if ufrag not in self._by_ufrag:
                 return ice.Credentials(ufrag, self._keyring.password(ufrag))
 
-    def _local(
-        self, credentials: ice.Credentials, ssrc: int, cname: str, session_id: int, version: int
+    def _describe(
+        self, credentials: ice.Credentials, ssrc: int, cname: str, session_id: int
     ) -> negotiation.LocalDescription:
         return negotiation.LocalDescription(
             ufrag=credentials.ufrag.decode(),
@@ -174,7 +174,6 @@ class Endpoint:
             candidates=self.config.candidates,
             codecs=self.config.codecs,
             session_id=session_id,
-            session_version=version,
             ssrc=ssrc,
             cname=cname,
         )
@@ -188,16 +187,20 @@ class Endpoint:
         session = slot.session
         description = sdp.parse_untrusted(offer)
         self._note(journal.Acted(call, now, "reoffer", {"offer": offer}))
-        restart = negotiation.is_restart(description, session.negotiated)
-        local = self._mint(slot.entropy, now) if restart else session.agent.local
-        settled = negotiation.renegotiate(
-            description, session.negotiated, local.ufrag.decode(), local.password.decode()
+        fresh = session.agent.local
+        if negotiation.is_restart(session.negotiated, description):
+            fresh = self._mint(slot.entropy, now)
+        local = evolve(
+            session.negotiated.local,
+            ufrag=fresh.ufrag.decode(),
+            password=fresh.password.decode(),
         )
-        session.negotiated = settled
-        if restart:
-            slot.ufrags.append(local.ufrag)
-            self._by_ufrag[local.ufrag] = slot
-            session.restart_ice(local, settled.remote, now)
+        settled = negotiation.renegotiate(session.negotiated, description, local)
+        session.negotiated = evolve(settled, answer=sdp.Description())
+        if settled.restarted:
+            slot.ufrags.append(fresh.ufrag)
+            self._by_ufrag[fresh.ufrag] = slot
+            session.restart_ice(fresh, settled.remote, now)
         self._settle(slot, now)
         return str(settled.answer)
 
@@ -299,8 +302,14 @@ class Endpoint:
     ) -> _Slot | Drop:
         """Of several sessions at an address, or of none, the one that knows the packet's SSRC. It
         must be one alone: guessing would let a stranger pick whose tag we spend time on."""
-        ssrc = rtp.peek_ssrc_untrusted(payload)
-        known = self._by_source.get(ssrc, []) if ssrc is not None else []
+        try:
+            if kind is demux.Kind.RTCP:
+                ssrc = rtcp.peek_ssrc_untrusted(payload)
+            else:
+                ssrc = rtp.peek_ssrc_untrusted(payload)
+        except DecodeError:
+            return Drop.SRTP_TOO_SHORT
+        known = self._by_source.get(ssrc, [])
         if at_address:
             return next((slot for slot in reversed(at_address) if slot in known), at_address[-1])
         if len(known) == 1:

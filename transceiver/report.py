@@ -50,15 +50,15 @@ def _timings(session: Session) -> Timings:
 
 def _audio(session: Session) -> Audio:
     stream = session.audio
-    source, remote = stream.current, stream.remote
+    source, sender = stream.current, stream.sender
     return Audio(
         codec=session.negotiated.codec.name,
         packets_in=stream.packets_in,
-        packets_out=stream.sender.packets,
+        packets_out=sender.packets,
         jitter=source.jitter_seconds if source else None,
         lost=source.lost if source else 0,
         expected=source.expected if source else 0,
-        round_trip=stream.sender.round_trip,
-        remote_jitter=remote.jitter / stream.clock_rate if remote else None,
-        remote_lost=remote.lost if remote else None,
+        round_trip=sender.round_trip_time,
+        remote_jitter=sender.remote_jitter_seconds,
+        remote_lost=sender.remote_lost,
     )

@@ -179,6 +179,14 @@ def is_compound(packets: Iterable[Packet]) -> bool:
     )
 
 
+def peek_ssrc_untrusted(data: bytes) -> int:
+    """The SSRC of whoever sent this RTCP or SRTCP packet (its first 8 bytes are always in the
+    clear, RFC 3711 section 3.4). Raises DecodeError."""
+    if len(data) < 8:
+        raise DecodeError("RTCP packet shorter than its header and sender")
+    return int.from_bytes(data[4:8], "big")
+
+
 def decode_compound_untrusted(data: bytes) -> list[Packet]:
     """Decode a datagram of RTCP (already unprotected) into its packets, at least one.
 

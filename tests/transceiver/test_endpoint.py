@@ -1,0 +1,583 @@
+"""Whole calls through relay and endpoint, in one process and in virtual time.
+
+The far side is ``pair.Client``; nothing here opens a socket.
+"""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from pair import HOME, INNER, OWNER, PUBLIC, Client, Rig, endpoint_config, seeded
+from stunroute import forward, stun
+from stunroute.address import Address
+from stunroute.trace import Drop
+from transceiver import journal
+from transceiver.config import SessionLimits
+from transceiver.errors import AtCapacity, OfferError, UnknownCall
+from transceiver.events import (
+    AudioReceived,
+    Ended,
+    EndReason,
+    Established,
+    LengthWarning,
+    PathSelected,
+    Phase,
+    PhaseChanged,
+)
+from transceiver.srtp import rtcp
+from transceiver.srtp.rtp import RtpPacket
+from transceiver.srtp.rtp import encode as encode_rtp
+
+ELSEWHERE = Address.of("192.0.2.99", 40000)
+
+
+def of_kind(rig: Rig, kind: type) -> list[Any]:
+    return [event for event in rig.events if isinstance(event, kind)]
+
+
+def phases(rig: Rig) -> list[Phase]:
+    return [event.phase for event in of_kind(rig, PhaseChanged)]
+
+
+def drops(rig: Rig) -> dict[Drop, int]:
+    return dict(rig.endpoint.drops)
+
+
+def deliver(rig: Rig, payload: bytes, client: Address = HOME) -> None:
+    """Hand a datagram to the endpoint past the relay, as one that let it through would."""
+    header = forward.encode(client, PUBLIC)
+    rig.endpoint.receive_datagram(header + payload, INNER, rig.now)
+    rig.settle()
+
+
+def talk(rig: Rig, client: Client, packets: int = 5, first: int = 0) -> None:
+    for index in range(first, first + packets):
+        client.send_audio(b"voice %d" % index, 960 * index)
+        rig.run(0.02)
+
+
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+def test_a_call_from_offer_to_hang_up(setup: str) -> None:
+    rig = Rig.build()
+    client = rig.client(setup=setup)
+    call = rig.establish(client)
+    talk(rig, client)
+    heard = of_kind(rig, AudioReceived)
+    assert [event.payload for event in heard] == [b"voice %d" % i for i in range(5)]
+    assert {event.codec for event in heard} == {"opus"}
+    for index in range(3):
+        assert rig.endpoint.send_audio(call, b"reply %d" % index, 960 * index, False, rig.now)
+    rig.run(0.1)
+    assert [packet.payload for packet in client.audio] == [b"reply 0", b"reply 1", b"reply 2"]
+    stamps = [packet.timestamp for packet in client.audio]
+    assert [(b - a) % 2**32 for a, b in itertools.pairwise(stamps)] == [960, 960]
+    rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    rig.run(0.1)
+    assert client.closed, "close_notify tells the client"
+    assert any(b"\xcb" == packet[-7:-6] or 203 in packet for packet in client.rtcp), "and so BYE"
+    assert rig.endpoint.calls == []
+    assert rig.endpoint.next_timeout() is None or rig.endpoint.next_timeout() >= rig.now
+    assert phases(rig)[0] is Phase.CHECKING
+    assert phases(rig)[-2:] == [Phase.ESTABLISHED, Phase.CLOSED]
+    assert of_kind(rig, Ended)[0].reason is EndReason.HANGUP
+
+
+def test_the_call_id_names_the_hint_and_the_snapshot_tells_the_owner() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    call = rig.establish(client)
+    picture = rig.endpoint.snapshot(call, rig.now)
+    assert call == f"rtc_{client.remote_ufrag}"
+    assert (picture.cluster, picture.node) == (1, 7)
+    assert picture.phase == "established"
+    assert picture.timings.first_check is not None
+    assert picture.timings.established is not None
+    assert picture.timings.first_check <= picture.timings.established
+    assert picture.srtp_profile == "AEAD_AES_128_GCM"
+
+
+def test_the_client_learns_its_own_address_from_the_check() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    rig.establish(client)
+    assert client.mapped == HOME
+
+
+def test_a_peer_that_closes_ends_its_session() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    rig.establish(client)
+    client.close(rig.now)
+    rig.run(0.1)
+    assert of_kind(rig, Ended)[0].reason is EndReason.PEER_CLOSED
+    assert rig.endpoint.calls == []
+
+
+def test_a_released_flow_lets_another_call_have_the_address() -> None:
+    """STUN and ICE 9: a client that reuses its port for a new call."""
+    rig = Rig.build()
+    first = rig.client(1)
+    call = rig.establish(first)
+    rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    rig.run(0.1)
+    rig.clients.remove(first)
+    second = rig.client(2)
+    rig.establish(second)
+    talk(rig, second)
+    assert {event.call for event in of_kind(rig, AudioReceived)} == {
+        f"rtc_{second.remote_ufrag}"
+    }
+
+
+def test_a_twin_at_the_same_address_survives_the_others_end() -> None:
+    """STUN and ICE 9: closing one of two sessions must not remove its twin's entry."""
+    rig = Rig.build()
+    first, second = rig.client(1), rig.client(2)
+    call = rig.establish(first)
+    rig.establish(second)
+    rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    rig.run(0.1)
+    rig.clients.remove(first)
+    talk(rig, second)
+    assert [event.payload for event in of_kind(rig, AudioReceived)] == [
+        b"voice %d" % i for i in range(5)
+    ]
+
+
+def test_of_two_twins_media_reaches_the_one_that_knows_its_source() -> None:
+    """STUN and ICE 9: two sessions from one remote address and port."""
+    rig = Rig.build()
+    first, second = rig.client(1), rig.client(2)
+    one = rig.establish(first)
+    talk(rig, first, 2)
+    two = rig.establish(second)
+    talk(rig, second, 2)
+    talk(rig, first, 2, first=2)
+    assert [event.call for event in of_kind(rig, AudioReceived)] == [one, one, two, two, one, one]
+
+
+class TestRebinding:
+    def test_uplink_goes_on_at_once_and_downlink_with_the_next_check(self) -> None:
+        """SRTP, RTP, RTCP 3: media arrive from an address that no check has validated."""
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        talk(rig, client)
+        client.rebind(ELSEWHERE)
+        client.keepalives = False
+        heard = len(of_kind(rig, AudioReceived))
+        talk(rig, client, 5, first=5)
+        assert len(of_kind(rig, AudioReceived)) == heard + 5
+        selected = of_kind(rig, PathSelected)[-1]
+        assert selected.path.client == HOME, "media alone do not move the downlink"
+        client.keepalives = True
+        client.check(rig.now)
+        rig.run(0.05)
+        assert of_kind(rig, PathSelected)[-1].path.client == ELSEWHERE
+        rig.endpoint.send_audio(call, b"found you", 0, False, rig.now)
+        rig.run(0.05)
+        assert client.audio[-1].payload == b"found you"
+
+    def test_a_stranger_with_a_known_source_gets_nowhere(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        talk(rig, client)
+        forged = encode_rtp(
+            RtpPacket(111, False, 9, 9, client.ssrc, payload=b"x" * 40)
+        )
+        deliver(rig, forged, ELSEWHERE)
+        assert drops(rig)[Drop.SRTP_AUTHENTICATION] == 1
+        rig.endpoint.send_audio(call, b"still yours", 0, False, rig.now)
+        rig.run(0.05)
+        assert client.audio[-1].payload == b"still yours"
+
+
+class TestRestart:
+    def test_ice_restarts_on_the_same_five_tuple_while_audio_goes_on(self) -> None:
+        """STUN and ICE 8: muxes that look up the address first lose the new agent's checks."""
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        before = client.remote_ufrag
+        answer = rig.endpoint.reoffer(call, client.restart(), rig.now)
+        talk(rig, client, 2)
+        client.accept(answer, rig.now)
+        rig.run(0.3)
+        assert client.remote_ufrag != before
+        assert client.nominated
+        assert client.errors == []
+        talk(rig, client, 2, first=2)
+        assert len(of_kind(rig, AudioReceived)) == 4
+
+    def test_the_old_ufrag_is_honoured_for_a_while_and_no_longer(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        old = client.remote_ufrag.encode()
+        old_check = check_for(client)
+        answer = rig.endpoint.reoffer(call, client.restart(), rig.now)
+        client.accept(answer, rig.now)
+        rig.run(1.0)
+        unknown = drops(rig).get(Drop.UFRAG_UNKNOWN, 0)
+        deliver(rig, old_check)
+        assert drops(rig).get(Drop.UFRAG_UNKNOWN, 0) == unknown
+        rig.run(rig.endpoint.config.ice.restart_overlap + 1)
+        deliver(rig, old_check)
+        assert drops(rig)[Drop.UFRAG_UNKNOWN] == unknown + 1, old
+
+    def test_an_offer_that_restarts_nothing_keeps_the_credentials(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        answer = rig.endpoint.reoffer(call, client.offer(), rig.now)
+        assert f"a=ice-ufrag:{client.remote_ufrag}\r\n" in answer
+
+
+def check_for(client: Client, *, wrong: bool = False) -> bytes:
+    password = "not the password" if wrong else client.remote_password
+    return stun.build(
+        stun.Method.BINDING,
+        stun.MessageClass.REQUEST,
+        b"transaction!",
+        [
+            (0x0006, f"{client.remote_ufrag}:{client.ufrag}".encode()),
+            (0x0024, (1).to_bytes(4, "big")),
+            (0x802A, (5).to_bytes(8, "big")),
+        ],
+        integrity=stun.IntegrityKey(password.encode()),
+    )
+
+
+class TestLifecycle:
+    def test_an_offer_nobody_follows_up_ends_by_itself(self) -> None:
+        rig = Rig.build()
+        rig.endpoint.open_call(rig.client().offer(), rig.now)
+        rig.clients.clear()
+        rig.run(29.9)
+        assert len(rig.endpoint.calls) == 1
+        rig.run(0.2)
+        ended = of_kind(rig, Ended)[0]
+        assert (ended.reason, ended.detail) == (EndReason.ESTABLISH_TIMEOUT, "no check arrived")
+        assert rig.endpoint.next_timeout() is None
+
+    def test_silence_disconnects_then_ends_and_a_sign_of_life_brings_it_back(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        client.keepalives = False
+        rig.run(10)
+        assert phases(rig)[-1] is Phase.DISCONNECTED
+        talk(rig, client, 1)
+        assert phases(rig)[-1] is Phase.ESTABLISHED
+        rig.run(40)
+        assert of_kind(rig, Ended)[0].reason is EndReason.CONSENT_EXPIRED
+
+    def test_media_alone_keep_a_session_alive(self) -> None:
+        """STUN and ICE 5: some clients never send a check again once they have nominated."""
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        client.keepalives = False
+        for index in range(20):
+            talk(rig, client, 1, first=index)
+            rig.run(4.0)
+        assert of_kind(rig, Ended) == []
+
+    def test_forged_packets_keep_nothing_alive(self) -> None:
+        """STUN and ICE 5: only what authenticates renews consent."""
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        client.keepalives = False
+        for _ in range(20):
+            deliver(rig, check_for(client, wrong=True))
+            deliver(rig, encode_rtp(RtpPacket(111, False, 9, 9, 9, payload=b"x" * 40)))
+            deliver(rig, b"\x17\xfe\xfd\x00\x01" + bytes(6) + b"\x00\x20" + bytes(32))
+            rig.run(2.0)
+        assert of_kind(rig, Ended)[0].reason is EndReason.CONSENT_EXPIRED
+
+    def test_the_longest_call_is_warned_and_ended(self) -> None:
+        limits = SessionLimits(maximum_length=100, warning_before=20)
+        rig = Rig.build(config=endpoint_config(session=limits))
+        client = rig.client()
+        rig.establish(client)
+        rig.run(85)
+        assert 19 < of_kind(rig, LengthWarning)[0].seconds_left <= 20
+        rig.run(20)
+        assert of_kind(rig, Ended)[0].reason is EndReason.MAXIMUM_LENGTH
+        assert len(of_kind(rig, LengthWarning)) == 1
+
+    def test_draining_lets_calls_end_and_takes_no_more(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        rig.endpoint.drain(5.0, rig.now)
+        with pytest.raises(AtCapacity):
+            rig.endpoint.open_call(rig.client(2).offer(), rig.now)
+        rig.run(4.9)
+        assert len(rig.endpoint.calls) == 1
+        rig.run(0.2)
+        assert of_kind(rig, Ended)[0].reason is EndReason.DRAINED
+
+    def test_one_more_than_the_cap_is_refused(self) -> None:
+        rig = Rig.build(config=endpoint_config(sessions=2))
+        for index in range(2):
+            rig.endpoint.open_call(rig.client(index).offer(), rig.now)
+        with pytest.raises(AtCapacity) as caught:
+            rig.endpoint.open_call(rig.client(3).offer(), rig.now)
+        assert caught.value.retry_after == 5.0
+
+    def test_a_malformed_offer_leaves_nothing_behind(self) -> None:
+        rig = Rig.build()
+        with pytest.raises(OfferError):
+            rig.endpoint.open_call("v=0\r\nnonsense\r\n", rig.now)
+        assert rig.endpoint.calls == []
+        assert rig.endpoint.next_timeout() is None
+
+    def test_verbs_for_no_call_say_so(self) -> None:
+        endpoint = Rig.build().endpoint
+        for verb in (
+            lambda: endpoint.send_audio("rtc_x", b"", 0, False, 0.0),
+            lambda: endpoint.close_call("rtc_x", EndReason.HANGUP, 0.0),
+            lambda: endpoint.reoffer("rtc_x", "", 0.0),
+            lambda: endpoint.end_within("rtc_x", 1.0, 0.0),
+            lambda: endpoint.snapshot("rtc_x", 0.0),
+        ):
+            with pytest.raises(UnknownCall):
+                verb()
+
+
+class TestReports:
+    def test_both_sides_hear_how_they_are_received(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        for index in range(400):
+            talk(rig, client, 1, first=index)
+            rig.endpoint.send_audio(call, b"reply", 960 * index, False, rig.now)
+        reports = [p for data in client.rtcp for p in rtcp.decode_compound_untrusted(data)]
+        sender = [p for p in reports if isinstance(p, rtcp.SenderReport)]
+        assert sender
+        assert sender[-1].packet_count > 0
+        assert sender[-1].reports[0].ssrc == client.ssrc
+        assert sender[-1].reports[0].cumulative_lost == 0
+        block = rtcp.ReportBlock(
+            ssrc=sender[-1].ssrc,
+            fraction_lost=0,
+            cumulative_lost=3,
+            highest_sequence=0,
+            jitter=96,
+            last_sender_report=rtcp.compact_ntp(sender[-1].ntp),
+            delay_since_last=0,
+        )
+        client.send_rtcp(rtcp.encode_compound([rtcp.ReceiverReport(client.ssrc, (block,))]))
+        rig.run(0.05)
+        audio = rig.endpoint.snapshot(call, rig.now).audio
+        assert audio.round_trip is not None
+        assert audio.remote_lost == 3
+        assert audio.remote_jitter == pytest.approx(96 / 48000)
+        assert (audio.packets_in, audio.packets_out, audio.lost) == (400, 400, 0)
+
+    def test_loss_is_counted(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        talk(rig, client, 5)
+        client.sequence += 3
+        talk(rig, client, 5, first=8)
+        assert rig.endpoint.snapshot(call, rig.now).audio.lost == 3
+
+
+class TestDrops:
+    """Each reason for which the endpoint or a session lets go of a packet."""
+
+    def established(self) -> tuple[Rig, Client]:
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        rig.endpoint.drops.clear()
+        return rig, client
+
+    def test_from_the_leg(self) -> None:
+        rig = Rig.build()
+        rig.endpoint.receive_datagram(b"", INNER, rig.now)
+        rig.endpoint.receive_datagram(forward.encode(HOME, PUBLIC), ELSEWHERE, rig.now)
+        assert drops(rig) == {Drop.LEG_MALFORMED: 1, Drop.LEG_STRANGER: 1}
+
+    @pytest.mark.parametrize(
+        ("payload", "reason"),
+        [
+            (b"", Drop.EMPTY),
+            (b"\x16\xfe\xfd" + bytes(40), Drop.SESSION_UNKNOWN),
+            (b"\x80\x6f" + bytes(60), Drop.SESSION_UNKNOWN),
+            (b"\x80\x6f", Drop.SRTP_TOO_SHORT),
+            (b"\x00\x01\x00\x00", Drop.STUN_MALFORMED),
+            (b"\x10" + bytes(40), Drop.SESSION_UNKNOWN),
+        ],
+        ids=str,
+    )
+    def test_of_strangers(self, payload: bytes, reason: Drop) -> None:
+        """DTLS 6: nobody whom no check has vouched for reaches a handshake."""
+        rig, _ = self.established()
+        deliver(rig, payload, ELSEWHERE)
+        assert drops(rig) == {reason: 1}
+        assert rig.endpoint.next_transmit() is None
+
+    def test_a_flood_of_unknown_ufrags_allocates_nothing(self) -> None:
+        """STUN and ICE 10."""
+        rig = Rig.build()
+        for index in range(1000):
+            payload = stun.build(
+                stun.Method.BINDING,
+                stun.MessageClass.REQUEST,
+                index.to_bytes(12, "big"),
+                [(0x0006, b"0%025d:them" % index)],
+                integrity=stun.IntegrityKey(b"whatever"),
+            )
+            deliver(rig, payload, Address.of("198.51.100.7", 1024 + index))
+        assert drops(rig) == {Drop.UFRAG_UNKNOWN: 1000}
+        assert rig.endpoint.next_transmit() is None
+        assert rig.endpoint.next_timeout() is None
+
+    def test_a_known_clients_other_protocols(self) -> None:
+        rig, client = self.established()
+        deliver(rig, b"\x14" * 3 + bytes(40))  # 20 begins the DTLS range: its record is nonsense
+        deliver(rig, b"\x10" + bytes(40))  # ZRTP
+        assert drops(rig)[Drop.NOT_OURS] == 1
+        assert client.errors == []
+
+    def test_a_handshake_from_an_address_no_check_has_validated(self) -> None:
+        rig, _ = self.established()
+        session = next(iter(rig.endpoint._slots.values())).session
+        path = session.route
+        session.receive_datagram(
+            b"\x16\xfe\xfd" + bytes(40), type(path)(ELSEWHERE, PUBLIC, INNER), rig.now
+        )
+        assert session.drops[Drop.DTLS_UNVALIDATED_ADDRESS] == 1
+
+    def test_media_before_keys(self) -> None:
+        rig = Rig.build()
+        client = rig.client()
+        rig.open(client)
+        # Nothing of the handshake arrives, so keys stay away while media pile up.
+        rig.lose = lambda _, transmit: transmit.data[:1] == b"\x16"
+        rig.run(0.2)
+        session = next(iter(rig.endpoint._slots.values())).session
+        packet = encode_rtp(RtpPacket(111, False, 9, 9, 9, payload=b"x" * 40))
+        stranger = type(session.route)(ELSEWHERE, PUBLIC, INNER)
+        session.receive_datagram(packet, stranger, rig.now)
+        assert session.drops[Drop.SRTP_UNVALIDATED_ADDRESS] == 1
+        for _ in range(20):
+            deliver(rig, packet)
+        assert session.drops[Drop.SRTP_NO_KEYS] == 4
+
+    def test_authentic_media_that_are_no_use(self) -> None:
+        rig, client = self.established()
+        assert client._context is not None
+        protect = client._context.protect_rtp
+        for packet in (
+            RtpPacket(96, False, 100, 9, client.ssrc, payload=b"another codec"),
+            RtpPacket(111, False, 101, 9, client.ssrc, payload=b""),
+        ):
+            client.send_raw(protect(encode_rtp(packet)))
+            rig.run(0.01)
+        assert drops(rig) == {Drop.RTP_PAYLOAD_TYPE: 1, Drop.RTP_NO_PAYLOAD: 1}
+        # A padding count that cannot be is authentic all the same.
+        client.send_raw(protect(encode_rtp(RtpPacket(111, False, 102, 9, client.ssrc))[:1]
+                                .replace(b"\x80", b"\xa0") + encode_rtp(
+            RtpPacket(111, False, 102, 9, client.ssrc, payload=b"\xff"))[1:]))
+        client.send_rtcp(b"\x81\xc9\x00\x01" + client.ssrc.to_bytes(4, "big"))
+        rig.run(0.01)
+        assert drops(rig)[Drop.RTP_MALFORMED] == 1
+        assert drops(rig)[Drop.RTCP_MALFORMED] == 1
+
+    def test_a_jump_in_sequence_is_not_believed_at_once(self) -> None:
+        rig, client = self.established()
+        client.sequence = 1000
+        talk(rig, client, 1)
+        client.sequence = 20000
+        talk(rig, client, 1)
+        assert drops(rig)[Drop.RTP_DISCONTINUITY] == 1
+
+    def test_application_data_without_a_section_for_it(self) -> None:
+        rig, client = self.established()
+        assert client.dtls is not None
+        client.dtls.send(b"hello", rig.now)
+        client._drain_dtls(rig.now)
+        rig.run(0.05)
+        assert drops(rig)[Drop.DATA_NOT_NEGOTIATED] == 1
+
+    def test_after_the_end(self) -> None:
+        rig, _ = self.established()
+        slot = next(iter(rig.endpoint._slots.values()))
+        slot.session.close(EndReason.HANGUP, rig.now)
+        slot.session.receive_datagram(b"\x80\x6f" + bytes(60), slot.session.route, rig.now)
+        assert slot.session.drops[Drop.SESSION_CLOSED] == 1
+
+
+def test_garbage_never_raises_nor_gets_an_answer() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    rig.establish(client)
+    draw = seeded("garbage")
+    for first in range(256):
+        for size in (0, 1, 3, 11, 12, 13, 19, 20, 40, 200, 1500):
+            deliver(rig, bytes([first])[:size] + draw(max(size - 1, 0)))
+            deliver(rig, bytes([first])[:size] + draw(max(size - 1, 0)), ELSEWHERE)
+    talk(rig, client, 3)
+    assert len(of_kind(rig, AudioReceived)) == 3
+    assert {crossing.destination for crossing in rig.crossings if crossing.source == PUBLIC} == {
+        HOME
+    }
+    assert OWNER not in {crossing.destination for crossing in rig.crossings}
+
+
+def test_the_journal_says_all_that_crossed_the_border() -> None:
+    entries: list[journal.Entry] = []
+    rig = Rig.build(journal=entries.append)
+    client = rig.client()
+    call = rig.establish(client)
+    talk(rig, client, 2)
+    rig.endpoint.send_audio(call, b"reply", 0, True, rig.now)
+    rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    rig.settle()
+    kinds = [type(entry) for entry in entries]
+    assert kinds[:2] == [journal.Opened, journal.Settled]
+    assert kinds.count(journal.Settled) == sum(
+        kinds.count(kind)
+        for kind in (journal.Opened, journal.Received, journal.Fired, journal.Acted)
+    )
+    acted = [entry for entry in entries if isinstance(entry, journal.Acted)]
+    assert [entry.verb for entry in acted] == ["send_audio", "close_call"]
+    assert acted[0].arguments == {"payload": b"reply", "timestamp": 0, "marker": True}
+    last = [entry for entry in entries if isinstance(entry, journal.Settled)][-1]
+    assert last.timeout is None
+
+
+def test_undelivered_audio_is_bounded_and_the_oldest_goes() -> None:
+    rig = Rig.build(config=endpoint_config(events=20))
+    client = rig.client()
+    rig.establish(client)
+    rig.settle()
+    for index in range(40):
+        sealed = client.send_audio(b"%d" % index, 960 * index)
+        deliver_only(rig, sealed)
+    kept = []
+    while (event := rig.endpoint.next_event()) is not None:
+        kept.append(event)
+    assert len(kept) == 20
+    assert kept[-1].payload == b"39"
+    assert kept[0].payload == b"20"
+
+
+def deliver_only(rig: Rig, payload: bytes) -> None:
+    header = forward.encode(HOME, PUBLIC)
+    rig.endpoint.receive_datagram(header + payload, INNER, rig.now)
+
+
+def test_established_says_which_profile() -> None:
+    rig = Rig.build()
+    rig.establish(rig.client())
+    assert [event.profile for event in of_kind(rig, Established)] == ["AEAD_AES_128_GCM"]
