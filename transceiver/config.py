@@ -49,6 +49,9 @@ class SrtpLimits:
     sources: int = 32
     """Synchronisation sources (SSRC) of one peer that may authenticate in one session; another is
     dropped, because forgetting one would forget its replay window."""
+    rollover_guesses: int = 64
+    """How often in a session the first packet of a source is tried with a rollover counter of one
+    after it failed with zero; beyond it such a source stays unheard."""
 
 
 @frozen(slots=True)

@@ -14,7 +14,8 @@ of SRTCP per source as well. What it leaves to its caller is done here:
   is in the lower half, it is tried once more as if the counter stood at one. The Python binding has
   no call for that, but the state can be led there: a packet made up under the peer's key, half a
   cycle behind, is fed to the context first. It never leaves this module, and a trial context is
-  asked before the real one is touched.
+  asked before the real one is touched. A guess costs as much as a dozen ordinary packets, so a
+  session has a fixed number of them and forgers can use up no more.
 """
 
 from collections.abc import Callable
@@ -50,6 +51,7 @@ _DROPS = {
 }
 
 _LONGEST = 1500  # octets that the binding's buffer holds
+_LATEST_SECOND_GUESS = b"\x7f\xfe"  # sequence number with room for another 2**15 above it
 _RTCP_HEADER = 8  # first header and SSRC, in the clear
 _RTCP_INDEX = 4  # E flag and SRTCP index
 
@@ -81,6 +83,7 @@ class SrtpContext:
     _inbound: pylibsrtp.Session = field(init=False, repr=False)
     _sources: set[bytes] = field(factory=set, init=False)
     _rtp_sources: set[bytes] = field(factory=set, init=False)
+    _guesses: int = field(default=0, init=False)
     _shortest_rtcp: int = field(init=False)
     _tag: int = field(init=False)
 
@@ -132,8 +135,13 @@ class SrtpContext:
         try:
             packet = _open(self._inbound.unprotect, data)
         except SrtpError as error:
-            if error.drop is not Drop.SRTP_AUTHENTICATION or data[2] & 0x80:
+            if (
+                error.drop is not Drop.SRTP_AUTHENTICATION
+                or data[2:4] > _LATEST_SECOND_GUESS
+                or self._guesses >= self.limits.rollover_guesses
+            ):
                 raise
+            self._guesses += 1
             packet = self._open_after_wrap_untrusted(data)
         self._sources.add(source)
         self._rtp_sources.add(source)
