@@ -1,0 +1,369 @@
+"""A received STUN message.
+
+``decode_untrusted`` checks the structure of the whole message and nothing else; values are read
+when somebody asks. What the structure amounts to (which attribute lies where, what integrity
+covers) is a ``Layout``. A client's checks all share one, so layouts of messages that proved
+authentic are kept, and recognised by comparing all attribute headers in one ``struct`` call. Only
+who knows a password can put a layout there; to a stranger the cache does not exist. It changes
+how fast a message is read, never what is read.
+"""
+
+import struct
+from collections.abc import Callable
+from functools import cached_property
+from hmac import compare_digest
+from typing import TypeVar
+
+from attrs import define, field
+
+from stunroute.address import Address
+from stunroute.errors import DecodeError
+
+from . import attributes as values
+from .header import ATTRIBUTE_HEADER_LENGTH, HEADER_LENGTH, MAXIMUM_ATTRIBUTES, decode_type
+from .integrity import SHA256_LENGTH, SHA256_MINIMUM, IntegrityKey, checksum
+from .registry import (
+    COMPREHENSION_OPTIONAL,
+    MAGIC_COOKIE,
+    UNDERSTOOD,
+    Attribute,
+    MessageClass,
+    attribute_name,
+)
+
+V = TypeVar("V")
+
+MAXIMUM_LAYOUTS = 256
+"""Layouts kept. When it is full it starts anew: the ones in use are back with the next checks."""
+
+_INTEGRITY = int(Attribute.MESSAGE_INTEGRITY)
+_INTEGRITY_SHA256 = int(Attribute.MESSAGE_INTEGRITY_SHA256)
+_FINGERPRINT = int(Attribute.FINGERPRINT)
+_FINGERPRINT_LENGTH = 8  # with its attribute header
+
+# What is still read once an attribute of the key's type has gone by (RFC 8489, 14.5 and 14.6):
+# the rest is not covered by the hash, so anybody on the way may have added it. FINGERPRINT is the
+# last attribute by definition (14.7).
+_READ_AFTER = {
+    _INTEGRITY: frozenset({_INTEGRITY_SHA256, _FINGERPRINT}),
+    _INTEGRITY_SHA256: frozenset({_FINGERPRINT}),
+    _FINGERPRINT: frozenset[int](),
+}
+
+_WORD = struct.Struct("!I")
+_OPENING = struct.Struct("!II")
+
+
+@define(slots=True, eq=False)
+class Layout:
+    """Where the attributes of a message lie. True of every message with the same ``words`` behind
+    the same first word."""
+
+    type: int
+    """The 14 bits of method and class."""
+    words: tuple[int, ...]
+    """Type and length of each attribute, as they stand in its header."""
+    credible: dict[int, slice]
+    """By type, the place of the value of the first of its kind: repeated ones are ignored (RFC
+    8489, 14), and so is what follows the integrity."""
+
+    @cached_property
+    def method_and_class(self) -> tuple[int, MessageClass]:
+        return decode_type(self.type)
+
+    @cached_property
+    def spans(self) -> tuple[tuple[int, slice], ...]:
+        """Type and place of the value of every attribute, in order."""
+        spans = []
+        start = HEADER_LENGTH + ATTRIBUTE_HEADER_LENGTH
+        for word in self.words:
+            length = word & 0xFFFF
+            spans.append((word >> 16, slice(start, start + length)))
+            start += _padded(length) + ATTRIBUTE_HEADER_LENGTH
+        return tuple(spans)
+
+    @cached_property
+    def unknown(self) -> tuple[int, ...]:
+        return tuple(
+            type
+            for type in self.credible
+            if type < COMPREHENSION_OPTIONAL and type not in UNDERSTOOD
+        )
+
+    @cached_property
+    def headers(self) -> struct.Struct:
+        """Reads ``words`` out of a message and steps over all else."""
+        steps = (f"I{_padded(word & 0xFFFF)}x" for word in self.words)
+        return struct.Struct(f"!{HEADER_LENGTH}x{''.join(steps)}")
+
+
+_layouts: dict[int, Layout] = {}  # by the first word of the message: its type and length
+
+
+def _padded(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _walk_untrusted(data: bytes, opening: int) -> Layout:
+    size = len(data)
+    words: list[int] = []
+    credible: dict[int, slice] = {}
+    readable: frozenset[int] | None = None  # None: everything
+    start = HEADER_LENGTH + ATTRIBUTE_HEADER_LENGTH
+    while start <= size and len(words) < MAXIMUM_ATTRIBUTES:
+        (word,) = _WORD.unpack_from(data, start - ATTRIBUTE_HEADER_LENGTH)
+        words.append(word)
+        type, length = word >> 16, word & 0xFFFF
+        if type not in credible and (readable is None or type in readable):
+            credible[type] = slice(start, start + length)
+            readable = _READ_AFTER.get(type, readable)
+        start += ((length + 3) & ~3) + ATTRIBUTE_HEADER_LENGTH
+    if start <= size:
+        raise DecodeError("too many attributes")
+    if start - ATTRIBUTE_HEADER_LENGTH != size:
+        raise DecodeError("attribute runs past the end of the message")
+    return Layout(opening >> 16, tuple(words), credible)
+
+
+def decode_untrusted(data: bytes) -> "Message":
+    """Read one datagram as a STUN message (RFC 8489, 5 and 6.3).
+
+    Raises DecodeError unless the header is sound, its length is the datagram's, and all
+    attributes lie inside. What is in them, and whether it is acceptable, is asked later.
+    """
+    size = len(data) - HEADER_LENGTH
+    if size < 0:
+        raise DecodeError("shorter than a STUN header")
+    opening, cookie = _OPENING.unpack_from(data)
+    if opening >> 30:
+        raise DecodeError("first two bits are not zero")
+    if cookie != MAGIC_COOKIE:
+        raise DecodeError("no magic cookie")
+    if opening & 0xFFFF != size:
+        raise DecodeError("length field is not the datagram's")
+    if size & 3:
+        raise DecodeError("length is not a multiple of four")
+    layout = _layouts.get(opening)
+    if layout is None or layout.headers.unpack_from(data) != layout.words:
+        layout = _walk_untrusted(data, opening)
+    return Message(data, layout)
+
+
+def _remember(opening: int, layout: Layout) -> None:
+    if len(_layouts) >= MAXIMUM_LAYOUTS:
+        _layouts.clear()
+    _layouts[opening] = layout
+
+
+@define(slots=True, repr=False)
+class Message:
+    """A STUN message of sound structure; two are equal when their bytes are.
+
+    Each attribute has a property: None when the message does not have it (or has it only behind
+    its integrity), DecodeError when its value is malformed.
+    """
+
+    raw: bytes
+    """The datagram."""
+    _layout: Layout = field(eq=False)
+
+    @property
+    def method(self) -> int:
+        """Twelve bits; ``Method.BINDING`` for ICE."""
+        return self._layout.method_and_class[0]
+
+    @property
+    def message_class(self) -> MessageClass:
+        return self._layout.method_and_class[1]
+
+    @property
+    def transaction_id(self) -> bytes:
+        """12 bytes."""
+        return self.raw[8:20]
+
+    @property
+    def attributes(self) -> tuple[tuple[int, bytes], ...]:
+        """Type and value of each attribute in order, unknown, repeated and uncovered ones too."""
+        raw = self.raw
+        return tuple((type, raw[span]) for type, span in self._layout.spans)
+
+    def unknown_comprehension_required(self) -> tuple[int, ...]:
+        """Types that this package cannot read and the sender does not let us ignore, in order:
+        the content of a 420 (RFC 8489, 6.3.1)."""
+        return self._layout.unknown
+
+    # Who is it from, and is it whole
+
+    @property
+    def has_integrity(self) -> bool:
+        """Is there a MESSAGE-INTEGRITY or a MESSAGE-INTEGRITY-SHA256 to verify?"""
+        credible = self._layout.credible
+        return _INTEGRITY in credible or _INTEGRITY_SHA256 in credible
+
+    @property
+    def integrity_is_sha256(self) -> bool:
+        """Is MESSAGE-INTEGRITY-SHA256 the only integrity? Then the answer bears the same."""
+        credible = self._layout.credible
+        return _INTEGRITY_SHA256 in credible and _INTEGRITY not in credible
+
+    def verify_integrity(self, key: IntegrityKey, *, sha256_minimum: int = SHA256_LENGTH) -> bool:
+        """Was this message signed with ``key``? (RFC 8489, 14.5 and 14.6.)
+
+        MESSAGE-INTEGRITY decides where there is one, else MESSAGE-INTEGRITY-SHA256; False when
+        there is neither. ``sha256_minimum`` is the least number of bytes of the latter that the
+        usage accepts, 16 to 32; ICE does not allow truncation.
+        """
+        layout = self._layout
+        span = layout.credible.get(_INTEGRITY)
+        if span is not None:
+            # The hash covers what is before it under a length that ends with it. A value of 20
+            # bytes ends 20 after its start, a length counts from 20: it is the start.
+            start: int = span.start
+            raw = self.raw
+            covered = raw[:2] + start.to_bytes(2, "big") + raw[4 : start - ATTRIBUTE_HEADER_LENGTH]
+            authentic = compare_digest(key.sha1(covered), raw[span])
+        else:
+            authentic = self._verify_sha256(key, sha256_minimum)
+        if authentic and _layouts.get(opening := _WORD.unpack_from(self.raw)[0]) is not layout:
+            _remember(opening, layout)
+        return authentic
+
+    def _verify_sha256(self, key: IntegrityKey, minimum: int) -> bool:
+        span = self._layout.credible.get(_INTEGRITY_SHA256)
+        if span is None:
+            return False
+        size = span.stop - span.start
+        if size % 4 or not max(minimum, SHA256_MINIMUM) <= size <= SHA256_LENGTH:
+            return False
+        length: int = span.stop - HEADER_LENGTH
+        end = span.start - ATTRIBUTE_HEADER_LENGTH
+        covered = self.raw[:2] + length.to_bytes(2, "big") + self.raw[4:end]
+        return compare_digest(key.sha256(covered)[:size], self.raw[span])
+
+    @property
+    def fingerprint_ok(self) -> bool | None:
+        """None without FINGERPRINT; False when it is wrong or not last (RFC 8489, 14.7)."""
+        span = self._layout.credible.get(_FINGERPRINT)
+        if span is None:
+            return None
+        raw = self.raw
+        if span.stop != len(raw) or span.stop - span.start != 4:
+            return False
+        return checksum(raw[:-_FINGERPRINT_LENGTH]) == int.from_bytes(raw[-4:], "big")
+
+    # Attributes of ICE (RFC 8445, 16.1)
+
+    @property
+    def username(self) -> bytes | None:
+        """USERNAME: in a check ``<receiver's ufrag>:<sender's ufrag>``."""
+        return self._read(Attribute.USERNAME, values.decode_username_untrusted)
+
+    @property
+    def priority(self) -> int | None:
+        """PRIORITY that a peer-reflexive candidate would get."""
+        return self._read(Attribute.PRIORITY, values.decode_uint32_untrusted)
+
+    @property
+    def use_candidate(self) -> bool:
+        """Is USE-CANDIDATE there?"""
+        return self._read(Attribute.USE_CANDIDATE, values.decode_flag_untrusted) is True
+
+    @property
+    def ice_controlling(self) -> int | None:
+        """ICE-CONTROLLING: the tie-breaker of a sender that means to control."""
+        return self._read(Attribute.ICE_CONTROLLING, values.decode_uint64_untrusted)
+
+    @property
+    def ice_controlled(self) -> int | None:
+        """ICE-CONTROLLED: the tie-breaker of a sender that means to be controlled."""
+        return self._read(Attribute.ICE_CONTROLLED, values.decode_uint64_untrusted)
+
+    @property
+    def nomination(self) -> int | None:
+        """NOMINATION: a renominating sender's counter; the highest wins."""
+        return self._read(Attribute.NOMINATION, values.decode_uint32_untrusted)
+
+    @property
+    def network_cost(self) -> values.NetworkCost | None:
+        """NETWORK-COST."""
+        return self._read(Attribute.NETWORK_COST, values.decode_network_cost_untrusted)
+
+    # Attributes of STUN (RFC 8489, 14)
+
+    @property
+    def xor_mapped_address(self) -> Address | None:
+        """XOR-MAPPED-ADDRESS."""
+        transaction_id = self.transaction_id
+        return self._read(
+            Attribute.XOR_MAPPED_ADDRESS,
+            lambda value: values.decode_xor_address_untrusted(value, transaction_id),
+        )
+
+    @property
+    def mapped_address(self) -> Address | None:
+        """MAPPED-ADDRESS."""
+        return self._read(Attribute.MAPPED_ADDRESS, values.decode_address_untrusted)
+
+    @property
+    def alternate_server(self) -> Address | None:
+        """ALTERNATE-SERVER."""
+        return self._read(Attribute.ALTERNATE_SERVER, values.decode_address_untrusted)
+
+    @property
+    def error_code(self) -> tuple[int, str] | None:
+        """ERROR-CODE: the code, 300 to 699, and the reason phrase."""
+        return self._read(Attribute.ERROR_CODE, values.decode_error_code_untrusted)
+
+    @property
+    def unknown_attributes(self) -> tuple[int, ...] | None:
+        """UNKNOWN-ATTRIBUTES."""
+        return self._read(Attribute.UNKNOWN_ATTRIBUTES, values.decode_unknown_attributes_untrusted)
+
+    @property
+    def software(self) -> str | None:
+        """SOFTWARE."""
+        return self._read(Attribute.SOFTWARE, values.decode_text_untrusted)
+
+    @property
+    def realm(self) -> str | None:
+        """REALM."""
+        return self._read(Attribute.REALM, values.decode_text_untrusted)
+
+    @property
+    def nonce(self) -> bytes | None:
+        """NONCE."""
+        return self._read(Attribute.NONCE, values.decode_opaque_untrusted)
+
+    @property
+    def userhash(self) -> bytes | None:
+        """USERHASH: 32 bytes."""
+        return self._read(Attribute.USERHASH, values.decode_userhash_untrusted)
+
+    @property
+    def password_algorithm(self) -> values.Algorithm | None:
+        """PASSWORD-ALGORITHM."""
+        return self._read(Attribute.PASSWORD_ALGORITHM, values.decode_password_algorithm_untrusted)
+
+    @property
+    def password_algorithms(self) -> tuple[values.Algorithm, ...] | None:
+        """PASSWORD-ALGORITHMS."""
+        return self._read(
+            Attribute.PASSWORD_ALGORITHMS, values.decode_password_algorithms_untrusted
+        )
+
+    def value(self, type: int) -> bytes | None:
+        """The value of any attribute, as it came."""
+        span = self._layout.credible.get(type)
+        return None if span is None else self.raw[span]
+
+    def _read(self, type: int, decode: Callable[[bytes], V]) -> V | None:
+        span = self._layout.credible.get(type)
+        return None if span is None else decode(self.raw[span])
+
+    def __repr__(self) -> str:
+        # Names only: a value may be half of somebody's credentials.
+        names = ", ".join(attribute_name(type) for type, _ in self._layout.spans)
+        return (
+            f"<STUN {self.message_class.name.lower()}, method {self.method:#05x}, "
+            f"transaction {self.transaction_id.hex()}: {names}>"
+        )
