@@ -3,9 +3,19 @@
 ``Drop`` is the closed list of reasons for which anything in this project lets go of a packet that
 came from the network. A core counts them, a trace names them, and a test hits each one (a test
 reads this enum and fails when a member has none). The text beside each is for operators.
+
+The records at the end tell the life of the relay's flows to whoever asks for it with ``observe``.
+They are made when something changes, never for a packet that merely passes.
 """
 
+from collections.abc import Callable
 from enum import Enum, unique
+from typing import TypeAlias
+
+from attrs import frozen
+
+from .address import Address
+from .instant import Instant
 
 
 @unique
@@ -40,6 +50,11 @@ class Drop(Enum):
     LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
     LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
     LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
+    LEG_UNKNOWN_PROXY = "leg-unknown-proxy"  # the header names a public address that is not ours
+
+    # The relay's sockets
+    TOO_LONG = "too-long"  # longer than the relay's receive buffer, so it would be cut
+    SEND_BACKLOG = "send-backlog"  # the kernel takes no more, and the bounded backlog is full
 
     # Sessions and their endpoint
     UFRAG_UNKNOWN = "ufrag-unknown"  # a check for a session that is not here, or no more
@@ -63,3 +78,83 @@ class Drop(Enum):
     SRTP_TOO_OLD = "srtp-too-old"  # behind the replay window
     SRTP_SOURCES = "srtp-sources"  # one synchronisation source more than is allowed
     SRTP_REFUSED = "srtp-refused"  # SRTCP in the clear, or a header libsrtp cannot take
+
+
+class Origin(Enum):
+    """What made a flow."""
+
+    CHECK = "check"  # a Binding request that names a node
+    DOWNLINK = "downlink"  # a packet from a transceiver to a client the relay did not know
+    ANSWER = "answer"  # a waiting contender's owner answered when the address was free again
+    STORE = "store"  # the shared store remembered it
+
+
+@frozen(slots=True)
+class FlowMade:
+    at: Instant
+    client: Address
+    next_hop: Address
+    origin: Origin
+
+
+@frozen(slots=True)
+class FlowMoved:
+    """Another session took the client address over."""
+
+    at: Instant
+    client: Address
+    old: Address
+    next_hop: Address
+
+
+@frozen(slots=True)
+class FlowContended:
+    """A check named another next hop than the live flow's. ``next_hop`` waits to take over."""
+
+    at: Instant
+    client: Address
+    owner: Address
+    next_hop: Address
+
+
+@frozen(slots=True)
+class FlowReleased:
+    """The owner said that it is done with the client address."""
+
+    at: Instant
+    client: Address
+    next_hop: Address
+
+
+@frozen(slots=True)
+class FlowExpired:
+    """Nothing passed for a whole generation."""
+
+    at: Instant
+    client: Address
+    next_hop: Address
+
+
+@frozen(slots=True)
+class FlowRenewed:
+    """The first packet of a flow in a new generation: it lives on."""
+
+    at: Instant
+    client: Address
+    next_hop: Address
+
+
+@frozen(slots=True)
+class Dropped:
+    """A packet was let go of. ``address`` is the client's, or the sender's on the inner leg."""
+
+    at: Instant
+    address: Address
+    drop: Drop
+
+
+FlowRecord: TypeAlias = (
+    FlowMade | FlowMoved | FlowContended | FlowReleased | FlowExpired | FlowRenewed
+)
+Record: TypeAlias = FlowRecord | Dropped
+Observe: TypeAlias = Callable[[Record], None]
