@@ -158,3 +158,29 @@ FlowRecord: TypeAlias = (
 )
 Record: TypeAlias = FlowRecord | Dropped
 Observe: TypeAlias = Callable[[Record], None]
+
+    # DTLS records
+    DTLS_RECORD_MALFORMED = "dtls-record-malformed"  # no whole record of a DTLS version
+    DTLS_RECORD_TYPE = "dtls-record-type"  # a content type that is not spoken here
+    DTLS_EPOCH = "dtls-epoch"  # an epoch that this connection cannot have
+    DTLS_RECORDS_AHEAD = "dtls-records-ahead"  # protected, no keys yet, and enough are kept
+    DTLS_PLAINTEXT = "dtls-plaintext"  # unprotected although there are keys
+    DTLS_AUTHENTICATION = "dtls-authentication"  # does not open under the connection's keys
+    DTLS_REPLAY = "dtls-replay"  # seen before, or behind the replay window
+    DTLS_CONTENT = "dtls-content"  # authentic, but no content that can be meant
+    DTLS_CLOSED = "dtls-closed"  # the connection has ended, or has not begun
+
+    # DTLS handshake
+    DTLS_ALERT_UNAUTHENTICATED = "dtls-alert-unauthenticated"  # anybody could have sent it
+    DTLS_FRAGMENT_MALFORMED = "dtls-fragment-malformed"  # a handshake header at odds with itself
+    DTLS_FRAGMENT_OVERSIZED = "dtls-fragment-oversized"  # of a message longer than the bound
+    DTLS_FRAGMENT_AHEAD = "dtls-fragment-ahead"  # of a message too far in the future
+    DTLS_FRAGMENT_CONTRADICTION = "dtls-fragment-contradiction"  # says otherwise than its siblings
+    DTLS_REASSEMBLY_FULL = "dtls-reassembly-full"  # an unfinished message had to make room
+    DTLS_OLD_MESSAGE = "dtls-old-message"  # dealt with before
+    DTLS_MESSAGE_MALFORMED = "dtls-message-malformed"  # whole, and not readable
+    DTLS_MESSAGE_UNEXPECTED = "dtls-message-unexpected"  # readable, not its turn
+    DTLS_NOT_NEGOTIABLE = "dtls-not-negotiable"  # no version, suite, group or profile in common
+    DTLS_FINGERPRINT = "dtls-fingerprint"  # a certificate that the SDP does not know
+    DTLS_SIGNATURE = "dtls-signature"  # the certificate's key did not sign this handshake
+    DTLS_RENEGOTIATION = "dtls-renegotiation"  # a second handshake is not held

@@ -24,7 +24,9 @@ class IceLimits:
 @frozen(slots=True)
 class DtlsLimits:
     first_resend: float = 0.05
-    """As client: 50, 100, 200 ms, then doubling from ``resend_initial``."""
+    """As client the first flight is repeated after this, then after twice and four times this, then
+    doubling from ``resend_initial``. Also the least time between two repetitions that the peer's
+    own repetitions ask for."""
     resend_initial: float = 0.4
     resend_maximum: float = 10.0
     mtu: int = 1200
@@ -34,9 +36,12 @@ class DtlsLimits:
     messages_ahead: int = 10
     """Handshake messages beyond the next expected that are kept."""
     reassembly_bytes: int = 65536
-    """Sum of bytes kept for reassembly; a fragment beyond it is dropped."""
+    """Sum of the lengths of the messages in reassembly; the oldest of them makes room."""
     records_ahead: int = 8
-    """Records of the next epoch kept until its keys exist."""
+    """Records of the next epoch kept until its keys exist, and application data kept until the
+    peer's Finished has come; one more is dropped."""
+    hello_verifications: int = 4
+    """HelloVerifyRequests answered as client; one more is dropped."""
     outgoing_messages: int = 64
     """Application messages accepted before the handshake is done; one more raises to the caller."""
 
