@@ -1,0 +1,66 @@
+"""What stands between a call and an application.
+
+A backend never meets WebRTC. It is given a ``Call``, through which audio goes out, and it is told
+what happens in that call, one event after the other. Two protocols are the whole of it, so that an
+echo, a class in somebody's Python program and a socket to another service can all be backends:
+
+- *audio in*: an ``AudioReceived`` event. A later kind of input (a data channel's message, say)
+  arrives as one more event, which a backend that does not know it lets pass.
+- *audio out*: ``Call.send_audio``, one packet's worth, sent now. A backend that makes audio faster
+  than it is heard puts a ``playout.Playout`` in between, which sends each frame when it is due;
+  ``flush`` and the playout position are asked of that.
+- *the end*: an ``Ended`` event from the call's side, ``Call.hang_up`` from the backend's.
+
+Nothing here waits. Methods of both sides return at once, and everything runs on one event loop; a
+backend that has to wait for something does so in a task of its own and keeps its own bounded queue
+(``task.in_task`` makes one out of a coroutine). What a backend raises ends its own call and no
+other.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from stunroute.instant import Instant
+from transceiver.events import Event
+
+
+class Call(Protocol):
+    """One call, as its backend holds it. It may be kept after the call has ended: then nothing is
+    sent, and nothing scheduled runs."""
+
+    @property
+    def id(self) -> str:
+        """``rtc_...``, as signalling and logs name the call."""
+
+    @property
+    def codec(self) -> str:
+        """What the audio is in both directions: ``opus``, ``PCMU`` or ``PCMA``."""
+
+    @property
+    def clock_rate(self) -> int:
+        """Ticks of the codec's RTP clock in one second."""
+
+    def now(self) -> Instant:
+        """A reading of the clock that the call runs by, in seconds."""
+
+    def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]:
+        """Run ``callback`` at ``when`` unless the call ends first; returns what takes it back."""
+
+    def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bool:
+        """Send one packet of audio now. ``timestamp`` counts the media clock from any origin (only
+        its low 32 bits count); ``marker`` says that a talkspurt begins (RFC 3551, 4.1). False where
+        nothing was sent because the call cannot carry audio yet, or any more."""
+
+    def hang_up(self) -> None:
+        """End the call. Its ``Ended`` follows as for any other end."""
+
+
+class Backend(Protocol):
+    """The application's side of one call."""
+
+    def receive(self, event: Event) -> None:
+        """Something happened: in order, the last one is ``Ended``. Must return without waiting."""
+
+
+BackendFactory: TypeAlias = Callable[[Call], Backend]
+"""Makes the backend of a call that has just been answered. What it raises refuses the call."""
