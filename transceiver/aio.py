@@ -1,0 +1,357 @@
+"""An ``Endpoint`` on a socket, under asyncio.
+
+The core knows neither sockets nor time; this is where both come from. One UDP socket faces the
+relays, one timer stands for the core's next deadline, and after each verb in the core is drained:
+datagrams to the socket, events to the call they belong to. Everything runs on one loop and nothing
+in here waits, so whatever is called from a backend in the middle of a drain is itself drained
+before the loop goes on.
+
+What must not happen is that one call's application harms the others. A backend that raises loses
+its call and is logged once. A peer that takes packets more slowly than we make them costs packets,
+not memory: what the kernel does not take is kept up to a bound and then let go, as a network
+would.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import define, field
+
+from stunroute.address import Address, Transmit
+from stunroute.instant import Entropy, Instant
+from stunroute.pump import pump
+
+from .backend.interface import Backend, BackendFactory
+from .errors import CallError, UnknownCall
+from .events import Ended, EndReason, Established, Event
+from .snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from .endpoint import Answered, Endpoint
+
+logger = logging.getLogger("transceiver")
+
+CLOCK_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
+"""RTP clock of each codec (RFC 7587, section 4.1; RFC 3551, section 4.5.14)."""
+
+_LARGEST_DATAGRAM = 2048
+"""Read at most this much of a datagram; nobody's path carries more than an Ethernet frame's 1500
+bytes, and the transport allocates the whole of it for every read."""
+
+
+class BackendUnavailable(CallError):
+    """The application would not take the call."""
+
+    code: ClassVar[str] = "backend_unavailable"
+
+
+@define(slots=True)
+class Counters:
+    """What the socket has seen. Packets the core let go are counted there (``Endpoint.drops``)."""
+
+    received: int = 0
+    sent: int = 0
+    unsent: int = 0
+    """Let go because the kernel was behind and the buffer full."""
+    errors: int = 0
+    """Errors that the socket reported (an ICMP message, an interface that is gone)."""
+    backend_failures: int = 0
+
+
+@define(slots=True, eq=False)
+class LiveCall:
+    """A call as its backend holds it (``backend.Call``)."""
+
+    _server: "TransceiverServer" = field(repr=False)
+    id: str
+    codec: str
+    clock_rate: int
+    backend: Backend | None = field(init=False, default=None, repr=False)
+    established: bool = field(init=False, default=False)
+    over: bool = field(init=False, default=False)
+
+    def now(self) -> Instant:
+        return self._server.now()
+
+    def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]:
+        handle = self._server.loop.call_at(when, self._run, callback)
+        return handle.cancel
+
+    def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bool:
+        if self.over or not self.established:
+            return False
+        try:
+            self._server.send_audio(self.id, payload, timestamp & 0xFFFFFFFF, marker)
+        except UnknownCall:  # it is over; its Ended stands behind the event now being delivered
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        if not self.over:
+            with suppress(UnknownCall):
+                self._server.hang_up(self.id)
+
+    def receive(self, event: Event) -> None:
+        """Pass ``event`` on to the backend; contain what it raises."""
+        match event:
+            case Established():
+                self.established = True
+            case Ended():
+                self.over = True
+        if self.backend is None:
+            return
+        try:
+            self.backend.receive(event)
+        except Exception:
+            self._failed()
+
+    def _run(self, callback: Callable[[], None]) -> None:
+        if self.over or self.backend is None:
+            return
+        try:
+            callback()
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        self.backend = None  # it is not called again, so it is not logged again
+        logger.exception("call %s: the backend failed", self.id)
+        self._server.backend_failed(self.id)
+
+
+@lru_cache(maxsize=4096)
+def _socket_address(address: Address, family: int) -> tuple[str, int]:
+    """As the socket layer wants it: an IPv4 address on an IPv6 socket in its mapped form."""
+    if family == socket.AF_INET6 and address.is_ipv4:
+        return f"::ffff:{address.ip}", address.port
+    return address.ip, address.port
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """The transport's callbacks, passed on."""
+
+    def __init__(self, server: "TransceiverServer") -> None:
+        self._server = server
+        self.closed = asyncio.Event()
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self._server.receive_datagram(data, Address.of(addr[0], addr[1]))
+
+    def error_received(self, exc: Exception) -> None:
+        self._server.counters.errors += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed.set()
+
+
+@define(slots=True, eq=False)
+class TransceiverServer:
+    """Drives ``endpoint`` on the running loop.
+
+    ``listen`` is the inner address that relays send to (port 0: any). ``backend`` makes the
+    application's side of each call. ``call_entropy`` gives each call a source of randomness of its
+    own, so that a recorder can keep what one call has used; without it the endpoint's is used.
+    ``send_buffer`` bytes wait at most for a kernel that is behind; ``receive_buffer`` is asked of
+    the kernel for the socket (it may give less).
+    """
+
+    endpoint: "Endpoint"
+    listen: Address
+    backend: BackendFactory = field(repr=False)
+    call_entropy: Callable[[], Entropy] | None = field(default=None, kw_only=True, repr=False)
+    send_buffer: int = field(default=262144, kw_only=True)
+    receive_buffer: int = field(default=4194304, kw_only=True)
+    counters: Counters = field(init=False, factory=Counters)
+    draining: bool = field(init=False, default=False)
+    loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
+    _calls: dict[str, LiveCall] = field(init=False, factory=dict, repr=False)
+    _transport: asyncio.DatagramTransport | None = field(init=False, default=None, repr=False)
+    _protocol: _Datagrams = field(init=False, repr=False)
+    _family: int = field(init=False, default=socket.AF_INET)
+    _timer: asyncio.TimerHandle | None = field(init=False, default=None, repr=False)
+    _timer_at: Instant = field(init=False, default=0.0)
+    _in_drain: bool = field(init=False, default=False)
+    _drain_again: bool = field(init=False, default=False)
+    _idle: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
+
+    async def start(self) -> Address:
+        """Bind and begin; the address bound. Raises OSError where it cannot be had."""
+        self.loop = asyncio.get_running_loop()
+        self._family = socket.AF_INET if self.listen.is_ipv4 else socket.AF_INET6
+        inner = socket.socket(self._family, socket.SOCK_DGRAM)
+        try:
+            inner.setblocking(False)
+            inner.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+            inner.bind((self.listen.ip, self.listen.port))
+            self._transport, self._protocol = await self.loop.create_datagram_endpoint(
+                lambda: _Datagrams(self), sock=inner
+            )
+        except BaseException:
+            inner.close()
+            raise
+        if hasattr(self._transport, "max_size"):  # asyncio's own; other loops read by their means
+            self._transport.max_size = _LARGEST_DATAGRAM
+        host, port = inner.getsockname()[:2]
+        self.listen = Address.of(host, port)
+        return self.listen
+
+    async def stop(self, within: float = 0.0) -> None:
+        """Take no more calls, let those there are go on for ``within`` seconds, end what is left
+        and close the socket."""
+        if self._transport is None:
+            return
+        self.draining = True
+        self.endpoint.drain(within, self.now())
+        self._drain()
+        try:
+            async with asyncio.timeout(within):
+                while self._calls:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            for call in list(self._calls):
+                self.hang_up(call, EndReason.DRAINED)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._transport.close()
+        self._transport = None
+        await self._protocol.closed.wait()
+
+    def now(self) -> Instant:
+        """The reading of the loop's monotonic clock that all verbs get."""
+        return self.loop.time()
+
+    @property
+    def calls(self) -> list[str]:
+        """Ids of the live calls."""
+        return list(self._calls)
+
+    # Verbs for signalling
+
+    def open_call(self, offer: str) -> "Answered":
+        """Answer ``offer`` and give the call its backend. Raises OfferError, AtCapacity,
+        BackendUnavailable."""
+        entropy = None if self.call_entropy is None else self.call_entropy()
+        now = self.now()
+        answered = self.endpoint.open_call(offer, now, entropy=entropy)
+        codec = self.endpoint.snapshot(answered.call, now).audio.codec
+        call = LiveCall(self, answered.call, codec, CLOCK_RATES[codec])
+        self._calls[call.id] = call
+        try:
+            call.backend = self.backend(call)
+        except Exception as error:
+            logger.exception("call %s: the backend refused it", call.id)
+            self.backend_failed(call.id)
+            raise BackendUnavailable("the application does not take calls now") from error
+        logger.info("call %s: answered, %s", call.id, codec)
+        self._drain()
+        return answered
+
+    def reoffer(self, call: str, offer: str) -> str:
+        """The answer to another offer for a live call (an ICE restart). Raises UnknownCall,
+        OfferError."""
+        self._known(call)
+        answer = self.endpoint.reoffer(call, offer, self.now())
+        self._drain()
+        return answer
+
+    def snapshot(self, call: str) -> Snapshot:
+        """What the call looks like now. Raises UnknownCall."""
+        self._known(call)
+        return self.endpoint.snapshot(call, self.now())
+
+    def hang_up(self, call: str, reason: EndReason = EndReason.HANGUP) -> None:
+        """End a live call. Raises UnknownCall."""
+        self._known(call)
+        self.endpoint.close_call(call, reason, self.now())
+        self._drain()
+
+    def _known(self, call: str) -> None:
+        if call not in self._calls:
+            raise UnknownCall("there is no such call here")
+
+    # Verbs for a call's backend
+
+    def send_audio(self, call: str, payload: bytes, timestamp: int, marker: bool) -> None:
+        """One packet of audio of a live, established call; see ``backend.Call``."""
+        self.endpoint.send_audio(call, payload, timestamp, marker, self.now())
+        self._drain()
+
+    def backend_failed(self, call: str) -> None:
+        """End a call whose backend has raised."""
+        self.counters.backend_failures += 1
+        with suppress(UnknownCall):
+            self.hang_up(call, EndReason.BACKEND_FAILED)
+
+    # The core's verbs
+
+    def receive_datagram(self, data: bytes, address: Address) -> None:
+        """A datagram of the leg, as the socket gave it."""
+        self.counters.received += 1
+        self.endpoint.receive_datagram(data, address, self.now())
+        self._drain()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        due, now = self.endpoint.next_timeout(), self.now()
+        if due is not None and due <= now:
+            self.endpoint.handle_timeout(now)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Pump until the core is silent. Called again from within, by a backend that acts on an
+        event, it leaves the work to the call that is at it already."""
+        if self._in_drain:
+            self._drain_again = True
+            return
+        self._in_drain = True
+        try:
+            while True:
+                self._drain_again = False
+                output = pump(self.endpoint)
+                for transmit in output.transmits:
+                    self._send(transmit)
+                for event in output.events:
+                    self._deliver(event)
+                if not self._drain_again:
+                    break
+        finally:
+            self._in_drain = False
+        self._wake_at(output.timeout)
+
+    def _send(self, transmit: Transmit) -> None:
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() > self.send_buffer:
+            self.counters.unsent += 1
+            return
+        transport.sendto(transmit.data, _socket_address(transmit.address, self._family))
+        self.counters.sent += 1
+
+    def _deliver(self, event: Event) -> None:
+        call = self._calls.get(event.call)
+        if call is None:
+            return
+        if isinstance(event, Ended):
+            del self._calls[event.call]
+            logger.info("call %s: ended, %s %s", event.call, event.reason.value, event.detail)
+            if not self._calls:
+                self._idle.set()
+        call.receive(event)
+
+    def _wake_at(self, due: Instant | None) -> None:
+        """Keep one timer, not later than ``due``. One that is early already is left: most packets
+        push a deadline further out, and it costs less to wake once in vain."""
+        if self._timer is not None:
+            if due is not None and self._timer_at <= due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._transport is not None:
+            self._timer_at = due
+            self._timer = self.loop.call_at(due, self._on_timer)
