@@ -1,0 +1,83 @@
+"""What the README shows is run, so that it cannot go stale."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from click import Command, Group
+from click.testing import CliRunner
+
+import conformance.__main__
+import stunroute.__main__
+import transceiver.__main__
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PROGRAMS: dict[str, Command] = {
+    "stunroute": stunroute.__main__.main,
+    "transceiver": transceiver.__main__.main,
+    "conformance": conformance.__main__.main,
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    parts = [part for line in lines for part in line.split("&&")]
+    return [shlex.split(part) for part in parts if part.strip()]
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_python_snippets_run(source: str) -> None:
+    exec(compile(source, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("source", blocks("json"))
+def test_json_snippets_are_json(source: str) -> None:
+    json.loads(source)
+
+
+@pytest.mark.parametrize("source", blocks("toml"))
+def test_toml_snippets_are_toml(source: str) -> None:
+    tomllib.loads(source)
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_commands_exist_with_the_options_shown(command: list[str]) -> None:
+    program, *arguments = command
+    name = Path(program).name
+    if name == "sh":
+        assert (ROOT / arguments[0]).is_file()
+        return
+    if name == "python":
+        assert (ROOT / arguments[0]).exists()
+        return
+    if name in ("tox", "pip"):
+        return
+    current = PROGRAMS[name]
+    if isinstance(current, Group) and arguments:
+        context = current.make_context(name, [], resilient_parsing=True)
+        found = current.get_command(context, arguments.pop(0))
+        assert found is not None
+        current = found
+    known = {option for parameter in current.params for option in parameter.opts}
+    wanted = {word for word in arguments if word.startswith("--")}
+    assert wanted <= known
+    shown = CliRunner().invoke(current, ["--help"])
+    assert shown.exit_code == 0
+
+
+def test_the_two_commands_set_up_what_they_run() -> None:
+    first, second = blocks("sh")[:2]
+    assert first.startswith("sh .ci/setup demo && ")
+    assert second.startswith("sh .ci/setup tests && ")
+
+
+def test_no_figure_is_missing() -> None:
+    assert "FIGURES" not in README
