@@ -20,7 +20,7 @@ young one, and what is still in the old one when the timer swaps them is gone.
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from attrs import define, field
+from attrs import define
 
 from . import forward
 from .address import Address
@@ -127,7 +127,7 @@ class Flow:
     answered: bool = False
     peeks: int = 0
     header: bytes = b""
-    ssrcs: list[int] = field(factory=list)
+    ssrcs: tuple[int, ...] = ()
     uplink_packets: int = 0
     uplink_bytes: int = 0
     downlink_packets: int = 0
@@ -284,7 +284,7 @@ class FlowTable:
         flow.peeks -= 1
         if ssrc in flow.ssrcs or len(flow.ssrcs) >= self._config.ssrcs_per_flow:
             return
-        flow.ssrcs.append(ssrc)
+        flow.ssrcs += (ssrc,)
         entry = self._ssrcs.get(ssrc)
         if entry is None:
             self._ssrcs[ssrc] = flow
@@ -307,7 +307,7 @@ class FlowTable:
                     self._ssrcs[ssrc] = entry.pop()
             else:
                 del self._ssrcs[ssrc]
-        flow.ssrcs.clear()
+        flow.ssrcs = ()
 
     # Time
 

@@ -4,7 +4,7 @@
 came from the network. A core counts them, a trace names them, and a test hits each one (a test
 reads this enum and fails when a member has none). The text beside each is for operators.
 
-The records at the end tell the life of the relay's flows to whoever asks for it with ``observe``.
+The records before it tell the life of the relay's flows to whoever asks for it with ``observe``.
 They are made when something changes, never for a packet that merely passes.
 """
 
@@ -16,68 +16,6 @@ from attrs import frozen
 
 from .address import Address
 from .instant import Instant
-
-
-@unique
-class Drop(Enum):
-    """A reason for letting go of a packet. The value is the metric label."""
-
-    # Demultiplexing (RFC 7983, RFC 9443)
-    EMPTY = "empty"  # a datagram without a payload
-    NOT_OURS = "not-ours"  # a kind that nothing behind the relay speaks (ZRTP, TURN, QUIC, none)
-
-    # STUN as the relay reads it
-    STUN_MALFORMED = "stun-malformed"  # first octet says STUN, the rest does not
-    STUN_NOT_BINDING = "stun-not-binding"  # a request of another method
-    STUN_NO_USERNAME = "stun-no-username"  # a Binding request that names nobody
-
-    # The routing hint
-    HINT_MALFORMED = "hint-malformed"  # the ufrag is not 26 characters of 0-9a-z
-    HINT_UNROUTABLE = "hint-unroutable"  # configuration z: minted plain, not to be routed
-    HINT_UNKNOWN_CONFIGURATION = "hint-unknown-configuration"
-    HINT_OUTSIDE_WINDOW = "hint-outside-window"  # a configuration not readable yet, or no more
-    HINT_FORGED = "hint-forged"  # does not decipher to a hint of ours
-    HINT_UNKNOWN_NODE = "hint-unknown-node"
-    HINT_DRAINED_NODE = "hint-drained-node"
-    EDGE_INTEGRITY = "edge-integrity"  # MESSAGE-INTEGRITY missing or wrong at the relay
-
-    # Flows
-    NO_FLOW = "no-flow"  # not a check, and the sender has no flow
-    FLOWS_FULL = "flows-full"  # the table is at its bound and nothing in it is idle
-
-    # The leg between relay and transceiver
-    LEG_MALFORMED = "leg-malformed"  # no header, or not its magic
-    LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
-    LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
-    LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
-    LEG_UNKNOWN_PROXY = "leg-unknown-proxy"  # the header names a public address that is not ours
-
-    # The relay's sockets
-    TOO_LONG = "too-long"  # longer than the relay's receive buffer, so it would be cut
-    SEND_BACKLOG = "send-backlog"  # the kernel takes no more, and the bounded backlog is full
-
-    # Sessions and their endpoint
-    UFRAG_UNKNOWN = "ufrag-unknown"  # a check for a session that is not here, or no more
-    SESSION_UNKNOWN = "session-unknown"  # from an address that no check has validated
-    SESSION_CLOSED = "session-closed"  # its session has ended
-    DTLS_UNVALIDATED_ADDRESS = "dtls-unvalidated-address"  # a handshake nobody vouched for
-    SRTP_UNVALIDATED_ADDRESS = "srtp-unvalidated-address"  # media before keys, from a stranger
-    SRTP_NO_KEYS = "srtp-no-keys"  # media before keys, more than is kept for them
-    DATA_NOT_NEGOTIATED = "data-not-negotiated"  # application data, and no section asked for it
-    RTP_MALFORMED = "rtp-malformed"  # authentic, and still no RTP packet
-    RTCP_MALFORMED = "rtcp-malformed"
-    RTP_PAYLOAD_TYPE = "rtp-payload-type"  # a codec that was not agreed
-    RTP_DISCONTINUITY = "rtp-discontinuity"  # a sequence number far from its neighbours
-    RTP_NO_PAYLOAD = "rtp-no-payload"  # padding alone: a probe, counted and let go
-
-    # SRTP and SRTCP
-    SRTP_TOO_SHORT = "srtp-too-short"  # ends before its own header and tag do
-    SRTP_TOO_LONG = "srtp-too-long"  # more than the library's buffer holds
-    SRTP_AUTHENTICATION = "srtp-authentication"  # the tag does not verify
-    SRTP_REPLAY = "srtp-replay"  # seen before
-    SRTP_TOO_OLD = "srtp-too-old"  # behind the replay window
-    SRTP_SOURCES = "srtp-sources"  # one synchronisation source more than is allowed
-    SRTP_REFUSED = "srtp-refused"  # SRTCP in the clear, or a header libsrtp cannot take
 
 
 class Origin(Enum):
@@ -150,7 +88,7 @@ class Dropped:
 
     at: Instant
     address: Address
-    drop: Drop
+    drop: "Drop"
 
 
 FlowRecord: TypeAlias = (
@@ -158,6 +96,68 @@ FlowRecord: TypeAlias = (
 )
 Record: TypeAlias = FlowRecord | Dropped
 Observe: TypeAlias = Callable[[Record], None]
+
+
+@unique
+class Drop(Enum):
+    """A reason for letting go of a packet. The value is the metric label."""
+
+    # Demultiplexing (RFC 7983, RFC 9443)
+    EMPTY = "empty"  # a datagram without a payload
+    NOT_OURS = "not-ours"  # a kind that nothing behind the relay speaks (ZRTP, TURN, QUIC, none)
+
+    # STUN as the relay reads it
+    STUN_MALFORMED = "stun-malformed"  # first octet says STUN, the rest does not
+    STUN_NOT_BINDING = "stun-not-binding"  # a request of another method
+    STUN_NO_USERNAME = "stun-no-username"  # a Binding request that names nobody
+
+    # The routing hint
+    HINT_MALFORMED = "hint-malformed"  # the ufrag is not 26 characters of 0-9a-z
+    HINT_UNROUTABLE = "hint-unroutable"  # configuration z: minted plain, not to be routed
+    HINT_UNKNOWN_CONFIGURATION = "hint-unknown-configuration"
+    HINT_OUTSIDE_WINDOW = "hint-outside-window"  # a configuration not readable yet, or no more
+    HINT_FORGED = "hint-forged"  # does not decipher to a hint of ours
+    HINT_UNKNOWN_NODE = "hint-unknown-node"
+    HINT_DRAINED_NODE = "hint-drained-node"
+    EDGE_INTEGRITY = "edge-integrity"  # MESSAGE-INTEGRITY missing or wrong at the relay
+
+    # Flows
+    NO_FLOW = "no-flow"  # not a check, and the sender has no flow
+    FLOWS_FULL = "flows-full"  # the table is at its bound and nothing in it is idle
+
+    # The leg between relay and transceiver
+    LEG_MALFORMED = "leg-malformed"  # no header, or not its magic
+    LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
+    LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
+    LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
+    LEG_UNKNOWN_PROXY = "leg-unknown-proxy"  # the header names a public address that is not ours
+
+    # The relay's sockets
+    TOO_LONG = "too-long"  # longer than the relay's receive buffer, so it would be cut
+    SEND_BACKLOG = "send-backlog"  # the kernel takes no more, and the bounded backlog is full
+
+    # Sessions and their endpoint
+    UFRAG_UNKNOWN = "ufrag-unknown"  # a check for a session that is not here, or no more
+    SESSION_UNKNOWN = "session-unknown"  # from an address that no check has validated
+    SESSION_CLOSED = "session-closed"  # its session has ended
+    DTLS_UNVALIDATED_ADDRESS = "dtls-unvalidated-address"  # a handshake nobody vouched for
+    SRTP_UNVALIDATED_ADDRESS = "srtp-unvalidated-address"  # media before keys, from a stranger
+    SRTP_NO_KEYS = "srtp-no-keys"  # media before keys, more than is kept for them
+    DATA_NOT_NEGOTIATED = "data-not-negotiated"  # application data, and no section asked for it
+    RTP_MALFORMED = "rtp-malformed"  # authentic, and still no RTP packet
+    RTCP_MALFORMED = "rtcp-malformed"
+    RTP_PAYLOAD_TYPE = "rtp-payload-type"  # a codec that was not agreed
+    RTP_DISCONTINUITY = "rtp-discontinuity"  # a sequence number far from its neighbours
+    RTP_NO_PAYLOAD = "rtp-no-payload"  # padding alone: a probe, counted and let go
+
+    # SRTP and SRTCP
+    SRTP_TOO_SHORT = "srtp-too-short"  # ends before its own header and tag do
+    SRTP_TOO_LONG = "srtp-too-long"  # more than the library's buffer holds
+    SRTP_AUTHENTICATION = "srtp-authentication"  # the tag does not verify
+    SRTP_REPLAY = "srtp-replay"  # seen before
+    SRTP_TOO_OLD = "srtp-too-old"  # behind the replay window
+    SRTP_SOURCES = "srtp-sources"  # one synchronisation source more than is allowed
+    SRTP_REFUSED = "srtp-refused"  # SRTCP in the clear, or a header libsrtp cannot take
 
     # DTLS records
     DTLS_RECORD_MALFORMED = "dtls-record-malformed"  # no whole record of a DTLS version

@@ -1,0 +1,423 @@
+"""The relay's core: where a packet goes, or why it goes nowhere.
+
+It makes no packets and so has no queue of them: both verbs in return an answer for the one packet
+they were given. What a stranger can make it do is ordered by cost. A known client's media is one
+look-up. A check is peeked at for its USERNAME, deciphered with one AES block, looked up in the
+directory, and only then, where the password key is known here, authenticated; state is made last.
+Nothing that arrives is ever answered, so there is nothing to reflect.
+"""
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
+from enum import Enum
+from functools import lru_cache
+from struct import Struct
+from typing import TypeAlias
+
+from attrs import define, field, frozen
+
+from . import demux, forward, stun
+from .address import Address, Transmit
+from .config import RelayConfig, Verify
+from .directory import Directory, NodeState
+from .errors import ConfigError, DecodeError
+from .flow import Flow, FlowTable, TokenBucket
+from .hint import KeyRing
+from .instant import Instant
+from .trace import (
+    Drop,
+    Dropped,
+    FlowContended,
+    FlowExpired,
+    FlowMade,
+    FlowMoved,
+    FlowRecord,
+    FlowReleased,
+    FlowRenewed,
+    Observe,
+    Origin,
+)
+from .waiting import Forget, HeldPacket, Lookup, Remember, Request, WaitingRoom
+
+_STUN_HEADER = Struct(">HHI")
+_SSRC = Struct(">I")
+_CLASS_BITS = 0x0110
+_BINDING_REQUEST = 0x0001
+_BINDING_SUCCESS = b"\x01\x01"
+_LAST_STUN_OCTET = 3  # RFC 7983
+_ANSWER = slice(forward.HEADER_LENGTH, forward.HEADER_LENGTH + len(_BINDING_SUCCESS))
+
+
+class Held(Enum):
+    """The packet waits for the store. It comes back from ``restore``, or expires."""
+
+    HELD = "held"
+
+
+@frozen(slots=True)
+class Downlink:
+    """Send ``payload`` to ``client`` from the public address ``proxy``; if there is an
+    ``upstream``, send the datagram as it came to that relay's inner address instead."""
+
+    client: Address
+    proxy: Address
+    payload: bytes
+    upstream: Address | None = None
+
+
+@frozen(slots=True)
+class Release:
+    """The transceiver is done with ``client``. Nothing is to be sent, unless there is an
+    ``upstream`` relay, which wants to know it too: then send the datagram there as it came."""
+
+    client: Address
+    upstream: Address | None = None
+
+
+UplinkRoute: TypeAlias = Flow | Drop | Held
+DownlinkRoute: TypeAlias = Downlink | Release | Drop
+
+
+@define(slots=True)
+class Counters:
+    """Since the start. ``drops`` counts packets; bytes are of payload, without the leg's header."""
+
+    uplink_packets: int = 0
+    uplink_bytes: int = 0
+    downlink_packets: int = 0
+    downlink_bytes: int = 0
+    made: int = 0
+    healed: int = 0
+    """Of ``made``: by a packet from a transceiver."""
+    restored: int = 0
+    """Of ``made``: from the store."""
+    moved: int = 0
+    contended: int = 0
+    released: int = 0
+    expired: int = 0
+    by_ssrc: int = 0
+    """Packets of unknown addresses that were routed by their synchronisation source."""
+    held: int = 0
+    """Packets that waited for the store, whatever became of them."""
+    requests_lost: int = 0
+    """What the store was not told because too much was queued for it."""
+    drops: Counter[Drop] = field(factory=Counter)
+
+
+class Relay:
+    """The core of a relay. Not for use from several threads.
+
+    ``proxies`` are its own public addresses: a transceiver that names another one is refused. None
+    leaves that to the caller. ``upstream`` lists the public addresses of relays that lie in front
+    of this one, each with that relay's inner address. ``observe`` is called with each record of
+    ``stunroute.trace`` and must neither raise nor call the relay.
+    """
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        keyring: KeyRing,
+        directory: Directory,
+        *,
+        proxies: Collection[Address] | None = None,
+        upstream: Mapping[Address, Address] | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        """Raises ConfigError if the edge is to verify and has no key to do it with."""
+        self.config = config
+        self.counters = Counters()
+        self._keyring = keyring
+        self._directory = directory
+        self._proxies = None if proxies is None else frozenset(proxies)
+        self._upstream = dict(upstream or {})
+        self._observe = observe
+        self._edge = _verified_at_edge(config, keyring)
+        self._key = lru_cache(maxsize=config.edge_keys)(self._derive)
+        self._flows = FlowTable(config, self._tell)
+        self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
+        self._waiting = WaitingRoom(config)
+        self._requests: deque[Request] = deque()
+
+    # Verbs in
+
+    def route_client(
+        self, data: bytes, client: Address, proxy: Address, now: Instant
+    ) -> UplinkRoute:
+        """Where ``data`` goes that ``client`` sent to our public address ``proxy``: the flow whose
+        ``header`` belongs in front of it and whose ``next_hop`` is to receive it. The flow is not
+        always one that is kept: a contender's check and a packet routed by SSRC get one too."""
+        if data and data[0] > _LAST_STUN_OCTET:
+            flow = self._flows.uplink(client, now)
+            if flow is not None:
+                if flow.peeks:
+                    self._learn(flow, data)
+                return self._passed(flow, proxy, len(data))
+            route = self._route_stranger(data, client, proxy, now)
+        elif data:
+            try:
+                route = self._route_stun_untrusted(data, client, proxy, now)
+            except DecodeError:
+                route = Drop.STUN_MALFORMED
+        else:
+            route = Drop.EMPTY
+        match route:
+            case Flow():
+                return self._passed(route, proxy, len(data))
+            case Drop():
+                return self.drop(route, client, now)
+            case Held():
+                return route
+
+    def route_relay(self, data: bytes, sender: Address, now: Instant) -> UplinkRoute:
+        """As ``route_client``, for a datagram with the leg's header from an upstream relay: that
+        header is passed on unchanged, and so the flow's ``header`` is equal to it."""
+        try:
+            leg = forward.decode_untrusted(data)
+        except DecodeError:
+            return self.drop(Drop.LEG_MALFORMED, sender, now)
+        if self._upstream.get(leg.proxy) != sender:
+            return self.drop(Drop.LEG_STRANGER, sender, now)
+        return self.route_client(data[forward.HEADER_LENGTH :], leg.client, leg.proxy, now)
+
+    def route_transceiver(self, data: bytes, sender: Address, now: Instant) -> DownlinkRoute:
+        """Where ``data``, with the leg's header, goes that ``sender`` sent to our inner address."""
+        if not self._directory.knows(sender):
+            return self.drop(Drop.LEG_STRANGER, sender, now)
+        try:
+            leg = forward.decode_untrusted(data)
+        except DecodeError:
+            return self.drop(Drop.LEG_MALFORMED, sender, now)
+        upstream = self._upstream.get(leg.proxy) if self._upstream else None
+        if upstream is None and self._proxies is not None and leg.proxy not in self._proxies:
+            return self.drop(Drop.LEG_UNKNOWN_PROXY, sender, now)
+        if len(data) == forward.HEADER_LENGTH:
+            refused = self._flows.release(leg.client, sender, now)
+            if refused is not None:
+                return self.drop(refused, sender, now)
+            return Release(leg.client, upstream)
+        answers = data[_ANSWER] == _BINDING_SUCCESS
+        flow = self._flows.downlink(leg.client, leg.proxy, sender, answers, now)
+        if isinstance(flow, Drop):
+            return self.drop(flow, sender, now)
+        payload = data[forward.HEADER_LENGTH :]
+        flow.downlink_packets += 1
+        flow.downlink_bytes += len(payload)
+        self.counters.downlink_packets += 1
+        self.counters.downlink_bytes += len(payload)
+        return Downlink(leg.client, leg.proxy, payload, upstream)
+
+    def restore(self, client: Address, next_hop: Address | None, now: Instant) -> list[Transmit]:
+        """The store's answer to a ``Lookup``, or its None. Returns the client's packets that waited
+        for it, with their headers. A next hop that the directory does not know is as none; a flow
+        that was made in the meantime is right, whatever the store says."""
+        packets = self._waiting.take(client)
+        if not packets:
+            return []
+        flow: Flow | Drop | None
+        if next_hop is None or not self._directory.knows(next_hop):
+            flow = self._flows.uplink(client, now)
+        else:
+            flow = self._flows.restore(client, packets[0].proxy, next_hop, now)
+        if not isinstance(flow, Flow):
+            for _ in packets:
+                self.drop(flow or Drop.NO_FLOW, client, now)
+            return []
+        transmits = []
+        for packet in packets:
+            self._passed(flow, packet.proxy, len(packet.data))
+            transmits.append(Transmit(flow.header + packet.data, flow.next_hop))
+        return transmits
+
+    def handle_timeout(self, now: Instant) -> None:
+        """Forget idle flows, and packets that have waited for the store too long."""
+        self._flows.handle_timeout(now)
+        for client, packets in self._waiting.expire(now):
+            for _ in packets:
+                self.drop(Drop.NO_FLOW, client, now)
+
+    # Verbs out
+
+    def next_timeout(self) -> Instant | None:
+        rotation = self._flows.next_timeout()
+        if not self._waiting:
+            return rotation
+        waiting = self._waiting.next_timeout()
+        if rotation is None or waiting is None:
+            return waiting if rotation is None else rotation
+        return min(rotation, waiting)
+
+    def next_request(self) -> Request | None:
+        """What the store is to be asked or told next."""
+        return self._requests.popleft() if self._requests else None
+
+    # For adapters with a cache of their own, and for whoever looks in
+
+    @property
+    def flows(self) -> int:
+        """How many clients have a flow."""
+        return len(self._flows)
+
+    def flow(self, client: Address) -> Flow | None:
+        """The flow of ``client``, without keeping it alive."""
+        return self._flows.flow(client)
+
+    def contender(self, client: Address) -> Flow | None:
+        """Who waits to take ``client`` over."""
+        return self._flows.contender(client)
+
+    def touch(self, clients: Iterable[Address], now: Instant, *, proved: bool = False) -> None:
+        """Keep the flows of ``clients`` alive: an adapter has forwarded packets of theirs without
+        asking. ``proved``: their owners sent some."""
+        for client in clients:
+            flow = self._flows.uplink(client, now)
+            if flow is not None and proved:
+                flow.proved = now
+
+    def drop(self, drop: Drop, address: Address, now: Instant) -> Drop:
+        """Count a packet that was let go of, here or by the adapter, and say so."""
+        self.counters.drops[drop] += 1
+        if self._observe is not None:
+            self._observe(Dropped(now, address, drop))
+        return drop
+
+    # Uplink, in detail
+
+    def _passed(self, flow: Flow, proxy: Address, length: int) -> Flow:
+        if flow.proxy is not proxy:
+            flow.arrived_at(proxy)
+        flow.uplink_packets += 1
+        flow.uplink_bytes += length
+        self.counters.uplink_packets += 1
+        self.counters.uplink_bytes += length
+        return flow
+
+    def _route_stun_untrusted(
+        self, data: bytes, client: Address, proxy: Address, now: Instant
+    ) -> Flow | Drop:
+        if len(data) < stun.HEADER_LENGTH:
+            raise DecodeError("shorter than a STUN header")
+        message_type, length, cookie = _STUN_HEADER.unpack_from(data)
+        if cookie != stun.MAGIC_COOKIE or length != len(data) - stun.HEADER_LENGTH or length & 3:
+            raise DecodeError("not a STUN header")
+        if message_type & _CLASS_BITS:
+            # A response or an indication names nobody, so it follows the flow.
+            return self._flows.uplink(client, now) or Drop.NO_FLOW
+        if message_type != _BINDING_REQUEST:
+            return Drop.STUN_NOT_BINDING
+        return self._route_check_untrusted(data, client, proxy, now)
+
+    def _route_check_untrusted(
+        self, data: bytes, client: Address, proxy: Address, now: Instant
+    ) -> Flow | Drop:
+        username = stun.peek_username_untrusted(data)
+        if username is None:
+            # Only a sound message can lack a name; an unsound one is called by its fault.
+            stun.decode_untrusted(data)
+            return Drop.STUN_NO_USERNAME
+        ufrag = username.partition(b":")[0]
+        hint = self._keyring.decode_untrusted(ufrag, now)
+        if isinstance(hint, Drop):
+            return hint
+        next_hop = self._directory.resolve(hint.cluster, hint.node)
+        if next_hop is None:
+            return Drop.HINT_UNKNOWN_NODE
+        if next_hop.state is NodeState.DRAINED:
+            return Drop.HINT_DRAINED_NODE
+        verified = hint.configuration in self._edge
+        if verified and not stun.decode_untrusted(data).verify_integrity(self._key(ufrag)):
+            return Drop.EDGE_INTEGRITY
+        return self._flows.check(client, proxy, next_hop.address, verified, now)
+
+    def _route_stranger(
+        self, data: bytes, client: Address, proxy: Address, now: Instant
+    ) -> UplinkRoute:
+        """Not STUN, and without a flow."""
+        kind = demux.classify(data)
+        if kind not in (demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS):
+            return Drop.NOT_OURS
+        ssrc = _peek_ssrc_untrusted(data, kind)
+        if ssrc is not None:
+            flow = self._flows.by_ssrc(ssrc)
+            if flow is not None and self._by_ssrc.take(now):
+                self.counters.by_ssrc += 1
+                return Flow(client, proxy, flow.next_hop, now, now)
+        if not self.config.store:
+            return Drop.NO_FLOW
+        asked = client in self._waiting
+        if not self._waiting.hold(client, HeldPacket(data, proxy), now):
+            return Drop.NO_FLOW
+        self.counters.held += 1
+        if not asked:
+            self._request(Lookup(client))
+        return Held.HELD
+
+    def _learn(self, flow: Flow, data: bytes) -> None:
+        if demux.classify(data) is demux.Kind.RTP:
+            ssrc = _peek_ssrc_untrusted(data, demux.Kind.RTP)
+            if ssrc is not None:
+                self._flows.learn(flow, ssrc)
+
+    def _derive(self, ufrag: bytes) -> stun.IntegrityKey:
+        return stun.IntegrityKey(self._keyring.password(ufrag))
+
+    # Bookkeeping
+
+    def _tell(self, record: FlowRecord) -> None:
+        match record:
+            case FlowMade(client=client, next_hop=next_hop, origin=origin):
+                self.counters.made += 1
+                self.counters.healed += origin is Origin.DOWNLINK
+                self.counters.restored += origin is Origin.STORE
+                if origin is not Origin.STORE:
+                    self._request(Remember(client, next_hop))
+            case FlowMoved(client=client, next_hop=next_hop):
+                self.counters.moved += 1
+                self._request(Remember(client, next_hop))
+            case FlowRenewed(client=client, next_hop=next_hop):
+                self._request(Remember(client, next_hop))
+            case FlowReleased(client=client, next_hop=next_hop):
+                self.counters.released += 1
+                self._request(Forget(client, next_hop))
+            case FlowExpired():
+                self.counters.expired += 1
+            case FlowContended():
+                self.counters.contended += 1
+        if self._observe is not None:
+            self._observe(record)
+
+    def _request(self, request: Request) -> None:
+        if not self.config.store:
+            return
+        if len(self._requests) >= self.config.changes:
+            self.counters.requests_lost += 1
+            return
+        self._requests.append(request)
+
+
+def _verified_at_edge(config: RelayConfig, keyring: KeyRing) -> frozenset[str]:
+    """The ids of the hint configurations whose checks this relay verifies."""
+    identifiers = [configuration.identifier for configuration in keyring.configurations]
+    keyed = frozenset(identifier for identifier in identifiers if keyring.can_verify(identifier))
+    match config.verify:
+        case Verify.OWNER:
+            return frozenset()
+        case Verify.EDGE:
+            for index, identifier in enumerate(identifiers):
+                if identifier not in keyed:
+                    raise ConfigError(
+                        f"hint.configurations.{index}.password_key",
+                        'is missing, and verify = "edge" needs it',
+                    )
+            return keyed
+        case None:
+            return keyed
+
+
+def _peek_ssrc_untrusted(data: bytes, kind: demux.Kind) -> int | None:
+    """The synchronisation source of RTP (RFC 3550, 5.1) or the sender's of RTCP (6.4); both stand
+    in the clear under SRTP. None if the packet is too short to have one. Never raises."""
+    offset = {demux.Kind.RTP: 8, demux.Kind.RTCP: 4}.get(kind)
+    if offset is None or len(data) < offset + _SSRC.size:
+        return None
+    ssrc: int = _SSRC.unpack_from(data, offset)[0]
+    return ssrc
