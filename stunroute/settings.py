@@ -1,0 +1,204 @@
+"""The settings of the relay program, as they stand in its TOML file.
+
+::
+
+    # Where transceivers reach the relay. Fixed, so that a restarted relay is found again.
+    inner = "10.0.0.5:4000"
+
+    # "edge": check MESSAGE-INTEGRITY here, "owner": leave it to the transceiver. Left out, it is
+    # the edge for every hint configuration that has a password_key.
+    verify = "edge"
+
+    # Public sockets. "advertise" is the address that clients know, where it is not the bound one.
+    [[listen]]
+    bind = "0.0.0.0:3478"
+    advertise = "192.0.2.1:3478"
+
+    # Keys of the routing hint, in hexadecimal: 16 bytes and 32 (stunroute hint keygen). The times
+    # may be left out. Give relays a configuration before any transceiver mints under it, and keep
+    # it until the last call minted under it has ended.
+    [[hint.configurations]]
+    id = "0"
+    routing_key = "00112233445566778899aabbccddeeff"
+    password_key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+    read_from = 2026-11-01T00:00:00Z
+    mint_from = 2026-11-02T00:00:00Z
+    read_until = 2027-02-01T00:00:00Z
+
+    # Where nodes are. "state" is active, draining (still routed) or drained (checks are dropped).
+    [[directory.nodes]]
+    cluster = 1
+    node = 7
+    address = "10.0.0.7:4000"
+    state = "active"
+
+    # A cluster that lies behind another relay as a whole, by that relay's inner address.
+    [[directory.clusters]]
+    cluster = 2
+    relay = "10.1.0.5:4000"
+
+    # A relay in front of this one: its inner address and the public ones it receives at.
+    [[upstream]]
+    relay = "10.2.0.5:4000"
+    proxies = ["198.51.100.1:3478"]
+
+    # Bounds and durations of the core: stunroute.config.RelayConfig.
+    [limits]
+    flows = 1000000
+    idle_timeout = 30.0
+    takeover_idle = 10.0
+
+    # Bytes: kernel buffers asked for, and what may wait in the program when the kernel takes none.
+    [sockets]
+    receive_buffer = 4194304
+    send_buffer = 4194304
+    backlog = 65536
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import Attribute, evolve, field, frozen
+
+from .address import Address
+from .config import RelayConfig, Verify, at_least, redacted
+from .directory import NextHop, NodeState, StaticDirectory
+from .errors import ConfigError
+from .hint import HintConfiguration, KeyRing
+from .instant import Instant
+
+_FOREVER = float("inf")
+
+
+@frozen(slots=True)
+class Listen:
+    bind: Address
+    advertise: Address | None = None
+
+
+@frozen(slots=True)
+class Configuration:
+    """A hint configuration with wall-clock times."""
+
+    id: str
+    routing_key: bytes = field(repr=redacted)
+    password_key: bytes | None = field(default=None, repr=redacted)
+    read_from: datetime | None = None
+    mint_from: datetime | None = None
+    read_until: datetime | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.at(0.0)
+
+    def at(self, epoch: Instant) -> HintConfiguration:
+        """On a monotonic clock that read ``epoch`` when the wall clock read 1970-01-01 UTC."""
+
+        def instant(moment: datetime | None, otherwise: Instant) -> Instant:
+            return otherwise if moment is None else moment.timestamp() + epoch
+
+        return HintConfiguration(
+            self.id,
+            self.routing_key,
+            self.password_key,
+            instant(self.read_from, -_FOREVER),
+            instant(self.mint_from, -_FOREVER),
+            None if self.read_until is None else instant(self.read_until, _FOREVER),
+        )
+
+
+@frozen(slots=True)
+class Hints:
+    configurations: tuple[Configuration, ...] = field()
+
+    @configurations.validator
+    def _check(self, _: "Attribute[object]", value: tuple[Configuration, ...]) -> None:
+        if not value:
+            raise ConfigError("configurations", "is empty: no hint could be read")
+
+    def keyring(self, *, wall: float, now: Instant) -> KeyRing:
+        """The key ring on the monotonic clock that reads ``now`` while the wall clock reads
+        ``wall`` (seconds since 1970-01-01 UTC). Raises ConfigError."""
+        return KeyRing(configuration.at(now - wall) for configuration in self.configurations)
+
+
+@frozen(slots=True)
+class Node:
+    cluster: int
+    node: int
+    address: Address
+    state: NodeState = NodeState.ACTIVE
+
+
+@frozen(slots=True)
+class Cluster:
+    cluster: int
+    relay: Address
+    state: NodeState = NodeState.ACTIVE
+
+
+@frozen(slots=True)
+class DirectorySettings:
+    nodes: tuple[Node, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+
+    def build(self) -> StaticDirectory:
+        """Raises ConfigError if a node or cluster is listed twice or out of range."""
+        nodes: dict[tuple[int, int], NextHop] = {}
+        for index, node in enumerate(self.nodes):
+            name = (node.cluster, node.node)
+            if name in nodes:
+                raise ConfigError(f"directory.nodes.{index}", "names a node a second time")
+            nodes[name] = NextHop(node.address, node.state)
+        clusters: dict[int, NextHop] = {}
+        for index, cluster in enumerate(self.clusters):
+            if cluster.cluster in clusters:
+                raise ConfigError(f"directory.clusters.{index}", "names a cluster a second time")
+            clusters[cluster.cluster] = NextHop(cluster.relay, cluster.state)
+        return StaticDirectory(nodes, clusters)
+
+
+@frozen(slots=True)
+class Upstream:
+    relay: Address
+    proxies: tuple[Address, ...]
+
+
+@frozen(slots=True)
+class Sockets:
+    receive_buffer: int = field(default=4 << 20, validator=at_least(0))
+    send_buffer: int = field(default=4 << 20, validator=at_least(0))
+    backlog: int = field(default=65_536, validator=at_least(0))
+    """Bytes that may wait per socket when the kernel takes no more; then packets are dropped
+    (``SEND_BACKLOG``)."""
+
+
+@frozen(slots=True)
+class RelaySettings:
+    """Everything that ``stunroute relay`` can be told."""
+
+    listen: tuple[Listen, ...] = field()
+    inner: Address
+    hint: Hints
+    directory: DirectorySettings = field(factory=DirectorySettings)
+    upstream: tuple[Upstream, ...] = ()
+    verify: Verify | None = None
+    limits: RelayConfig = field(factory=RelayConfig)
+    sockets: Sockets = field(factory=Sockets)
+
+    @listen.validator
+    def _check(self, _: "Attribute[object]", value: tuple[Listen, ...]) -> None:
+        if not value:
+            raise ConfigError("listen", "is empty: no client could reach the relay")
+        public = [listen.advertise or listen.bind for listen in value]
+        for index, address in enumerate(public):
+            if address.port and address in public[:index]:
+                raise ConfigError(f"listen.{index}", "has the public address of an earlier one")
+
+    @property
+    def core(self) -> RelayConfig:
+        return self.limits if self.verify is None else evolve(self.limits, verify=self.verify)
+
+    @property
+    def upstreams(self) -> Mapping[Address, Address]:
+        """The inner address of the upstream relay, by each of its public ones."""
+        return {proxy: upstream.relay for upstream in self.upstream for proxy in upstream.proxies}
