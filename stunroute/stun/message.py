@@ -59,17 +59,18 @@ class Layout:
     """Where the attributes of a message lie. True of every message with the same ``words`` behind
     the same first word."""
 
-    type: int
-    """The 14 bits of method and class."""
+    opening: int
+    """The first word: 14 bits of type, 16 of length."""
     words: tuple[int, ...]
     """Type and length of each attribute, as they stand in its header."""
     credible: dict[int, slice]
     """By type, the place of the value of the first of its kind: repeated ones are ignored (RFC
     8489, 14), and so is what follows the integrity."""
+    kept: bool = False
 
     @cached_property
     def method_and_class(self) -> tuple[int, MessageClass]:
-        return decode_type(self.type)
+        return decode_type(self.opening >> 16)
 
     @cached_property
     def spans(self) -> tuple[tuple[int, slice], ...]:
@@ -91,13 +92,29 @@ class Layout:
         )
 
     @cached_property
+    def covered_opening(self) -> bytes:
+        """The first word as the integrity covers it: with a length that ends with the integrity.
+        Only for a layout that has one."""
+        span = self.credible.get(_INTEGRITY) or self.credible[_INTEGRITY_SHA256]
+        length: int = span.stop - HEADER_LENGTH
+        return _WORD.pack(self.opening & 0xFFFF_0000 | length)
+
+    @cached_property
+    def closed(self) -> bool | None:
+        """Does a FINGERPRINT of the right length end it? None without one."""
+        span = self.credible.get(_FINGERPRINT)
+        if span is None:
+            return None
+        return self.words[-1] == _FINGERPRINT << 16 | 4 and span == self.spans[-1][1]
+
+    @cached_property
     def headers(self) -> struct.Struct:
         """Reads ``words`` out of a message and steps over all else."""
         steps = (f"I{_padded(word & 0xFFFF)}x" for word in self.words)
         return struct.Struct(f"!{HEADER_LENGTH}x{''.join(steps)}")
 
 
-_layouts: dict[int, Layout] = {}  # by the first word of the message: its type and length
+_layouts: dict[int, Layout] = {}  # by opening
 
 
 def _padded(length: int) -> int:
@@ -122,7 +139,7 @@ def _walk_untrusted(data: bytes, opening: int) -> Layout:
         raise DecodeError("too many attributes")
     if start - ATTRIBUTE_HEADER_LENGTH != size:
         raise DecodeError("attribute runs past the end of the message")
-    return Layout(opening >> 16, tuple(words), credible)
+    return Layout(opening, tuple(words), credible)
 
 
 def decode_untrusted(data: bytes) -> "Message":
@@ -149,10 +166,13 @@ def decode_untrusted(data: bytes) -> "Message":
     return Message(data, layout)
 
 
-def _remember(opening: int, layout: Layout) -> None:
+def _keep(layout: Layout) -> None:
     if len(_layouts) >= MAXIMUM_LAYOUTS:
+        for other in _layouts.values():
+            other.kept = False
         _layouts.clear()
-    _layouts[opening] = layout
+    _layouts[layout.opening] = layout
+    layout.kept = True
 
 
 @define(slots=True, repr=False)
@@ -215,41 +235,36 @@ class Message:
         """
         layout = self._layout
         span = layout.credible.get(_INTEGRITY)
-        if span is not None:
-            # The hash covers what is before it under a length that ends with it. A value of 20
-            # bytes ends 20 after its start, a length counts from 20: it is the start.
-            start: int = span.start
-            raw = self.raw
-            covered = raw[:2] + start.to_bytes(2, "big") + raw[4 : start - ATTRIBUTE_HEADER_LENGTH]
-            authentic = compare_digest(key.sha1(covered), raw[span])
-        else:
+        if span is None:
             authentic = self._verify_sha256(key, sha256_minimum)
-        if authentic and _layouts.get(opening := _WORD.unpack_from(self.raw)[0]) is not layout:
-            _remember(opening, layout)
+        else:
+            raw = self.raw
+            covered = layout.covered_opening + raw[4 : span.start - ATTRIBUTE_HEADER_LENGTH]
+            authentic = compare_digest(key.sha1(covered), raw[span])
+        if authentic and not layout.kept:
+            _keep(layout)
         return authentic
 
     def _verify_sha256(self, key: IntegrityKey, minimum: int) -> bool:
-        span = self._layout.credible.get(_INTEGRITY_SHA256)
+        layout = self._layout
+        span = layout.credible.get(_INTEGRITY_SHA256)
         if span is None:
             return False
         size = span.stop - span.start
         if size % 4 or not max(minimum, SHA256_MINIMUM) <= size <= SHA256_LENGTH:
             return False
-        length: int = span.stop - HEADER_LENGTH
-        end = span.start - ATTRIBUTE_HEADER_LENGTH
-        covered = self.raw[:2] + length.to_bytes(2, "big") + self.raw[4:end]
+        covered = layout.covered_opening + self.raw[4 : span.start - ATTRIBUTE_HEADER_LENGTH]
         return compare_digest(key.sha256(covered)[:size], self.raw[span])
 
     @property
     def fingerprint_ok(self) -> bool | None:
         """None without FINGERPRINT; False when it is wrong or not last (RFC 8489, 14.7)."""
-        span = self._layout.credible.get(_FINGERPRINT)
-        if span is None:
-            return None
+        closed: bool | None = self._layout.closed
+        if not closed:
+            return closed
         raw = self.raw
-        if span.stop != len(raw) or span.stop - span.start != 4:
-            return False
-        return checksum(raw[:-_FINGERPRINT_LENGTH]) == int.from_bytes(raw[-4:], "big")
+        (claimed,) = _WORD.unpack_from(raw, len(raw) - _WORD.size)
+        return checksum(raw[:-_FINGERPRINT_LENGTH]) == claimed
 
     # Attributes of ICE (RFC 8445, 16.1)
 
