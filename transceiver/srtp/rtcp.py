@@ -255,6 +255,8 @@ def _reports_untrusted(data: bytes, count: int) -> tuple[tuple[ReportBlock, ...]
 
 
 def _description_untrusted(body: bytes, count: int) -> SourceDescription:
+    """Chunks end at a multiple of 4 octets. Zeros behind the last one are let pass: aiortc ends its
+    items with two octets of zero where one is enough, which can spill into another word."""
     chunks: list[Chunk] = []
     at, end = 0, len(body)
     for _ in range(count):
@@ -272,7 +274,7 @@ def _description_untrusted(body: bytes, count: int) -> SourceDescription:
             raise DecodeError("RTCP source description chunk has no end")
         at += 4 - at % 4
         chunks.append(Chunk(ssrc, tuple(items)))
-    if at != end:
+    if any(body[at:]):
         raise DecodeError("RTCP source description longer than its chunks")
     return SourceDescription(tuple(chunks))
 

@@ -10,12 +10,12 @@ from struct import pack
 
 import pytest
 from attrs import evolve
-from corpus import corpus_path
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus import corpus_path
 from stunroute.errors import DecodeError
 from stunroute.trace import Drop
 from transceiver.config import SrtpLimits
@@ -296,7 +296,7 @@ def test_rollover_when_the_first_packets_are_reordered(
 def test_burst_loss_across_the_wrap(profile: SrtpProfile) -> None:
     """SRTP 1: up to half the range of sequence numbers may be missing in one piece."""
     receiver = context(profile)
-    for index in (9, 30000, 60000, 65536 + 9, 99000, 2 * 65536 - 5, 2 * 65536 + 32000):
+    for index in (9, 30000, 60000, 65545, 98000, 99000, 131067, 163000):
         assert opens(receiver, profile, index), index
 
 
