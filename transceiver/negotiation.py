@@ -23,19 +23,28 @@ from enum import Enum
 from attrs import evolve, field, frozen, validators
 
 from stunroute.address import Address
+from stunroute.errors import DecodeError
 
 from .dtls import Fingerprint, Role
 from .errors import OfferError
 from .ice import Credentials
-from .sdp import Candidate, Description, Digest, Group, HeaderExtension, Line, Media, Origin
-from .sdp import RtpMap, Section, Source, attribute, read_all
+from .sdp import (
+    Candidate,
+    Description,
+    Group,
+    HeaderExtension,
+    Line,
+    Media,
+    Origin,
+    RtpMap,
+    Section,
+    Source,
+    attribute,
+    read_all,
+)
 
 MID_EXTENSION = "urn:ietf:params:rtp-hdrext:sdes:mid"
 """The one RTP header extension that answers accept (RFC 9143, section 15)."""
-
-_DIGESTS = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
-"""Hash functions that a certificate is recognised by, and their bytes. The broken ones that some
-clients send beside (sha-1) are passed over."""
 
 _CODECS = {"opus": (48000, 2), "PCMU": (8000, 1), "PCMA": (8000, 1)}
 """Clock rate in Hz and channels by the name that ``rtpmap`` writes (RFC 7587, RFC 3551)."""
@@ -50,8 +59,10 @@ _RTCP_RANGE = range(64, 96)
 """Payload types that, with the marker bit, read as RTCP once both share a port (RFC 5761, 4)."""
 
 _PROTOCOLS = frozenset(
-    """RTP/AVP RTP/AVPF RTP/SAVP RTP/SAVPF TCP/DTLS/RTP/SAVP TCP/DTLS/RTP/SAVPF
-    UDP/TLS/RTP/SAVP UDP/TLS/RTP/SAVPF""".split()
+    f"{transport}RTP/{profile}"
+    for transport in ("", "TCP/DTLS/", "UDP/TLS/")
+    for profile in ("AVP", "AVPF", "SAVP", "SAVPF")
+    if profile.startswith("S") or not transport
 )
 """Taken for UDP/TLS/RTP/SAVPF and mirrored (RFC 8829, 5.1.2): what counts is the fingerprint."""
 
@@ -269,8 +280,8 @@ def _codecs(media: Media) -> list[CodecChoice]:
     """The section's formats that are codecs of ours, in the offer's order."""
     maps: dict[str, RtpMap] = dict(_STATIC)
     for line in reversed(media.named("rtpmap")):
-        read = RtpMap.read(line)
-        maps[str(read.payload_type)] = read
+        own = RtpMap.read(line)
+        maps[str(own.payload_type)] = own
     for payload_type in media.formats:
         if not (payload_type.isascii() and payload_type.isdigit() and len(payload_type) <= 3):
             raise media.error("a payload type is a number from 0 to 127")
@@ -314,20 +325,20 @@ def _credentials(view: _View) -> Credentials:
 
 
 def _fingerprints(view: _View) -> tuple[Fingerprint, ...]:
-    lines = view.find("fingerprint")
+    """The digests that the client's certificate is recognised by (RFC 8122). Those of a broken
+    hash function, which some clients send beside, do not count."""
     found: dict[Fingerprint, None] = {}
-    for line in lines:
-        if line.content.strip(" ").partition(" ")[0].lower() not in _DIGESTS:
-            continue
-        digest = Digest.read(line)
-        if len(digest.value) != _DIGESTS[digest.algorithm]:
-            expected = _DIGESTS[digest.algorithm]
-            raise line.error(f"a {digest.algorithm} fingerprint has {expected} octets")
-        found[Fingerprint(digest.algorithm, digest.value)] = None
-    if lines and not found:
-        raise lines[0].error("no fingerprint is sha-256, sha-384 or sha-512")
+    at: Line | Media = view.media
+    for line in view.find("fingerprint"):
+        at = line
+        try:
+            fingerprint = Fingerprint.parse_untrusted(line.content)
+        except DecodeError as error:
+            raise line.error(str(error)) from None
+        if fingerprint.supported:
+            found[fingerprint] = None
     if not found:
-        raise view.media.error("a fingerprint is missing: media runs over DTLS only")
+        raise at.error("a fingerprint by sha-256, sha-384 or sha-512 is missing")
     return tuple(found)
 
 
@@ -425,22 +436,29 @@ def _answer(view: _View, agreed: Negotiated) -> Description:
     if view.bundled and agreed.mid is not None:
         session.append(attribute("group", Group("BUNDLE", (agreed.mid,))))
     session.append(attribute("ice-lite"))
-    if any("ice2" in line.content.replace(",", " ").split(" ") for line in view.find("ice-options")):
+    options = (line.content.replace(",", " ").split(" ") for line in view.find("ice-options"))
+    if any("ice2" in named for named in options):
         session.append(attribute("ice-options", "ice2"))
     media = [
-        _accepted(media, agreed) if index == view.index else _rejected(media)
+        _accepted(media, agreed) if index == view.index else _rejected(media, agreed)
         for index, media in enumerate(view.offer.media)
     ]
     return Description(tuple(session), media=tuple(media))
 
 
-def _rejected(offered: Media) -> Media:
-    """A section that we do not want (RFC 3264, section 6; RFC 8829, 5.3.1)."""
+def _rejected(offered: Media, agreed: Negotiated) -> Media:
+    """A section that we do not want (RFC 3264, section 6; RFC 8829, 5.3.1).
+
+    Data gets the transport's attributes nevertheless: they mean nothing there, but aiortc refuses
+    an answer in which a section lacks them, and with it the audio of every client that offers a
+    data channel beside."""
     lines = [Line("c", "IN IP4 0.0.0.0")]
     if offered.mid is not None:
         lines.append(attribute("mid", offered.mid))
     if "RTP/" in offered.protocol:
         lines.append(attribute(Direction.INACTIVE.value))
+    if offered.kind == "application":
+        lines += _identity_lines(agreed)
     return Media(
         tuple(lines),
         kind=offered.kind,
@@ -464,7 +482,7 @@ def _accepted(offered: Media, agreed: Negotiated) -> Media:
             attribute("msid", f"{agreed.local.cname} audio"),
             attribute("ssrc", Source(agreed.local.ssrc, f"cname:{agreed.local.cname}")),
         ]
-    lines += [attribute("candidate", candidate) for candidate in candidates(agreed.local.candidates)]
+    lines += [attribute("candidate", made) for made in candidates(agreed.local.candidates)]
     lines.append(attribute("end-of-candidates"))
     return Media(
         tuple(lines),
@@ -475,13 +493,17 @@ def _accepted(offered: Media, agreed: Negotiated) -> Media:
     )
 
 
-def _transport_lines(agreed: Negotiated) -> list[Line]:
-    lines = [
+def _identity_lines(agreed: Negotiated) -> list[Line]:
+    return [
         attribute("ice-ufrag", agreed.local.ufrag),
         attribute("ice-pwd", agreed.local.password),
         attribute("fingerprint", agreed.local.fingerprint),
         attribute("setup", "active" if agreed.role is Role.CLIENT else "passive"),
     ]
+
+
+def _transport_lines(agreed: Negotiated) -> list[Line]:
+    lines = _identity_lines(agreed)
     if agreed.mid is not None:
         lines.append(attribute("mid", agreed.mid))
     if agreed.mid_extension_id is not None:

@@ -11,7 +11,6 @@ Each line remembers its number in the text it came from, so that whoever judges 
 can still say which line was at fault. All errors are ``OfferError``.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
@@ -23,7 +22,6 @@ from .errors import OfferError
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DEFAULT_LIMITS = SdpLimits()
 _SECRET_ATTRIBUTES = ("ice-pwd:", "crypto:")
-_OCTETS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*")
 _MEDIA_FORM = "an m= line is '<media> <port> <protocol> <format> ...'"
 
 
@@ -343,26 +341,6 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.ssrc} {self.attribute}" if self.attribute else str(self.ssrc)
-
-
-@frozen(slots=True)
-class Digest:
-    """``a=fingerprint`` (RFC 8122, section 5). ``algorithm`` is in lower case whatever the text
-    had; ``value`` the digest's bytes."""
-
-    algorithm: str
-    value: bytes
-
-    @classmethod
-    def read(cls, line: Line) -> Self:
-        problem = "a fingerprint is '<hash function> <hexadecimal octets between colons>'"
-        words = _words(line, line.content, 2, problem)
-        if len(words) > 2 or not _OCTETS.fullmatch(words[1]):
-            raise line.error(problem)
-        return cls(words[0].lower(), bytes.fromhex(words[1].replace(":", "")))
-
-    def __str__(self) -> str:
-        return f"{self.algorithm} {self.value.hex(':').upper()}"
 
 
 @frozen(slots=True)

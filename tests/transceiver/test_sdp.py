@@ -1,13 +1,14 @@
 """SDP is read without loss, written with CRLF, and whatever is not SDP is an OfferError."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from corpus import corpus_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdp_strategies import OFFERS, descriptions, spoilt_offers
 
+from corpus import corpus_path
+from sdp_strategies import OFFERS, descriptions, spoilt_offers
 from transceiver import sdp
 from transceiver.config import SdpLimits
 from transceiver.errors import OfferError
@@ -51,8 +52,8 @@ def test_unknown_lines_and_letters_are_kept() -> None:
 def test_lines_know_where_they_stood() -> None:
     offer = parse_untrusted(HEAD + "a=ice-lite\r\n" + AUDIO + "a=mid:0\r\n")
     lite, mid = offer.first("ice-lite"), offer.media[0].first("mid")
-    assert (lite.number, offer.media[0].number, mid.number) == (5, 6, 7)  # type: ignore[union-attr]
-    assert mid.error("odd").line == 7  # type: ignore[union-attr]
+    assert (lite.number, offer.media[0].number, mid.number) == (5, 6, 7)
+    assert mid.error("odd").line == 7
     assert str(offer.media[0].error("odd")) == "line 6: odd"
 
 
@@ -67,7 +68,7 @@ def test_sections_answer_for_their_attributes() -> None:
     assert [line.content for line in offer.media[0].named("x")] == ["2", "3:4"]
     assert offer.has("x")
     assert not offer.has("X")
-    assert offer.first("x").content == ""  # type: ignore[union-attr]
+    assert offer.first("x").content == ""
     assert offer.media[0].mid is None
     assert attribute("rtcp-mux").name == "rtcp-mux"
 
@@ -159,10 +160,8 @@ def test_sections_are_bounded() -> None:
 @settings(max_examples=200)
 def test_no_text_raises_anything_else(text: str) -> None:
     for prefix in ("", HEAD, HEAD + AUDIO):
-        try:
+        with suppress(OfferError):
             parse_untrusted(prefix + text)
-        except OfferError as error:
-            assert error.problem
 
 
 @given(spoilt_offers())
@@ -183,10 +182,13 @@ READERS = [
     (sdp.Group, "BUNDLE a b", sdp.Group("BUNDLE", ("a", "b"))),
     (sdp.Group, "BUNDLE", sdp.Group("BUNDLE", ())),
     (sdp.HeaderExtension, "4 urn:x", sdp.HeaderExtension(4, "urn:x")),
-    (sdp.HeaderExtension, "4/recvonly urn:x y z", sdp.HeaderExtension(4, "urn:x", "recvonly", "y z")),
+    (
+        sdp.HeaderExtension,
+        "4/recvonly urn:x y z",
+        sdp.HeaderExtension(4, "urn:x", "recvonly", "y z"),
+    ),
     (sdp.Source, "1234 cname:a b", sdp.Source(1234, "cname:a b")),
     (sdp.Source, "1234", sdp.Source(1234, "")),
-    (sdp.Digest, "sha-256 00:AB:FF", sdp.Digest("sha-256", b"\x00\xab\xff")),
     (
         sdp.Candidate,
         "1 1 udp 2130706431 192.0.2.1 9 typ host",
@@ -195,14 +197,16 @@ READERS = [
     (
         sdp.Candidate,
         "a/+ 2 UDP 1 x.local 0 typ srflx raddr 0.0.0.0 rport 0 generation 0",
-        sdp.Candidate("a/+", 2, "UDP", 1, "x.local", 0, "srflx", "raddr 0.0.0.0 rport 0 generation 0"),
+        sdp.Candidate(
+            "a/+", 2, "UDP", 1, "x.local", 0, "srflx", "raddr 0.0.0.0 rport 0 generation 0"
+        ),
     ),
 ]
 
 
 @pytest.mark.parametrize(("reader", "text", "expected"), READERS)
 def test_a_line_reads_and_writes(reader: type, text: str, expected: object) -> None:
-    assert reader.read(attribute("x", text)) == expected  # type: ignore[attr-defined]
+    assert reader.read(attribute("x", text)) == expected
     assert str(expected) == text
 
 
@@ -224,16 +228,6 @@ def test_a_line_reads_and_writes(reader: type, text: str, expected: object) -> N
         (sdp.HeaderExtension, "x urn:x"),
         (sdp.Source, ""),
         (sdp.Source, "4294967296 cname:a"),
-        (sdp.Digest, "sha-256"),
-        (sdp.Digest, "sha-256 "),
-        (sdp.Digest, "sha-256 0"),
-        (sdp.Digest, "sha-256 00:"),
-        (sdp.Digest, "sha-256 0:00"),
-        (sdp.Digest, "sha-256 00AB"),
-        (sdp.Digest, "sha-256 00:GG"),
-        (sdp.Digest, "sha-256 00:\t1"),
-        (sdp.Digest, "sha-256 ٣٣"),
-        (sdp.Digest, "sha-256 00 11"),
         (sdp.Candidate, ""),
         (sdp.Candidate, "1 1 udp 1 192.0.2.1 9 typ"),
         (sdp.Candidate, "1 257 udp 1 192.0.2.1 9 typ host"),
@@ -244,7 +238,7 @@ def test_a_line_reads_and_writes(reader: type, text: str, expected: object) -> N
 )
 def test_a_malformed_line_is_named(reader: type, text: str) -> None:
     with pytest.raises(OfferError) as caught:
-        reader.read(Line("a", f"x:{text}", 17))  # type: ignore[attr-defined]
+        reader.read(Line("a", f"x:{text}", 17))
     assert caught.value.line == 17
 
 
@@ -252,14 +246,10 @@ def test_a_malformed_line_is_named(reader: type, text: str) -> None:
 @settings(max_examples=200)
 def test_readers_raise_nothing_else(reader: type, text: str) -> None:
     try:
-        read = reader.read(attribute("x", text))  # type: ignore[attr-defined]
+        read = reader.read(attribute("x", text))
     except OfferError:
         return
-    assert reader.read(attribute("x", read)) == read  # type: ignore[attr-defined]
-
-
-def test_hash_functions_compare_without_case() -> None:
-    assert sdp.Digest.read(attribute("fingerprint", "SHA-256 ab:Cd")).algorithm == "sha-256"
+    assert reader.read(attribute("x", read)) == read
 
 
 def test_a_description_made_without_an_origin_says_so() -> None:
