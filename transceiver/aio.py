@@ -18,21 +18,19 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol, cast
 
 from attrs import define, field
 
 from stunroute.address import Address, Transmit
 from stunroute.instant import Entropy, Instant
-from stunroute.pump import pump
+from stunroute.pump import Output, pump
 
 from .backend.interface import Backend, BackendFactory
+from .endpoint import Answered, Endpoint
 from .errors import CallError, UnknownCall
 from .events import Ended, EndReason, Established, Event
 from .snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from .endpoint import Answered, Endpoint
 
 logger = logging.getLogger("transceiver")
 
@@ -132,6 +130,14 @@ def _socket_address(address: Address, family: int) -> tuple[str, int]:
     return address.ip, address.port
 
 
+class _Transport(Protocol):
+    """What is used of asyncio's datagram transports, which have more than their base class says."""
+
+    def sendto(self, data: bytes, addr: tuple[str, int]) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def close(self) -> None: ...
+
+
 class _Datagrams(asyncio.DatagramProtocol):
     """The transport's callbacks, passed on."""
 
@@ -160,7 +166,7 @@ class TransceiverServer:
     the kernel for the socket (it may give less).
     """
 
-    endpoint: "Endpoint"
+    endpoint: Endpoint
     listen: Address
     backend: BackendFactory = field(repr=False)
     call_entropy: Callable[[], Entropy] | None = field(default=None, kw_only=True, repr=False)
@@ -170,7 +176,7 @@ class TransceiverServer:
     draining: bool = field(init=False, default=False)
     loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
     _calls: dict[str, LiveCall] = field(init=False, factory=dict, repr=False)
-    _transport: asyncio.DatagramTransport | None = field(init=False, default=None, repr=False)
+    _transport: _Transport | None = field(init=False, default=None, repr=False)
     _protocol: _Datagrams = field(init=False, repr=False)
     _family: int = field(init=False, default=socket.AF_INET)
     _timer: asyncio.TimerHandle | None = field(init=False, default=None, repr=False)
@@ -188,14 +194,15 @@ class TransceiverServer:
             inner.setblocking(False)
             inner.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
             inner.bind((self.listen.ip, self.listen.port))
-            self._transport, self._protocol = await self.loop.create_datagram_endpoint(
+            transport, self._protocol = await self.loop.create_datagram_endpoint(
                 lambda: _Datagrams(self), sock=inner
             )
         except BaseException:
             inner.close()
             raise
-        if hasattr(self._transport, "max_size"):  # asyncio's own; other loops read by their means
-            self._transport.max_size = _LARGEST_DATAGRAM
+        if hasattr(transport, "max_size"):  # asyncio's own; other loops read by their means
+            transport.max_size = _LARGEST_DATAGRAM
+        self._transport = cast("_Transport", transport)
         host, port = inner.getsockname()[:2]
         self.listen = Address.of(host, port)
         return self.listen
@@ -214,14 +221,19 @@ class TransceiverServer:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
-            for call in list(self._calls):
-                self.hang_up(call, EndReason.DRAINED)
+            self.end_all()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._transport.close()
         self._transport = None
         await self._protocol.closed.wait()
+
+    def end_all(self) -> None:
+        """End every call, as drained."""
+        for call in self.calls:
+            with suppress(UnknownCall):  # a backend may have ended it at the end of another
+                self.hang_up(call, EndReason.DRAINED)
 
     def now(self) -> Instant:
         """The reading of the loop's monotonic clock that all verbs get."""
@@ -234,7 +246,7 @@ class TransceiverServer:
 
     # Verbs for signalling
 
-    def open_call(self, offer: str) -> "Answered":
+    def open_call(self, offer: str) -> Answered:
         """Answer ``offer`` and give the call its backend. Raises OfferError, AtCapacity,
         BackendUnavailable."""
         entropy = None if self.call_entropy is None else self.call_entropy()
@@ -314,7 +326,7 @@ class TransceiverServer:
         try:
             while True:
                 self._drain_again = False
-                output = pump(self.endpoint)
+                output: Output[Transmit, Event] = pump(self.endpoint)
                 for transmit in output.transmits:
                     self._send(transmit)
                 for event in output.events:

@@ -20,8 +20,12 @@ is never logged: it holds addresses and passwords.
 
 import asyncio
 import math
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cattrs
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -29,6 +33,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from stunroute.address import Address
 
 from .aio import BackendUnavailable, TransceiverServer
 from .errors import AtCapacity, CallError, OfferError, UnknownCall
@@ -42,6 +49,9 @@ OFFER_SECONDS = 10.0
 
 BACKEND_RETRY = 5
 """Seconds that a caller is told to wait whom the application refused."""
+
+GRACE_SECONDS = 2
+"""How long a request may go on after the server was told to stop."""
 
 _PREFLIGHT_SECONDS = 86400
 
@@ -206,3 +216,50 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_failure(request: Request, error: Exception) -> Response:
     """A fault of ours: the caller learns no more than that; the log has the traceback."""
     return _error(500, "internal_error", "the transceiver failed")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: whoever runs the loop decides when to leave."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """Serves an ASGI application on the running loop until it is stopped.
+
+    ``connections`` bounds those open at once; a further one is answered with 503. Requests are not
+    logged: their addresses are people's.
+    """
+
+    def __init__(self, app: ASGIApp, listen: Address, connections: int = 1000) -> None:
+        self.listen = listen
+        self._config = uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=connections,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        self._server = _Server(self._config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> Address:
+        """Bind and begin; the address bound. Raises OSError where it cannot be had."""
+        family = socket.AF_INET if self.listen.is_ipv4 else socket.AF_INET6
+        outer = socket.create_server((self.listen.ip, self.listen.port), family=family)
+        host, port = outer.getsockname()[:2]
+        self.listen = Address.of(host, port)
+        self._task = asyncio.create_task(self._server.serve(sockets=[outer]), name="http")
+        return self.listen
+
+    async def stop(self) -> None:
+        """Finish the requests there are, within ``GRACE_SECONDS``, and close."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+            self._task = None

@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 import pytest
-from fake_endpoint import FakeEndpoint
 
+from fake_endpoint import FakeEndpoint
 from stunroute.address import Address
 from transceiver.aio import BackendUnavailable, TransceiverServer
 from transceiver.backend.task import in_task

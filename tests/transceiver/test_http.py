@@ -5,10 +5,10 @@ import logging
 
 import httpx
 import pytest
-from fake_endpoint import FakeEndpoint
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from fake_endpoint import FakeEndpoint
 from stunroute.address import Address
 from transceiver import http
 from transceiver.aio import TransceiverServer
