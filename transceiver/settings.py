@@ -1,0 +1,200 @@
+"""The settings of ``transceiver serve``, as they stand in its file.
+
+The cores are built with configs whose times are readings of a monotonic clock and whose keys are
+objects. People write dates, hexadecimal keys and host names of files. This room is where the one
+becomes the other, and where what cannot work is refused before a socket is opened: a transceiver
+without candidates answers calls that nobody can reach, and without relays it hears nothing.
+
+::
+
+    cluster = 1                                 # name in the routing hint, 16 bits
+    node = 7                                    # and 32 bits
+    identity = "identity.pem"                   # key and certificate; new at each start if left out
+    codecs = ["opus", "PCMU", "PCMA"]           # in order of preference
+    drain = 10.0                                # seconds that calls may go on after SIGTERM
+
+    [udp]
+    listen = "10.1.0.2:5000"                    # where the relays' leg arrives
+    candidates = ["203.0.113.1:3478"]           # public addresses of the relay, best first
+    relays = ["10.1.0.1:4000"]                  # inner addresses that the leg is accepted from
+
+    [[hint.configurations]]                     # as in the relays' file; here both keys are needed
+    id = "0"
+    routing_key = "00112233445566778899aabbccddeeff"
+    password_key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+    mint_from = 2026-01-01T00:00:00Z            # later than the relays' read_from
+
+    [http]
+    listen = "127.0.0.1:8080"
+
+    [limits]
+    sessions = 1000                             # calls at once
+    [limits.session]                            # every field of config.SessionLimits
+    maximum_length = 3600.0                     # likewise limits.ice and limits.dtls
+
+    [backend]
+    name = "echo"
+    options = { delay = 1.0 }                   # see backend.echo.EchoOptions
+
+The environment variable of ``udp.listen`` is ``TRANSCEIVER_UDP__LISTEN``, and so on.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import Attribute, field, fields, frozen
+
+from stunroute import config
+from stunroute.address import Address
+from stunroute.config import at_least
+from stunroute.errors import ConfigError
+from stunroute.hint import KeyRing
+from stunroute.instant import Instant
+from stunroute.settings import Hints
+
+from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits
+
+ENVIRONMENT = "TRANSCEIVER"
+"""Environment variables that begin with this and an underscore are settings."""
+
+CODECS = ("opus", "PCMU", "PCMA")
+
+
+def _not_empty(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    if not value:
+        raise ConfigError(attribute.name, "is empty")
+
+
+def _routable(_: object, attribute: "Attribute[Any]", value: tuple[Address, ...]) -> None:
+    _not_empty(_, attribute, value)
+    for index, address in enumerate(value):
+        key = f"{attribute.name}.{index}"
+        if not any(address.packed):
+            raise ConfigError(key, "is the unspecified address; nobody can send there")
+        if address.port == 0:
+            raise ConfigError(key, "has no port")
+
+
+def _no_negatives(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    for inner in fields(type(value)):
+        if not getattr(value, inner.name) >= 0:
+            raise ConfigError(f"{attribute.name}.{inner.name}", "is less than 0")
+
+
+def _bits(bits: int) -> Any:
+    def validate(_: object, attribute: "Attribute[Any]", value: int) -> None:
+        if not 0 <= value < 1 << bits:
+            raise ConfigError(attribute.name, f"is not a number of {bits} bits")
+
+    return validate
+
+
+def _with_passwords(_: object, attribute: "Attribute[Any]", value: Hints) -> None:
+    for index, configuration in enumerate(value.configurations):
+        if configuration.password_key is None:
+            key = f"{attribute.name}.configurations.{index}.password_key"
+            raise ConfigError(key, "is missing: no call could be answered")
+
+
+def _known_codecs(_: object, attribute: "Attribute[Any]", value: tuple[str, ...]) -> None:
+    _not_empty(_, attribute, value)
+    for index, codec in enumerate(value):
+        if codec not in CODECS:
+            raise ConfigError(f"{attribute.name}.{index}", f"is not one of {', '.join(CODECS)}")
+        if codec in value[:index]:
+            raise ConfigError(f"{attribute.name}.{index}", "is there twice")
+
+
+@frozen(slots=True)
+class UdpSettings:
+    """The leg to the relays. ``listen`` is bound, ``candidates`` are told to clients: between the
+    two stands the relay, so they have nothing to do with one another."""
+
+    listen: Address
+    candidates: tuple[Address, ...] = field(validator=_routable)
+    relays: tuple[Address, ...] = field(validator=_routable)
+    send_buffer: int = field(default=262_144, validator=at_least(0))
+    """Bytes that wait at most where the kernel is behind; more is let go."""
+    receive_buffer: int = field(default=4_194_304, validator=at_least(4096))
+    """Asked of the kernel for the socket."""
+
+
+@frozen(slots=True)
+class HttpSettings:
+    """Signalling. Put something that speaks TLS in front of anything but a loopback address."""
+
+    listen: Address = field(factory=lambda: Address.of("127.0.0.1", 8080))
+    connections: int = field(default=1000, validator=at_least(1))
+    """Connections at once; a further one is answered with 503."""
+
+
+@frozen(slots=True)
+class Limits:
+    """The bounds of ``transceiver.config``, by their names there."""
+
+    sessions: int = field(default=1000, validator=at_least(1))
+    retry_after: float = field(default=5.0, validator=at_least(0))
+    events: int = field(default=65536, validator=at_least(1))
+    session: SessionLimits = field(factory=SessionLimits, validator=_no_negatives)
+    ice: IceLimits = field(factory=IceLimits, validator=_no_negatives)
+    dtls: DtlsLimits = field(factory=DtlsLimits, validator=_no_negatives)
+
+
+@frozen(slots=True)
+class BackendSettings:
+    """Which application the calls go to; see ``transceiver.backend.registry``."""
+
+    name: str = "echo"
+    options: dict[str, object] = field(factory=dict)
+
+
+@frozen(slots=True)
+class TransceiverSettings:
+    """All of them; see the module for what each is."""
+
+    cluster: int = field(validator=_bits(16))
+    node: int = field(validator=_bits(32))
+    udp: UdpSettings
+    hint: Hints = field(validator=_with_passwords)
+    http: HttpSettings = field(factory=HttpSettings)
+    backend: BackendSettings = field(factory=BackendSettings)
+    limits: Limits = field(factory=Limits)
+    identity: Path | None = None
+    codecs: tuple[str, ...] = field(default=CODECS, validator=_known_codecs)
+    drain: float = field(default=0.0, validator=at_least(0))
+
+    def keyring(self, *, wall: float, now: Instant) -> KeyRing:
+        """The hint's keys on the monotonic clock that reads ``now`` while the wall clock reads
+        ``wall`` (seconds since 1970-01-01 UTC). Raises ConfigError, also where none of them may be
+        minted under now: every call would fail."""
+        keyring = self.hint.keyring(wall=wall, now=now)
+        if not any(configuration.is_mintable(now) for configuration in keyring.configurations):
+            raise ConfigError("hint.configurations", "has none that may be minted under now")
+        return keyring
+
+    def endpoint_config(self) -> EndpointConfig:
+        """What the core is built with."""
+        return EndpointConfig(
+            cluster=self.cluster,
+            node=self.node,
+            candidates=self.udp.candidates,
+            relays=frozenset(self.udp.relays),
+            codecs=self.codecs,
+            sessions=self.limits.sessions,
+            retry_after=self.limits.retry_after,
+            events=self.limits.events,
+            session=self.limits.session,
+            ice=self.limits.ice,
+            dtls=self.limits.dtls,
+        )
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], options: Mapping[str, object]
+) -> TransceiverSettings:
+    """The settings in the file, under the environment's, under ``options`` (by dotted key). Raises
+    ConfigError."""
+    return config.load(
+        TransceiverSettings, path=path, environ=environ, prefix=ENVIRONMENT, options=options
+    )
