@@ -1,0 +1,201 @@
+"""The program from outside: what it prints, how it ends, what it refuses."""
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from transceiver import __main__ as program
+from transceiver.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+SETTINGS = f"""
+cluster = 1
+node = 7
+
+[udp]
+listen = "127.0.0.1:0"
+candidates = ["127.0.0.1:3478"]
+relays = ["127.0.0.1:4000"]
+
+[[hint.configurations]]
+id = "0"
+routing_key = "{"ab" * 16}"
+password_key = "{"cd" * 32}"
+
+[http]
+listen = "127.0.0.1:0"
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "transceiver.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@contextlib.contextmanager
+def running(config, *arguments):
+    """The program and the address of its signalling."""
+    command = [sys.executable, "-m", "transceiver", "serve", "--config", str(config), *arguments]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        hurry = threading.Timer(30, process.kill)
+        hurry.start()
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"http://\S+/v1/realtime/calls", line)
+            assert found, line + process.stderr.read()
+            yield process, found[0], line
+        finally:
+            if process.poll() is None:
+                process.kill()
+            hurry.cancel()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_one_line_long_and_leaves_when_told(config, number):
+    with running(config) as (process, calls, line):
+        assert re.fullmatch(
+            r"node 1/7: calls at http://127\.0\.0\.1:\d+/v1/realtime/calls, "
+            r"relays at udp 127\.0\.0\.1:\d+\n",
+            line,
+        )
+        health = httpx.get(calls.removesuffix("/v1/realtime/calls") + "/healthz")
+        assert health.json() == {"status": "ok", "calls": 0}
+        sdp = {"Content-Type": "application/sdp"}
+        assert httpx.post(calls, content=b"nonsense", headers=sdp).status_code == 400
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert (output, errors) == ("", "")
+
+
+def test_a_call_is_ended_by_leaving(config):
+    offer = "\r\n".join(
+        [
+            "v=0",
+            "o=- 1 1 IN IP4 127.0.0.1",
+            "s=-",
+            "t=0 0",
+            "a=group:BUNDLE 0",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+            "c=IN IP4 0.0.0.0",
+            "a=ice-ufrag:abcd",
+            "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+            "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+            "a=setup:actpass",
+            "a=mid:0",
+            "a=sendrecv",
+            "a=rtcp-mux",
+            "a=rtpmap:111 opus/48000/2",
+            "",
+        ]
+    )
+    with running(config, "-v", "--set", "drain=30") as (process, calls, _):
+        sdp = {"Content-Type": "application/sdp"}
+        made = httpx.post(calls, content=offer, headers=sdp)
+        assert made.status_code == 201, made.text
+        process.send_signal(signal.SIGTERM)
+        health = calls.removesuffix("/v1/realtime/calls") + "/healthz"
+        while httpx.get(health).status_code != 503:
+            pass
+        assert httpx.post(calls, content=offer, headers=sdp).status_code == 503
+        process.send_signal(signal.SIGTERM)  # once more: at once
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert "ended, drained" in errors
+        assert "a=" not in errors
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("cluster = 1", ""), r"transceiver: cluster: is missing"),
+        (("node = 7", "nod = 7"), r"transceiver: nod: is not a setting.*node.*"),
+        (('"127.0.0.1:4000"', '"relay"'), r"transceiver: udp\.relays\.0: .*"),
+        (('id = "0"', 'id = "00"'), r"transceiver: hint\.configurations\.0\.id: .*"),
+        (("node = 7", 'node = 7\nidentity = "gone.pem"'), r"transceiver: identity: cannot be.*"),
+        (("node = 7", 'node = 7\nidentity = "{path}"'), r"transceiver: identity: holds no .*"),
+        (("[http]", '[backend]\nname = "choe"\n[http]'), r"transceiver: backend\.name: .*echo"),
+        (("[http]", "[backend.options]\ndelay = -1\n[http]"), r"transceiver: .*options\.delay: .*"),
+    ],
+)
+def test_a_bad_setting_is_one_line_and_two(config, change, message):
+    old, new = change
+    assert old in SETTINGS
+    config.write_text(SETTINGS.replace(old, new.format(path=config)))
+    outcome = CliRunner().invoke(main, ["serve", "--config", str(config)])
+    assert outcome.exit_code == 2
+    assert re.fullmatch(message + "\n", outcome.output), outcome.output
+    assert "abab" not in outcome.output
+
+
+def test_a_missing_file_is_one_line_and_two(tmp_path):
+    outcome = CliRunner().invoke(main, ["serve", "--config", str(tmp_path / "gone.toml")])
+    assert outcome.exit_code == 2
+    assert outcome.output.count("\n") == 1
+    assert "gone.toml" in outcome.output
+
+
+def test_an_option_that_is_no_setting(config):
+    outcome = CliRunner().invoke(main, ["serve", "--config", str(config), "--set", "drain"])
+    assert outcome.exit_code == 2
+    assert "KEY=VALUE" in outcome.output
+
+
+@pytest.mark.parametrize("key", ["udp.listen", "http.listen"])
+def test_an_address_in_use_names_its_setting(config, key):
+    kind = socket.SOCK_DGRAM if key == "udp.listen" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        arguments = ["serve", "--config", str(config), "--set", f"{key}={address}"]
+        outcome = CliRunner().invoke(main, arguments)
+    assert outcome.exit_code == 1
+    assert re.fullmatch(rf"transceiver: {key}: cannot be bound: .*\n", outcome.output)
+
+
+def test_recording_without_its_extra_says_what_to_install(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "conformance.recorder", None)
+    arguments = ["serve", "--config", str(config), "--record", str(tmp_path / "calls")]
+    outcome = CliRunner().invoke(main, arguments)
+    assert outcome.exit_code == 2
+    assert re.fullmatch(r"transceiver: --record: .*stunroute\[conformance\].*\n", outcome.output)
+
+
+def test_recording_to_what_is_no_directory(config):
+    arguments = ["serve", "--config", str(config), "--record", str(config)]
+    outcome = CliRunner().invoke(main, arguments)
+    assert outcome.exit_code == 2
+    assert outcome.output.startswith("transceiver: --record: ")
+
+
+def test_help_names_the_commands():
+    outcome = CliRunner().invoke(main, ["serve", "--help"])
+    assert outcome.exit_code == 0
+    assert "--record" in outcome.output
+    assert {"serve", "demo"} <= set(program.main.list_commands(None))
+
+
+def test_an_identity_is_read_from_its_file(config, tmp_path):
+    from datetime import UTC, datetime
+
+    from transceiver.dtls import Identity
+
+    identity = Identity.generate(bytes, not_before=datetime(2026, 1, 1, tzinfo=UTC))
+    pem = tmp_path / "identity.pem"
+    pem.write_text(identity.to_pem())
+    found = program._identity(pem)
+    assert found.fingerprint == identity.fingerprint
