@@ -10,6 +10,7 @@ next. No socket, no sleep.
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, field, frozen
@@ -17,19 +18,18 @@ from attrs import define, field, frozen
 from stunroute import stun
 from stunroute.address import Address, Transmit
 from stunroute.demux import Kind, classify
-from stunroute.directory import StaticDirectory
+from stunroute.directory import NextHop, StaticDirectory
+from stunroute.flow import Flow
 from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.instant import Entropy, Instant
 from stunroute.pump import pump
-from stunroute.relay import Relay
+from stunroute.relay import Downlink, Relay
 from stunroute.trace import Drop
 from transceiver.config import DtlsLimits, EndpointConfig
 from transceiver.dtls import DtlsConnection, Fingerprint, Identity, Role
 from transceiver.dtls.events import Dropped, Failed, HandshakeComplete, PeerClosed
 from transceiver.keying import SrtpKeys, SrtpProfile
-from transceiver.srtp import SrtpContext, SrtpError
-from transceiver.srtp.rtp import RtpPacket
-from transceiver.srtp.rtp import decode_untrusted as decode_rtp_untrusted
+from transceiver.srtp import SrtpContext, SrtpError, rtp
 
 PUBLIC = Address.of("203.0.113.1", 3478)
 """The relay's public address, the one in the answer."""
@@ -103,7 +103,7 @@ class Client:
     role: Role | None = field(init=False, default=None)
     dtls: DtlsConnection | None = field(init=False, default=None)
     keys: SrtpKeys | None = field(init=False, default=None)
-    audio: list[RtpPacket] = field(init=False, factory=list)
+    audio: list[rtp.RtpPacket] = field(init=False, factory=list)
     rtcp: list[bytes] = field(init=False, factory=list)
     drops: list[Drop | str] = field(init=False, factory=list)
     mapped: Address | None = field(init=False, default=None)
@@ -187,7 +187,7 @@ class Client:
             self.dtls = DtlsConnection(
                 role=self.role,
                 identity=self.identity,
-                fingerprints=(Fingerprint.parse(values["fingerprint"]),),
+                fingerprints=(Fingerprint.parse_untrusted(values["fingerprint"]),),
                 entropy=self.entropy,
                 limits=self.limits,
                 profiles=self.profiles,
@@ -228,7 +228,7 @@ class Client:
                 self.rtcp.append(self._context.unprotect_rtcp_untrusted(data))
             else:
                 packet = self._context.unprotect_rtp_untrusted(data)
-                self.audio.append(decode_rtp_untrusted(packet))
+                self.audio.append(rtp.decode_untrusted(packet))
         except SrtpError as error:
             self.drops.append(error.drop)
 
@@ -303,7 +303,7 @@ class Client:
     def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bytes:
         """Protect and queue one RTP packet; returns the protected bytes."""
         assert self._context is not None, "no keys yet"
-        packet = RtpPacket(
+        packet = rtp.RtpPacket(
             payload_type=self.payload_type,
             marker=marker,
             sequence=self.sequence,
@@ -314,7 +314,7 @@ class Client:
             payload=payload,
         )
         self.sequence = (self.sequence + 1) & 0xFFFF
-        data = self._context.protect_rtp(packet.encode())
+        data = self._context.protect_rtp(rtp.encode(packet))
         self._send(data)
         return data
 
@@ -376,7 +376,11 @@ class Client:
 
 def identity(entropy: Entropy) -> Identity:
     """A certificate with fixed dates, so that equal entropy gives equal bytes."""
-    return Identity.generate(entropy, not_before=1_700_000_000, not_after=1_900_000_000)
+    return Identity.generate(
+        entropy,
+        not_before=datetime(2026, 1, 1, tzinfo=UTC),
+        not_after=datetime(2036, 1, 1, tzinfo=UTC),
+    )
 
 
 def hints(seed: str | bytes | int = "hints") -> KeyRing:
@@ -439,7 +443,7 @@ class Rig:
 
         config = config or endpoint_config()
         keyring = hints(f"hints {seed}")
-        directory = StaticDirectory({(config.cluster, config.node): OWNER})
+        directory = StaticDirectory({(config.cluster, config.node): NextHop(OWNER)})
         relay = Relay(RelayConfig(), keyring, directory)
         endpoint = Endpoint(
             config,
@@ -521,7 +525,7 @@ class Rig:
         drop = flow if isinstance(flow, Drop) else None
         crossing = Crossing(self.now, source, transmit.address, transmit.data, drop)
         self.crossings.append(crossing)
-        if not isinstance(flow, Drop):
+        if isinstance(flow, Flow):
             assert flow.next_hop == OWNER
             self.endpoint.receive_datagram(flow.header + transmit.data, INNER, self.now)
 
@@ -529,8 +533,7 @@ class Rig:
         downlink = self.relay.route_transceiver(transmit.data, OWNER, self.now)
         if isinstance(downlink, Drop):
             self.crossings.append(Crossing(self.now, OWNER, INNER, transmit.data, downlink))
-            return
-        if not downlink.payload:
+        if not isinstance(downlink, Downlink):
             return
         self.crossings.append(Crossing(self.now, downlink.proxy, downlink.client, downlink.payload))
         for client in self.clients:
