@@ -105,7 +105,8 @@ class Layout:
         span = self.credible.get(_FINGERPRINT)
         if span is None:
             return None
-        return self.words[-1] == _FINGERPRINT << 16 | 4 and span == self.spans[-1][1]
+        closes: bool = span == self.spans[-1][1]
+        return closes and self.words[-1] == _FINGERPRINT << 16 | 4
 
     @cached_property
     def headers(self) -> struct.Struct:
@@ -259,11 +260,11 @@ class Message:
     @property
     def fingerprint_ok(self) -> bool | None:
         """None without FINGERPRINT; False when it is wrong or not last (RFC 8489, 14.7)."""
-        closed: bool | None = self._layout.closed
+        closed = self._layout.closed
         if not closed:
             return closed
         raw = self.raw
-        (claimed,) = _WORD.unpack_from(raw, len(raw) - _WORD.size)
+        claimed: int = _WORD.unpack_from(raw, len(raw) - _WORD.size)[0]
         return checksum(raw[:-_FINGERPRINT_LENGTH]) == claimed
 
     # Attributes of ICE (RFC 8445, 16.1)

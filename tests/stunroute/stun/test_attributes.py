@@ -1,6 +1,7 @@
 """Attribute values there and back, and what is refused."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -128,10 +129,8 @@ DECODERS: list[Callable[[bytes], Any]] = [
 @pytest.mark.parametrize("decode", DECODERS)
 @given(value=st.binary(max_size=40) | st.binary(min_size=500, max_size=800))
 def test_decoders_raise_only_decode_errors(decode: Callable[[bytes], Any], value: bytes) -> None:
-    try:
+    with suppress(DecodeError):
         decode(value)
-    except DecodeError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
