@@ -123,16 +123,13 @@ class Endpoint:
         ssrc = int.from_bytes(draw(4), "big")
         cname = draw(9).hex()
         session_id = int.from_bytes(draw(8), "big") >> 2  # RFC 8829, 5.2.1: 62 bits
-        settled = negotiation.negotiate(
-            description, self._describe(local, ssrc, cname, session_id)
-        )
+        settled = negotiation.negotiate(description, self._describe(local, ssrc, cname, session_id))
         session = Session(
             call=call,
             negotiated=evolve(settled, answer=sdp.Description()),
             agent=ice.IceLite(
                 local=local,
                 remote=settled.remote,
-                tie_breaker=int.from_bytes(draw(8), "big"),
                 limits=self.config.ice,
             ),
             connection=dtls.DtlsConnection(
@@ -211,9 +208,7 @@ class Endpoint:
         from any origin. False where it could not be sent (not established, or the offer takes no
         audio). Raises UnknownCall."""
         slot = self._slot(call)
-        self._act(
-            slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker
-        )
+        self._act(slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker)
         sent = slot.session.send_audio(payload, timestamp, marker, now)
         self._settle(slot, now)
         return sent
@@ -280,10 +275,7 @@ class Endpoint:
         at_address = self._by_address.get(path.client)
         match kind:
             case demux.Kind.STUN:
-                try:
-                    username = stun.peek_username_untrusted(payload)
-                except DecodeError:
-                    return Drop.STUN_MALFORMED
+                username = stun.peek_username_untrusted(payload)
                 if username is not None:
                     ufrag = username.partition(b":")[0]
                     return self._by_ufrag.get(ufrag) or Drop.UFRAG_UNKNOWN

@@ -17,7 +17,7 @@ def snapshot_of(session: Session, hint: Hint, now: Instant) -> Snapshot:
         ufrag=session.agent.local.ufrag.decode(),
         cluster=hint.cluster,
         node=hint.node,
-        ice_validated=session.agent.validated_count,
+        ice_validated=session.agent.validated,
         ice_nominated=session.agent.nominated,
         dtls_role=session.negotiated.role.value,
         dtls_version=secured.version if secured else None,

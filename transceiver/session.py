@@ -22,14 +22,23 @@ from attrs import define, field, frozen
 
 from stunroute import demux
 from stunroute.errors import DecodeError
-from stunroute.instant import Entropy, Instant
+from stunroute.instant import Instant
 from stunroute.trace import Drop
 
 from . import dtls, ice
 from .audio import AudioStream, Frame, SourceForgotten, SourceLearned
 from .config import EndpointConfig
-from .events import AudioReceived, Ended, EndReason, Established, Event, LengthWarning
-from .events import PathSelected, Phase, PhaseChanged
+from .events import (
+    AudioReceived,
+    Ended,
+    EndReason,
+    Established,
+    Event,
+    LengthWarning,
+    PathSelected,
+    Phase,
+    PhaseChanged,
+)
 from .negotiation import Negotiated
 from .path import Path
 from .srtp import SrtpContext, SrtpError

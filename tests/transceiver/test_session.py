@@ -17,7 +17,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize(("phase", "cause"), itertools.product(Phase, Cause))
+@pytest.mark.parametrize(("phase", "cause"), list(itertools.product(Phase, Cause)))
 def test_every_phase_meets_every_cause(phase: Phase, cause: Cause) -> None:
     if cause is Cause.ENDED:
         expected: Phase | None = Phase.CLOSED
