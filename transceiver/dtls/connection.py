@@ -292,17 +292,24 @@ class DtlsConnection:
             except DecodeError:
                 self._drop(Drop.DTLS_FRAGMENT_MALFORMED)
                 return
-            if fragment.sequence < self._reassembly.expected and not self._is_hello(fragment):
+            if authentic and self._renegotiates(fragment):
+                self._drop(Drop.DTLS_RENEGOTIATION)
+                self._alert(WARNING, Alert.NO_RENEGOTIATION)
+            elif fragment.sequence < self._reassembly.expected and not self._is_hello(fragment):
                 self._receive_old(fragment, now, authentic=authentic)
             elif authentic is (self._receiver is None):
                 self._drop(Drop.DTLS_PLAINTEXT)
-            elif self.stage is Stage.ESTABLISHED:
-                self._drop(Drop.DTLS_RENEGOTIATION)
-                self._alert(WARNING, Alert.NO_RENEGOTIATION)
             else:
                 for drop in self._reassembly.add(fragment):
                     self._drop(drop)
                 self._deliver(now)
+
+    def _renegotiates(self, fragment: Fragment) -> bool:
+        """Whether the peer wants a second handshake. Some count its messages from 0 again."""
+        return self.stage is Stage.ESTABLISHED and (
+            fragment.sequence >= self._reassembly.expected
+            or fragment.type in (HandshakeType.HELLO_REQUEST, HandshakeType.CLIENT_HELLO)
+        )
 
     def _is_hello(self, fragment: Fragment) -> bool:
         return (
