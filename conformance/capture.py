@@ -104,7 +104,8 @@ def read(path: Path | str) -> Iterator[Packet]:
 def _read(path: Path, measured: BinaryIO, file: BinaryIO) -> Iterator[Packet]:
     records = _survey(measured, path)
     first = next(records)  # raises for a file that is no capture, before Scapy sees it
-    for number, (record, raw) in enumerate(zip_longest(records, _scapy(file, first)), start=1):
+    frames = _scapy(file, first)
+    for number, (record, raw) in enumerate(zip_longest(records, frames), start=1):
         if record is None or raw is None:
             raise CaptureError(path, number, "the readers disagree on the number of packets")
         data, link_type, time_ns = raw
@@ -114,7 +115,8 @@ def _read(path: Path, measured: BinaryIO, file: BinaryIO) -> Iterator[Packet]:
 
 
 def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]:
-    """Frames as Scapy reads them: bytes, link type, nanoseconds."""
+    """Frames as Scapy reads them: bytes, link type, nanoseconds. Ends where Scapy does not go on;
+    whether that is the file's end the survey knows."""
     if first.is_ng:
         reader = _Sections(file)
         while True:
@@ -135,11 +137,17 @@ def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]
 
 
 class _Sections(RawPcapNgReader):  # type: ignore[misc]
-    """Interface numbers begin anew with each section of a pcapng file."""
+    """Interface numbers begin anew with each section of a pcapng file, and a snapshot length of
+    zero is none."""
 
     def _read_block_shb(self) -> None:
         self.interfaces = []
         super()._read_block_shb()
+
+    def _read_block_idb(self, block: bytes, size: int) -> None:
+        super()._read_block_idb(block, size)
+        link_type, snapshot, options = self.interfaces[-1]
+        self.interfaces[-1] = (link_type, snapshot or LARGEST_PACKET, options)
 
 
 # --- the measure of a file ----------------------------------------------------------------------
@@ -212,6 +220,10 @@ def _survey_blocks(file: BinaryIO, path: Path) -> Iterator[_Record]:
             order = _byte_order(file, path, number)
             interfaces = []
         kind, body = _block(file, path, number + 1, kind_bytes, order)
+        if kind_bytes == _SECTION and (
+            len(body) < 16 or body[4:6] not in (b"\x00\x01", b"\x01\x00")
+        ):
+            raise CaptureError(path, number, "a section header of another version")
         if kind == _INTERFACE_BLOCK:
             interfaces.append(_interface(body, order, path, number + 1))
         elif kind in (_OBSOLETE_BLOCK, _SIMPLE_BLOCK, _ENHANCED_BLOCK):
