@@ -6,22 +6,15 @@ import re
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
+from attrs import evolve
 
+import negotiating
 from sdp_strategies import OFFERS
 from stunroute.address import Address
-from transceiver.dtls import Fingerprint
-from transceiver.negotiation import LocalDescription, Negotiated, negotiate, renegotiate
+from transceiver.negotiation import Negotiated, negotiate, renegotiate
 from transceiver.sdp import parse_untrusted
 
-LOCAL = LocalDescription(
-    ufrag="0" + "a" * 25,
-    password="p" * 32,
-    fingerprint=Fingerprint("sha-256", bytes(range(32))),
-    candidates=(Address.of("127.0.0.1", 9), Address.of("::1", 9)),
-    session_id=1,
-    ssrc=1234,
-    cname="c0ffee",
-)
+LOCAL = evolve(negotiating.LOCAL, candidates=(Address.of("127.0.0.1", 9), Address.of("::1", 9)))
 
 
 def read_by_aiortc(settled: Negotiated) -> None:
