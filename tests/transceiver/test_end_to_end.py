@@ -1,0 +1,283 @@
+"""A whole call between programs that do not know one another: aiortc as the client, a relay and a
+transceiver on loopback sockets, signalling over HTTP, and a tone that must come back."""
+
+import asyncio
+import contextlib
+import fractions
+import math
+import socket
+from array import array
+
+import aioice.ice
+import httpx
+import pytest
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from attrs import frozen
+from av import AudioFrame
+
+from stunroute.config import load
+from stunroute.settings import RelaySettings
+from stunroute.udp.plain import RelayServer
+from transceiver import settings as settings_of
+from transceiver.__main__ import assemble
+from transceiver.http import CALLS, HttpServer, create_app
+
+RATE = 48000
+TONE = 620.0  # Hz; no harmonic of the mains, no divisor of the frame rate
+SDP = {"Content-Type": "application/sdp"}
+HINT = {
+    "hint.configurations.0.id": "0",
+    "hint.configurations.0.routing_key": "ab" * 16,
+    "hint.configurations.0.password_key": "cd" * 32,
+}
+
+
+class Tone(MediaStreamTrack):
+    """A sine, in frames of 20 ms, in real time."""
+
+    kind = "audio"
+
+    def __init__(self):
+        super().__init__()
+        self._sent = 0
+        self._begin = None
+
+    async def recv(self):
+        loop = asyncio.get_running_loop()
+        if self._begin is None:
+            self._begin = loop.time()
+        await asyncio.sleep(self._begin + self._sent / RATE - loop.time())
+        samples = array("h", bytes(2 * 960))
+        for index in range(960):
+            phase = 2 * math.pi * TONE * (self._sent + index) / RATE
+            samples[index] = int(12000 * math.sin(phase))
+        frame = AudioFrame(format="s16", layout="mono", samples=960)
+        frame.planes[0].update(samples.tobytes())
+        frame.sample_rate = RATE
+        frame.pts = self._sent
+        frame.time_base = fractions.Fraction(1, RATE)
+        self._sent += 960
+        return frame
+
+
+def share_of_tone(samples: array, frequency: float) -> float:
+    """The part of the samples' power that lies at ``frequency`` (Goertzel), 0 to 1."""
+    coefficient = 2 * math.cos(2 * math.pi * frequency / RATE)
+    before = earlier = 0.0
+    total = 0.0
+    for sample in samples:
+        before, earlier = sample + coefficient * before - earlier, before
+        total += sample * sample
+    power = before * before + earlier * earlier - coefficient * before * earlier
+    return 2 * power / (len(samples) * total) if total else 0.0
+
+
+def test_the_measure_tells_tones_apart():
+    tone = array("h", [int(9000 * math.sin(2 * math.pi * TONE * n / RATE)) for n in range(9600)])
+    assert share_of_tone(tone, TONE) > 0.99
+    assert share_of_tone(tone, 1000.0) < 0.01
+    assert share_of_tone(array("h", bytes(200)), TONE) == 0.0
+
+
+@frozen
+class Fleet:
+    """A relay and one transceiver, running."""
+
+    relay: RelayServer
+    node: object
+    web: httpx.AsyncClient
+
+    @property
+    def server(self):
+        return self.node.server
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def fleet(record=None, **options):
+    owner = f"127.0.0.1:{free_port()}"
+    loop = asyncio.get_running_loop()
+    told = {
+        "inner": "127.0.0.1:0",
+        "listen.0.bind": "127.0.0.1:0",
+        "directory.nodes.0.cluster": 1,
+        "directory.nodes.0.node": 7,
+        "directory.nodes.0.address": owner,
+        **HINT,
+    }
+    relay_settings = load(RelaySettings, path=None, environ={}, prefix="", options=told)
+    keyring = relay_settings.hint.keyring(wall=0.0, now=loop.time())
+    relay = RelayServer(relay_settings, keyring, relay_settings.directory.build())
+    await relay.start()
+    told = {
+        "cluster": 1,
+        "node": 7,
+        "udp.listen": owner,
+        "udp.candidates": [str(address) for address in relay.public],
+        "udp.relays": str(relay.inner.address),
+        "http.listen": "127.0.0.1:0",
+        **HINT,
+        **options,
+    }
+    settings = settings_of.load(None, {}, told)
+    node = assemble(settings, record)
+    await node.server.start()
+    http = HttpServer(create_app(node.server), settings.http.listen)
+    base = f"http://{await http.start()}"
+    try:
+        async with httpx.AsyncClient(base_url=base) as client:
+            yield Fleet(relay, node, client)
+    finally:
+        await node.server.stop()
+        await http.stop()
+        await relay.close()
+        node.close()
+
+
+@contextlib.asynccontextmanager
+async def caller(monkeypatch):
+    """An aiortc client that may use loopback, with its offer made."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_, **__: ["127.0.0.1"])
+    client = RTCPeerConnection()
+    client.addTrack(Tone())
+    try:
+        await client.setLocalDescription(await client.createOffer())
+        yield client
+    finally:
+        await client.close()
+
+
+async def listen(track, seconds: float) -> array:
+    """Mono samples of what comes over ``track``."""
+    heard = array("h")
+    while len(heard) < seconds * RATE:
+        frame = await track.recv()
+        assert frame.sample_rate == RATE
+        samples = array(
+            "h", bytes(frame.planes[0])[: 2 * frame.samples * len(frame.layout.channels)]
+        )
+        heard.extend(samples[:: len(frame.layout.channels)])
+    return heard
+
+
+async def hear_the_tone(track) -> None:
+    """Several tries: on a busy machine the client's own clock stutters."""
+    shares = []
+    for _ in range(10):
+        heard = await listen(track, 0.4)
+        shares.append(share_of_tone(heard, TONE))
+        if shares[-1] > 0.9:
+            assert share_of_tone(heard, TONE * 1.5) < 0.05
+            return
+    raise AssertionError(f"no clean tone: {shares}")
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+def test_a_tone_comes_back_and_the_cap_holds(monkeypatch):
+    async def main():
+        async with (
+            asyncio.timeout(60),
+            fleet(**{"limits.sessions": 1}) as edge,
+            caller(monkeypatch) as client,
+        ):
+            tracks = asyncio.Queue()
+            client.on("track", tracks.put_nowait)
+            offer = client.localDescription.sdp
+            made = await edge.web.post(CALLS, content=offer, headers=SDP)
+            assert made.status_code == 201, made.text
+            call = made.headers["location"]
+            assert made.text.endswith("\r\n")
+            await client.setRemoteDescription(RTCSessionDescription(made.text, "answer"))
+            track = await tracks.get()
+
+            await listen(track, 0.5)  # the codec and the jitter buffer settle
+            await hear_the_tone(track)
+
+            refused = await edge.web.post(CALLS, content=offer, headers=SDP)
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) >= 1
+
+            state = (await edge.web.get(call)).json()
+            assert state["phase"] == "established"
+            assert (state["cluster"], state["node"]) == (1, 7)
+            assert state["audio"]["codec"] == "opus"
+            assert state["audio"]["packets_out"] > 20
+            assert state["audio"]["lost"] == 0
+            assert 0 < state["timings"]["established"] < 10
+            assert edge.relay.relay.flows == 1
+
+            assert (await edge.web.delete(call)).status_code == 200
+            await until(lambda: client.connectionState == "closed")
+            assert (await edge.web.get(call)).status_code == 404
+            await until(lambda: edge.relay.relay.flows == 0)
+
+            again = await edge.web.post(CALLS, content=offer, headers=SDP)
+            assert again.status_code == 201
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("delay", [1.0])
+def test_a_delayed_echo_comes_back_later(monkeypatch, delay):
+    async def main():
+        options = {"backend.options.delay": str(delay)}
+        async with asyncio.timeout(60), fleet(**options) as edge, caller(monkeypatch) as client:
+            tracks = asyncio.Queue()
+            client.on("track", tracks.put_nowait)
+            made = await edge.web.post(CALLS, content=client.localDescription.sdp, headers=SDP)
+            await client.setRemoteDescription(RTCSessionDescription(made.text, "answer"))
+            await hear_the_tone(await tracks.get())
+            timings = (await edge.web.get(made.headers["location"])).json()["timings"]
+            waited = timings["first_audio_out"] - timings["first_audio_in"]
+            assert delay <= waited < delay + 1.0
+
+    asyncio.run(main())
+
+
+def test_the_clients_end_ends_the_call(monkeypatch):
+    async def main():
+        async with asyncio.timeout(60), fleet() as edge:
+            async with caller(monkeypatch) as client:
+                offer = client.localDescription.sdp
+                made = await edge.web.post(CALLS, content=offer, headers=SDP)
+                await client.setRemoteDescription(RTCSessionDescription(made.text, "answer"))
+                call = edge.server.calls[0]
+                await until(lambda: edge.server.snapshot(call).phase == "established")
+            await until(lambda: not edge.server.calls)
+
+    asyncio.run(main())
+
+
+def test_a_recorded_call_lies_there_whole(monkeypatch, tmp_path):
+    sidecar = pytest.importorskip("conformance.sidecar")
+
+    async def main():
+        async with asyncio.timeout(60), fleet(tmp_path / "calls") as edge:
+            async with caller(monkeypatch) as client:
+                tracks = asyncio.Queue()
+                client.on("track", tracks.put_nowait)
+                offer = client.localDescription.sdp
+                made = await edge.web.post(CALLS, content=offer, headers=SDP)
+                await client.setRemoteDescription(RTCSessionDescription(made.text, "answer"))
+                await listen(await tracks.get(), 0.2)
+                await edge.web.delete(made.headers["location"])
+            await until(lambda: not edge.server.calls)
+            return offer, made.text, made.headers["location"].rpartition("/")[2]
+
+    offer, answer, call = asyncio.run(main())
+    names = sorted(path.name for path in (tmp_path / "calls").iterdir())
+    assert names == [f"{call}.pcap", f"{call}.toml"]
+    found = sidecar.load(tmp_path / "calls" / f"{call}.toml")
+    assert (found.call, found.offer, found.answer) == (call, offer, answer)
+    assert found.truncated == ""
+    assert any(step.drew for step in found.steps)
+    assert any(isinstance(step.input, sidecar.Acted) for step in found.steps)
