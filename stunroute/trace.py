@@ -184,3 +184,13 @@ class Drop(Enum):
     DTLS_FINGERPRINT = "dtls-fingerprint"  # a certificate that the SDP does not know
     DTLS_SIGNATURE = "dtls-signature"  # the certificate's key did not sign this handshake
     DTLS_RENEGOTIATION = "dtls-renegotiation"  # a second handshake is not held
+
+    # ICE, after the relay's checks of STUN
+    ICE_UFRAG = "ice-ufrag"  # USERNAME's first half is no ufrag that this agent honours
+    ICE_PEER_UFRAG = "ice-peer-ufrag"  # its second half is not the client's
+    ICE_FINGERPRINT = "ice-fingerprint"  # FINGERPRINT is there and wrong
+    ICE_NO_INTEGRITY = "ice-no-integrity"  # a check that nobody signed
+    ICE_INTEGRITY = "ice-integrity"  # signed with another password
+    ICE_COPIED = "ice-copied"  # a transaction that came from another address before
+    ICE_INDICATION = "ice-indication"  # a keepalive: asks nothing and proves nothing
+    ICE_RESPONSE = "ice-response"  # an answer to a request that a lite agent never sends

@@ -12,13 +12,21 @@ from stunroute.address import Address
 @frozen(slots=True)
 class IceLimits:
     validated_paths: int = 16
-    """Addresses a session keeps as validated; the one longest silent makes room."""
+    """Pairs of client and relay address that a session keeps as validated, at least 2; the one
+    longest silent makes room."""
+    transactions: int = 256
+    """Transactions of checks remembered, to tell a retransmission from a copy sent from elsewhere;
+    the oldest is forgotten."""
+    pending: int = 64
+    """Answers that nobody has fetched yet, of which the oldest goes (the client asks again), and
+    unfetched events beyond which further drops are not reported."""
     restart_overlap: float = 30.0
     """How long the previous credentials are honoured after an ICE restart."""
-    takeover_silence: float = 2.0
+    takeover_silence: float = 3.0
     """A check without USE-CANDIDATE from a validated path moves the session there when the selected
     path has been silent for this long (RFC 8445 leaves it to the lite side; a NAT rebinding looks
-    like this to clients that nominate once)."""
+    like this to clients that nominate once). Longer than the 2.5 s between libwebrtc's checks on a
+    pair in use, lest its rarer checks on the others take over a call that sends no media."""
 
 
 @frozen(slots=True)

@@ -465,7 +465,7 @@ class IceLite:
     def _unless_taken_over(
         self, current: _Provisional | _Nominated, check: _Check, pair: Pair, now: Instant
     ) -> _Selection:
-        """A check that nominates nothing moves the session only to where the client evidently is."""
+        """A check that nominates nothing moves us only to where the client evidently is."""
         if pair == current.pair:
             return current
         silence = now - self._valid[current.pair].heard
