@@ -1,0 +1,87 @@
+"""Audio in the clear: books, reports, sources and their bound."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pair import seeded
+from stunroute.trace import Drop
+from transceiver.audio import AudioStream, Frame, SourceForgotten, SourceLearned
+from transceiver.config import SessionLimits
+from transceiver.srtp import rtcp, rtp
+
+LIMITS = SessionLimits(remote_sources=3)
+
+
+def stream() -> AudioStream:
+    return AudioStream(
+        payload_type=111,
+        clock_rate=48000,
+        ssrc=0x01020304,
+        cname="us",
+        entropy=seeded("audio"),
+        limits=LIMITS,
+    )
+
+
+def packet(sequence: int, ssrc: int = 7, payload: bytes = b"voice", kind: int = 111) -> bytes:
+    return rtp.encode(
+        rtp.RtpPacket(kind, False, sequence & 0xFFFF, 960 * sequence, ssrc, payload=payload)
+    )
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.integers(0, 2**40))))
+def test_what_is_packetised_can_be_read_and_runs_on(frames: list[tuple[bytes, int]]) -> None:
+    audio = stream()
+    sent = [rtp.decode_untrusted(audio.packetise(p, t, False, 1.0)) for p, t in frames]
+    for index, ((payload, timestamp), read) in enumerate(zip(frames, sent, strict=True)):
+        assert (read.payload, read.ssrc, read.payload_type) == (payload, 0x01020304, 111)
+        assert (read.sequence - sent[0].sequence) % 65536 == index
+        assert (read.timestamp - sent[0].timestamp - timestamp + frames[0][1]) % 2**32 == 0
+
+
+def test_the_extended_sequence_runs_over_a_wrap() -> None:
+    audio = stream()
+    frames = [audio.receive_rtp_untrusted(packet(n), n / 50) for n in range(65530, 65545)]
+    assert all(isinstance(frame, Frame) for frame in frames)
+    assert [f.sequence for f in frames if isinstance(f, Frame)] == list(range(65530, 65545))
+
+
+def test_sources_are_learned_and_the_one_longest_silent_makes_room() -> None:
+    audio = stream()
+    for ssrc in (1, 2, 3, 1, 4):
+        audio.receive_rtp_untrusted(packet(1, ssrc), 1.0)
+    learned = [SourceLearned(1), SourceLearned(2), SourceLearned(3)]
+    assert audio.changes == [*learned, SourceForgotten(2), SourceLearned(4)]
+
+
+def test_a_source_that_says_bye_is_forgotten() -> None:
+    audio = stream()
+    audio.receive_rtp_untrusted(packet(1, 9), 1.0)
+    bye = rtcp.encode_compound([rtcp.ReceiverReport(9), rtcp.Bye((9,))])
+    audio.receive_rtcp_untrusted(bye, 2.0)
+    assert audio.changes == [SourceLearned(9), SourceForgotten(9)]
+    assert audio.current is None
+
+
+def test_what_is_no_audio_of_ours_says_why() -> None:
+    audio = stream()
+    assert audio.receive_rtp_untrusted(packet(1, kind=96), 1.0) is Drop.RTP_PAYLOAD_TYPE
+    assert audio.receive_rtp_untrusted(packet(1, payload=b""), 1.0) is Drop.RTP_NO_PAYLOAD
+
+
+def test_reports_are_spread_around_their_interval_and_say_what_was_sent() -> None:
+    audio = stream()
+    assert audio.next_report is None
+    audio.start(10.0)
+    assert audio.next_report == 10.0 + LIMITS.report_interval / 2
+    quiet = rtcp.decode_compound_untrusted(audio.report(12.5))
+    assert isinstance(quiet[0], rtcp.ReceiverReport)
+    assert audio.next_report is not None
+    assert 0.5 <= (audio.next_report - 12.5) / LIMITS.report_interval < 1.5
+    audio.packetise(b"12345", 0, False, 13.0)
+    busy = rtcp.decode_compound_untrusted(audio.report(17.5))
+    assert isinstance(busy[0], rtcp.SenderReport)
+    assert (busy[0].packet_count, busy[0].octet_count) == (1, 5)
+    assert rtcp.is_compound(busy)
+    last = rtcp.decode_compound_untrusted(audio.goodbye(18.0))
+    assert last[-1] == rtcp.Bye((0x01020304,))
