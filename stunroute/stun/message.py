@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from functools import cached_property
 from hmac import compare_digest
-from typing import TypeVar
+from typing import Generic, TypeVar, overload
 
 from attrs import define, field
 
@@ -36,6 +36,8 @@ V = TypeVar("V")
 MAXIMUM_LAYOUTS = 256
 """Layouts kept. When it is full it starts anew: the ones in use are back with the next checks."""
 
+_USE_CANDIDATE = int(Attribute.USE_CANDIDATE)
+_XOR_MAPPED_ADDRESS = int(Attribute.XOR_MAPPED_ADDRESS)
 _INTEGRITY = int(Attribute.MESSAGE_INTEGRITY)
 _INTEGRITY_SHA256 = int(Attribute.MESSAGE_INTEGRITY_SHA256)
 _FINGERPRINT = int(Attribute.FINGERPRINT)
@@ -176,6 +178,27 @@ def _keep(layout: Layout) -> None:
     layout.kept = True
 
 
+class _Value(Generic[V]):
+    """An attribute of a message, decoded when it is read."""
+
+    __slots__ = ("_decode", "_type")
+
+    def __init__(self, type: int, decode_untrusted: Callable[[bytes], V]) -> None:
+        self._type = int(type)
+        self._decode = decode_untrusted
+
+    @overload
+    def __get__(self, message: None, owner: type["Message"]) -> "_Value[V]": ...
+    @overload
+    def __get__(self, message: "Message", owner: type["Message"]) -> V | None: ...
+
+    def __get__(self, message: "Message | None", owner: type["Message"]) -> "_Value[V] | V | None":
+        if message is None:
+            return self
+        span = message._layout.credible.get(self._type)
+        return None if span is None else self._decode(message.raw[span])
+
+
 @define(slots=True, repr=False)
 class Message:
     """A STUN message of sound structure; two are equal when their bytes are.
@@ -269,112 +292,66 @@ class Message:
 
     # Attributes of ICE (RFC 8445, 16.1)
 
-    @property
-    def username(self) -> bytes | None:
-        """USERNAME: in a check ``<receiver's ufrag>:<sender's ufrag>``."""
-        return self._read(Attribute.USERNAME, values.decode_username_untrusted)
-
-    @property
-    def priority(self) -> int | None:
-        """PRIORITY that a peer-reflexive candidate would get."""
-        return self._read(Attribute.PRIORITY, values.decode_uint32_untrusted)
+    username = _Value(Attribute.USERNAME, values.decode_username_untrusted)
+    """USERNAME: in a check ``<receiver's ufrag>:<sender's ufrag>``."""
+    priority = _Value(Attribute.PRIORITY, values.decode_uint32_untrusted)
+    """PRIORITY that a peer-reflexive candidate would get."""
+    ice_controlling = _Value(Attribute.ICE_CONTROLLING, values.decode_uint64_untrusted)
+    """ICE-CONTROLLING: the tie-breaker of a sender that means to control."""
+    ice_controlled = _Value(Attribute.ICE_CONTROLLED, values.decode_uint64_untrusted)
+    """ICE-CONTROLLED: the tie-breaker of a sender that means to be controlled."""
+    nomination = _Value(Attribute.NOMINATION, values.decode_uint32_untrusted)
+    """NOMINATION: a renominating sender's counter; the highest wins."""
+    network_cost = _Value(Attribute.NETWORK_COST, values.decode_network_cost_untrusted)
+    """NETWORK-COST."""
 
     @property
     def use_candidate(self) -> bool:
         """Is USE-CANDIDATE there?"""
-        return self._read(Attribute.USE_CANDIDATE, values.decode_flag_untrusted) is True
-
-    @property
-    def ice_controlling(self) -> int | None:
-        """ICE-CONTROLLING: the tie-breaker of a sender that means to control."""
-        return self._read(Attribute.ICE_CONTROLLING, values.decode_uint64_untrusted)
-
-    @property
-    def ice_controlled(self) -> int | None:
-        """ICE-CONTROLLED: the tie-breaker of a sender that means to be controlled."""
-        return self._read(Attribute.ICE_CONTROLLED, values.decode_uint64_untrusted)
-
-    @property
-    def nomination(self) -> int | None:
-        """NOMINATION: a renominating sender's counter; the highest wins."""
-        return self._read(Attribute.NOMINATION, values.decode_uint32_untrusted)
-
-    @property
-    def network_cost(self) -> values.NetworkCost | None:
-        """NETWORK-COST."""
-        return self._read(Attribute.NETWORK_COST, values.decode_network_cost_untrusted)
+        span = self._layout.credible.get(_USE_CANDIDATE)
+        return span is not None and values.decode_flag_untrusted(self.raw[span])
 
     # Attributes of STUN (RFC 8489, 14)
+
+    mapped_address = _Value(Attribute.MAPPED_ADDRESS, values.decode_address_untrusted)
+    """MAPPED-ADDRESS."""
+    alternate_server = _Value(Attribute.ALTERNATE_SERVER, values.decode_address_untrusted)
+    """ALTERNATE-SERVER."""
+    error_code = _Value(Attribute.ERROR_CODE, values.decode_error_code_untrusted)
+    """ERROR-CODE: the code, 300 to 699, and the reason phrase."""
+    unknown_attributes = _Value(
+        Attribute.UNKNOWN_ATTRIBUTES, values.decode_unknown_attributes_untrusted
+    )
+    """UNKNOWN-ATTRIBUTES."""
+    software = _Value(Attribute.SOFTWARE, values.decode_text_untrusted)
+    """SOFTWARE."""
+    realm = _Value(Attribute.REALM, values.decode_text_untrusted)
+    """REALM."""
+    nonce = _Value(Attribute.NONCE, values.decode_opaque_untrusted)
+    """NONCE."""
+    userhash = _Value(Attribute.USERHASH, values.decode_userhash_untrusted)
+    """USERHASH: 32 bytes."""
+    password_algorithm = _Value(
+        Attribute.PASSWORD_ALGORITHM, values.decode_password_algorithm_untrusted
+    )
+    """PASSWORD-ALGORITHM."""
+    password_algorithms = _Value(
+        Attribute.PASSWORD_ALGORITHMS, values.decode_password_algorithms_untrusted
+    )
+    """PASSWORD-ALGORITHMS."""
 
     @property
     def xor_mapped_address(self) -> Address | None:
         """XOR-MAPPED-ADDRESS."""
-        transaction_id = self.transaction_id
-        return self._read(
-            Attribute.XOR_MAPPED_ADDRESS,
-            lambda value: values.decode_xor_address_untrusted(value, transaction_id),
-        )
-
-    @property
-    def mapped_address(self) -> Address | None:
-        """MAPPED-ADDRESS."""
-        return self._read(Attribute.MAPPED_ADDRESS, values.decode_address_untrusted)
-
-    @property
-    def alternate_server(self) -> Address | None:
-        """ALTERNATE-SERVER."""
-        return self._read(Attribute.ALTERNATE_SERVER, values.decode_address_untrusted)
-
-    @property
-    def error_code(self) -> tuple[int, str] | None:
-        """ERROR-CODE: the code, 300 to 699, and the reason phrase."""
-        return self._read(Attribute.ERROR_CODE, values.decode_error_code_untrusted)
-
-    @property
-    def unknown_attributes(self) -> tuple[int, ...] | None:
-        """UNKNOWN-ATTRIBUTES."""
-        return self._read(Attribute.UNKNOWN_ATTRIBUTES, values.decode_unknown_attributes_untrusted)
-
-    @property
-    def software(self) -> str | None:
-        """SOFTWARE."""
-        return self._read(Attribute.SOFTWARE, values.decode_text_untrusted)
-
-    @property
-    def realm(self) -> str | None:
-        """REALM."""
-        return self._read(Attribute.REALM, values.decode_text_untrusted)
-
-    @property
-    def nonce(self) -> bytes | None:
-        """NONCE."""
-        return self._read(Attribute.NONCE, values.decode_opaque_untrusted)
-
-    @property
-    def userhash(self) -> bytes | None:
-        """USERHASH: 32 bytes."""
-        return self._read(Attribute.USERHASH, values.decode_userhash_untrusted)
-
-    @property
-    def password_algorithm(self) -> values.Algorithm | None:
-        """PASSWORD-ALGORITHM."""
-        return self._read(Attribute.PASSWORD_ALGORITHM, values.decode_password_algorithm_untrusted)
-
-    @property
-    def password_algorithms(self) -> tuple[values.Algorithm, ...] | None:
-        """PASSWORD-ALGORITHMS."""
-        return self._read(
-            Attribute.PASSWORD_ALGORITHMS, values.decode_password_algorithms_untrusted
-        )
+        span = self._layout.credible.get(_XOR_MAPPED_ADDRESS)
+        if span is None:
+            return None
+        return values.decode_xor_address_untrusted(self.raw[span], self.transaction_id)
 
     def value(self, type: int) -> bytes | None:
         """The value of any attribute, as it came."""
         span = self._layout.credible.get(type)
         return None if span is None else self.raw[span]
-
-    def _read(self, type: int, decode: Callable[[bytes], V]) -> V | None:
-        span = self._layout.credible.get(type)
-        return None if span is None else decode(self.raw[span])
 
     def __repr__(self) -> str:
         # Names only: a value may be half of somebody's credentials.
