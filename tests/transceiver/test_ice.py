@@ -184,7 +184,7 @@ def test_aioice_and_we_understand_each_other() -> None:
     transmit = ice.next_transmit()
     assert transmit is not None
     answer = aioice.stun.parse_message(transmit.data)
-    answer.check_message_integrity(OURS.password)
+    assert answer.check_message_integrity(OURS.password)
     assert answer.attributes["XOR-MAPPED-ADDRESS"] == ("192.0.2.1", 1000)
     assert events(ice) == [Validated(A), Selected(A, nominated=True)]
 
@@ -407,7 +407,7 @@ def test_noise_raises_nothing_and_moves_nothing(data: bytes) -> None:
 @settings(max_examples=100)
 def test_a_changed_check_is_no_check(at: int, to: int, nominate: bool) -> None:
     data = bytearray(check(nominate=nominate))
-    at %= len(data)
+    at %= len(data) - 8  # FINGERPRINT vouches for the rest, and may itself be left out
     if data[at] == to:
         to ^= 1
     data[at] = to
