@@ -32,8 +32,6 @@ at most six bytes each, as RFC 8489, 14.8 counts them)."""
 
 _FAMILY_IPV4 = 1
 _FAMILY_IPV6 = 2
-_IPV4_LENGTH = 8
-_IPV6_LENGTH = 20
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 _PORT_MASK = MAGIC_COOKIE >> 16
 _COOKIE = MAGIC_COOKIE.to_bytes(4, "big")
@@ -67,15 +65,15 @@ def _encode_address(address: Address, port_mask: int, host_mask: bytes) -> bytes
 
 def decode_xor_address_untrusted(value: bytes, transaction_id: bytes) -> Address:
     """XOR-MAPPED-ADDRESS. Raises DecodeError."""
-    return _decode_address(value, _PORT_MASK, _COOKIE + transaction_id)
+    return _decode_address_untrusted(value, _PORT_MASK, _COOKIE + transaction_id)
 
 
 def decode_address_untrusted(value: bytes) -> Address:
     """MAPPED-ADDRESS, ALTERNATE-SERVER and their kind. Raises DecodeError."""
-    return _decode_address(value, 0, bytes(16))
+    return _decode_address_untrusted(value, 0, bytes(16))
 
 
-def _decode_address(value: bytes, port_mask: int, host_mask: bytes) -> Address:
+def _decode_address_untrusted(value: bytes, port_mask: int, host_mask: bytes) -> Address:
     # The first octet is ignored, as RFC 8489 asks: some old servers do not send zero.
     match len(value), value[1:2]:
         case 8, b"\x01":

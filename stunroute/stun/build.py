@@ -121,7 +121,7 @@ def binding_request(
 
 def binding_success(request: Message, mapped: Address, key: IntegrityKey) -> bytes:
     """The answer to a check: XOR-MAPPED-ADDRESS ``mapped``, integrity of the kind that the request
-    bears (RFC 8489, 9.1.4), FINGERPRINT. The same bytes as ``build`` would give."""
+    bears (RFC 8489, 9.1.3), FINGERPRINT. The same bytes as ``build`` would give."""
     identity = request.raw[4:HEADER_LENGTH]  # cookie and transaction id
     address = encode_xor_address(mapped, identity[4:])
     if request.integrity_is_sha256:

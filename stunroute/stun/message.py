@@ -95,9 +95,9 @@ class Layout:
 
     @cached_property
     def covered_opening(self) -> bytes:
-        """The first word as the integrity covers it: with a length that ends with the integrity.
-        Only for a layout that has one."""
-        span = self.credible.get(_INTEGRITY) or self.credible[_INTEGRITY_SHA256]
+        """The first word as the integrity that decides covers it: its length ends with that
+        integrity. Only for a layout that has one."""
+        span = self.credible.get(_INTEGRITY_SHA256) or self.credible[_INTEGRITY]
         length: int = span.stop - HEADER_LENGTH
         return _WORD.pack(self.opening & 0xFFFF_0000 | length)
 
@@ -246,38 +246,35 @@ class Message:
 
     @property
     def integrity_is_sha256(self) -> bool:
-        """Is MESSAGE-INTEGRITY-SHA256 the only integrity? Then the answer bears the same."""
-        credible = self._layout.credible
-        return _INTEGRITY_SHA256 in credible and _INTEGRITY not in credible
+        """Is there a MESSAGE-INTEGRITY-SHA256? Then that decides, and the answer bears one."""
+        return _INTEGRITY_SHA256 in self._layout.credible
 
     def verify_integrity(self, key: IntegrityKey, *, sha256_minimum: int = SHA256_LENGTH) -> bool:
         """Was this message signed with ``key``? (RFC 8489, 14.5 and 14.6.)
 
-        MESSAGE-INTEGRITY decides where there is one, else MESSAGE-INTEGRITY-SHA256; False when
-        there is neither. ``sha256_minimum`` is the least number of bytes of the latter that the
-        usage accepts, 16 to 32; ICE does not allow truncation.
+        MESSAGE-INTEGRITY-SHA256 decides where there is one, even beside the other (9.1.3), else
+        MESSAGE-INTEGRITY; False when there is neither. ``sha256_minimum`` is the least number of
+        bytes of the former that the usage accepts, 16 to 32; ICE does not allow truncation.
         """
         layout = self._layout
-        span = layout.credible.get(_INTEGRITY)
-        if span is None:
-            authentic = self._verify_sha256(key, sha256_minimum)
-        else:
+        if _INTEGRITY_SHA256 in layout.credible:
+            authentic = self._verify_sha256(key, layout.credible[_INTEGRITY_SHA256], sha256_minimum)
+        elif (span := layout.credible.get(_INTEGRITY)) is not None:
             raw = self.raw
             covered = layout.covered_opening + raw[4 : span.start - ATTRIBUTE_HEADER_LENGTH]
             authentic = compare_digest(key.sha1(covered), raw[span])
+        else:
+            return False
         if authentic and not layout.kept:
             _keep(layout)
         return authentic
 
-    def _verify_sha256(self, key: IntegrityKey, minimum: int) -> bool:
-        layout = self._layout
-        span = layout.credible.get(_INTEGRITY_SHA256)
-        if span is None:
-            return False
+    def _verify_sha256(self, key: IntegrityKey, span: slice, minimum: int) -> bool:
         size = span.stop - span.start
         if size % 4 or not max(minimum, SHA256_MINIMUM) <= size <= SHA256_LENGTH:
             return False
-        covered = layout.covered_opening + self.raw[4 : span.start - ATTRIBUTE_HEADER_LENGTH]
+        opening = self._layout.covered_opening
+        covered = opening + self.raw[4 : span.start - ATTRIBUTE_HEADER_LENGTH]
         return compare_digest(key.sha256(covered)[:size], self.raw[span])
 
     @property

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stunroute.demux import Kind, classify
 
-# RFC 9443, figure 1
+# RFC 7983 as RFC 9443 leaves it
 RANGES = [
     (0, 3, Kind.STUN),
     (4, 15, Kind.UNKNOWN),

@@ -46,7 +46,7 @@ def test_success_is_what_build_says(check: tuple[bytes, bytes], mapped: Address)
 
 @pytest.mark.parametrize("address", ["192.0.2.1:5", "[2001:db8::1]:5"])
 def test_answers_bear_the_integrity_of_the_request(address: str) -> None:
-    # RFC 8489, 9.1.4
+    # RFC 8489, 9.1.3
     mapped = Address.parse(address)
     success = stun.decode_untrusted(stun.binding_success(request(sha256=True), mapped, KEY))
     assert success.integrity_is_sha256
@@ -126,3 +126,8 @@ def test_largest_message() -> None:
 def test_what_does_not_fit(attribute: tuple[int, bytes]) -> None:
     with pytest.raises(ValueError):
         stun.build(1, stun.MessageClass.REQUEST, TRANSACTION, [attribute])
+
+
+def test_attributes_that_do_not_fit_together() -> None:
+    with pytest.raises(ValueError, match="65535"):
+        stun.build(1, stun.MessageClass.REQUEST, TRANSACTION, [(0x8022, bytes(40000))] * 2)

@@ -296,15 +296,18 @@ def test_attributes_behind_the_integrity_are_not_read() -> None:
     assert stun.peek_username_untrusted(extended) is None
 
 
-def test_both_integrities() -> None:
+def test_sha256_decides_beside_the_other() -> None:
+    """RFC 8489, 9.1.3: so that nobody on the way can bring a session down to SHA-1."""
+    stranger = stun.IntegrityKey(b"another password")
     bare = message((6, b"ab"), fingerprint=False)
-    both = integrity(integrity(bare, 0x08, 20), 0x1C, 32)
-    decoded = stun.decode_untrusted(both)
-    assert decoded.verify_integrity(KEY)
-    assert not decoded.integrity_is_sha256
-    # Behind the longer one even the other is not read any more (14.6).
-    reverse = stun.decode_untrusted(integrity(integrity(bare, 0x1C, 32), 0x08, 20))
-    assert reverse.integrity_is_sha256
+    both = stun.decode_untrusted(integrity(integrity(bare, 0x08, 20), 0x1C, 32))
+    assert both.integrity_is_sha256
+    assert both.verify_integrity(KEY)
+    forged = stun.decode_untrusted(integrity(integrity(bare, 0x08, 20), 0x1C, 32, stranger))
+    assert not forged.verify_integrity(KEY)
+    # Behind the longer one the other is not read any more (14.6).
+    reverse = stun.decode_untrusted(integrity(integrity(bare, 0x1C, 32), 0x08, 20, stranger))
+    assert reverse.value(0x08) is None
     assert reverse.verify_integrity(KEY)
 
 
