@@ -1,0 +1,337 @@
+"""The plain adapter on loopback sockets."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from fleet import CLUSTER, CONFIGURATION, KEYRING, check, dtls, leg, success
+from stunroute import forward
+from stunroute.address import Address
+from stunroute.config import RelayConfig, Verify
+from stunroute.directory import NextHop, StaticDirectory
+from stunroute.errors import ConfigError
+from stunroute.hint import HintConfiguration, KeyRing
+from stunroute.settings import Configuration, Hints, Listen, RelaySettings, Sockets, Upstream
+from stunroute.store import Answer, Store
+from stunroute.trace import Drop
+from stunroute.udp.plain import DATAGRAM_LENGTH, RelayServer, _mapped_sockaddr, _plain_sockaddr
+
+ANY = Address.of("127.0.0.1", 0)
+HINTS = Hints((Configuration("0", CONFIGURATION.routing_key, CONFIGURATION.password_key),))
+
+
+class Peer:
+    """A socket of a client or a transceiver."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
+        self.sock.bind((host, 0))
+        self.sock.setblocking(False)
+        self.address = Address.of(*self.sock.getsockname()[:2])
+
+    def send(self, data: bytes, to: Address) -> None:
+        self.sock.sendto(data, (to.ip, to.port))
+
+    async def receive(self) -> tuple[bytes, Address]:
+        loop = asyncio.get_running_loop()
+        data, name = await asyncio.wait_for(loop.sock_recvfrom(self.sock, 4096), 5)
+        return data, Address.of(*name[:2])
+
+
+class World:
+    """A relay, a transceiver that is node 1, a client."""
+
+    def __init__(self, listen: tuple[Listen, ...], **more: Any) -> None:
+        self.node, self.client = Peer(), Peer()
+        self.store: Store | None = more.pop("store", None)
+        self.settings = RelaySettings(listen=listen, inner=ANY, hint=HINTS, **more)
+        directory = StaticDirectory({(CLUSTER, 1): NextHop(self.node.address)})
+        self.server = RelayServer(self.settings, KEYRING, directory, store=self.store)
+
+    @property
+    def public(self) -> Address:
+        return next(iter(self.server.public.values())).address
+
+    @property
+    def drops(self) -> dict[Drop, int]:
+        return dict(self.server.relay.counters.drops)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        for _ in range(500):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it did not come to that")
+
+    async def connect(self) -> None:
+        """A check goes up, its answer comes down."""
+        request = check(1)
+        self.client.send(request, self.public)
+        data, inner = await self.node.receive()
+        header = forward.decode_untrusted(data)
+        assert data == leg(self.client.address, request, header.proxy)
+        assert inner == self.server.inner.address
+        answer = success()
+        self.node.send(data[: forward.HEADER_LENGTH] + answer, inner)
+        assert await self.client.receive() == (answer, self.public)
+
+
+def run(story: Callable[[World], Awaitable[None]], *listen: Listen, **more: Any) -> None:
+    async def whole() -> None:
+        world = World(listen or (Listen(ANY),), **more)
+        await world.server.start()
+        try:
+            await story(world)
+        finally:
+            await world.server.close()
+            world.node.sock.close()
+            world.client.sock.close()
+
+    asyncio.run(whole())
+
+
+def test_a_packet_goes_up_and_its_answer_down() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        for length in (1, 172, DATAGRAM_LENGTH):
+            data = b"\x16" * length
+            world.client.send(data, world.public)
+            received, _ = await world.node.receive()
+            assert received == leg(world.client.address, data, world.public)
+        assert world.server.relay.counters.uplink_packets == 4
+
+    run(story)
+
+
+def test_garbage_is_counted_and_nothing_is_answered() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        stranger = Peer()
+        for data in (b"\x00", dtls(), b"\x40turn", b"\xff" * 1200, check(1)[:-1]):
+            stranger.send(data, world.public)
+        stranger.send(b"", world.public)
+        stranger.send(b"", world.server.inner.address)
+        stranger.send(leg(world.client.address, b"x", world.public), world.server.inner.address)
+        world.node.send(b"junk", world.server.inner.address)
+        await world.until(lambda: sum(world.drops.values()) == 9)
+        assert world.drops == {
+            Drop.STUN_MALFORMED: 2,
+            Drop.NO_FLOW: 1,
+            Drop.NOT_OURS: 2,
+            Drop.EMPTY: 1,
+            Drop.LEG_STRANGER: 2,
+            Drop.LEG_MALFORMED: 1,
+        }
+        with pytest.raises(BlockingIOError):
+            stranger.sock.recv(100)
+        stranger.sock.close()
+
+    run(story)
+
+
+def test_what_would_be_cut_is_dropped() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        world.client.send(b"\x16" * (DATAGRAM_LENGTH + 1), world.public)
+        world.node.send(bytes(DATAGRAM_LENGTH + 1), world.server.inner.address)
+        await world.until(lambda: world.drops == {Drop.TOO_LONG: 2})
+
+    run(story)
+
+
+def test_the_advertised_address_is_the_headers_and_selects_the_socket() -> None:
+    advertised = Address.of("192.0.2.1", 3478)
+
+    async def story(world: World) -> None:
+        await world.connect()
+        first, second = (public.address for public in world.server.public.values())
+        assert world.server.public[advertised].address == first
+        world.client.send(dtls(), second)
+        data, inner = await world.node.receive()
+        assert forward.decode_untrusted(data).proxy == second
+        world.node.send(leg(world.client.address, b"down", second), inner)
+        assert await world.client.receive() == (b"down", second)
+        world.node.send(leg(world.client.address, b"down", advertised), inner)
+        assert await world.client.receive() == (b"down", world.public)
+
+    run(story, Listen(ANY, advertised), Listen(ANY))
+
+
+def test_an_ipv6_socket_serves_both_families() -> None:
+    """Trap 11: IPv4 peers of a dual-stack socket are mapped on the way in and out."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no dual-stack sockets here")
+
+    async def story(world: World) -> None:
+        port = world.public.port
+        other = Peer("::1")
+        for peer, host in ((world.client, "127.0.0.1"), (other, "::1")):
+            peer.send(check(1), Address.of(host, port))
+            data, inner = await world.node.receive()
+            assert forward.decode_untrusted(data).client == peer.address
+            world.node.send(data[: forward.HEADER_LENGTH] + b"down", inner)
+            assert (await peer.receive())[0] == b"down"
+        other.sock.close()
+
+    run(story, Listen(Address.of("::", 0), Address.of("192.0.2.1", 3478)))
+
+
+def test_sockaddrs_by_family() -> None:
+    four, six = Address.of("192.0.2.1", 5), Address.of("2001:db8::1", 5)
+    assert _plain_sockaddr(four) == ("192.0.2.1", 5)
+    assert _mapped_sockaddr(four) == ("::ffff:192.0.2.1", 5)
+    assert _mapped_sockaddr(six) == ("2001:db8::1", 5)
+
+
+def test_both_families_at_one_port_have_a_socket_each() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no dual-stack sockets here")
+    spare = Peer()
+    port = spare.address.port
+    spare.sock.close()
+
+    async def story(world: World) -> None:
+        assert {public.address.port for public in world.server.public.values()} == {port}
+
+    run(story, Listen(Address.of("::", port)), Listen(Address.of("0.0.0.0", port)))
+
+
+def test_a_node_that_is_gone_is_an_error_counted_not_raised() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        world.node.sock.close()
+        for _ in range(5):
+            world.client.send(dtls(), world.public)
+            await asyncio.sleep(0.01)
+        world.server.inner.error_received(ConnectionRefusedError())
+        assert world.server.sockets.errors >= 1
+        assert world.server.relay.flows == 1
+
+    run(story)
+
+
+def test_a_full_send_buffer_drops_instead_of_growing() -> None:
+    class Stuck:
+        sent = 0
+
+        def get_write_buffer_size(self) -> int:
+            return 101
+
+        def sendto(self, data: bytes, to: object) -> None:
+            self.sent += 1
+
+    async def story(world: World) -> None:
+        await world.connect()
+        inner = world.server.inner
+        real, inner.transport = inner.transport, Stuck()
+        world.client.send(dtls(), world.public)
+        await world.until(lambda: world.drops == {Drop.SEND_BACKLOG: 1})
+        assert inner.transport.sent == 0
+        inner.transport = real
+
+    run(story, sockets=Sockets(backlog=100))
+
+
+def test_the_timer_forgets_idle_flows() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        await world.until(lambda: world.server.relay.counters.expired == 1)
+        assert world.server.relay.flows == 0
+        await world.connect()
+
+    run(story, limits=RelayConfig(idle_timeout=0.05))
+
+
+def test_a_release_sends_nothing() -> None:
+    async def story(world: World) -> None:
+        await world.connect()
+        world.node.send(leg(world.client.address, b"", world.public), world.server.inner.address)
+        await world.until(lambda: world.server.relay.counters.released == 1)
+        with pytest.raises(BlockingIOError):
+            world.client.sock.recv(100)
+
+    run(story)
+
+
+class Late:
+    """A store that answers after a moment."""
+
+    def __init__(self, next_hop: Callable[[], Address]) -> None:
+        self.next_hop = next_hop
+        self.closed = False
+
+    def lookup(self, client: Address, answer: Answer) -> None:
+        asyncio.get_running_loop().call_later(0.02, answer, client, self.next_hop())
+
+    def record(self, client: Address, next_hop: Address) -> None:
+        """Not kept."""
+
+    def forget(self, client: Address, next_hop: Address) -> None:
+        """Not kept."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_store_is_asked_and_its_answer_used() -> None:
+    worlds: list[World] = []
+    store = Late(lambda: worlds[0].node.address)
+
+    async def story(world: World) -> None:
+        worlds.append(world)
+        world.client.send(dtls(), world.public)
+        data, _ = await world.node.receive()
+        assert data == leg(world.client.address, dtls(), world.public)
+
+    run(story, store=store, limits=RelayConfig(store=True, waiting_time=5.0))
+    assert store.closed
+
+
+def test_a_relay_in_front_passes_its_header_through() -> None:
+    front = Peer()
+    public = Address.of("198.51.100.1", 3478)
+
+    async def story(world: World) -> None:
+        client = Address.of("203.0.113.5", 5000)
+        request = leg(client, check(1), public)
+        front.send(request, world.server.inner.address)
+        assert (await world.node.receive())[0] == request
+        for payload in (success(), b""):
+            world.node.send(leg(client, payload, public), world.server.inner.address)
+            assert (await front.receive())[0] == leg(client, payload, public)
+        front.send(b"x" * 50, world.server.inner.address)
+        await world.until(lambda: world.drops == {Drop.LEG_MALFORMED: 1})
+
+    run(story, upstream=(Upstream(front.address, (public,)),))
+    front.sock.close()
+
+
+def test_an_address_that_is_taken_leaves_no_socket_open() -> None:
+    taken = Peer()
+
+    async def whole() -> None:
+        world = World((Listen(ANY), Listen(taken.address)))
+        with pytest.raises(OSError, match="in use"):
+            await world.server.start()
+        world.node.sock.close()
+        world.client.sock.close()
+
+    asyncio.run(whole())
+    taken.sock.close()
+
+
+def test_settings_that_the_core_refuses_leave_no_socket_open() -> None:
+    async def whole() -> None:
+        world = World((Listen(ANY),), verify=Verify.EDGE)
+        keyless = KeyRing([HintConfiguration("0", CONFIGURATION.routing_key)])
+        server = RelayServer(world.settings, keyless, StaticDirectory({}))
+        with pytest.raises(ConfigError, match="password_key"):
+            await server.start()
+        world.node.sock.close()
+        world.client.sock.close()
+
+    asyncio.run(whole())
