@@ -255,7 +255,9 @@ def _check_session(offer: Description) -> None:
 
 def _is_live(view: _View) -> bool:
     """Whether the section is audio that the offerer wants. Port zero means no, except where
-    bundle-only says that the BUNDLE group's port counts (RFC 9143, section 6)."""
+    bundle-only says that the BUNDLE group's port counts (RFC 9143, section 6). It is taken even if
+    the section that begins the group is rejected: RFC 9143 (7.3.3) would have audio rejected with
+    it, but Firefox, which writes such offers, goes on with what is left."""
     media = view.media
     wanted = media.port != 0 or (view.bundled and media.has("bundle-only"))
     return media.kind == "audio" and wanted

@@ -158,6 +158,13 @@ def test_bundle_only_counts_within_a_group_alone() -> None:
     refused(changed("a=group:BUNDLE 0", "a=group:LS 0", text), None, "no audio section")
 
 
+@pytest.mark.parametrize("group", ["0 v", "v 0"])
+def test_bundle_only_audio_stays_when_the_rest_of_its_group_goes(group: str) -> None:
+    first = f"a=group:BUNDLE {group}\nm=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:v\n"
+    text = changed("m=audio 9", "m=audio 0", changed("a=group:BUNDLE 0\n", first))
+    assert answer_to(text + "a=bundle-only\n").section == 1
+
+
 @pytest.mark.parametrize("group", ["", "a=group:LS 0\n", "a=group:BUNDLE 1\n", "a=group:BUNDLE\n"])
 def test_no_group_is_answered_where_audio_is_in_none(group: str) -> None:
     assert not answer_to(changed("a=group:BUNDLE 0\n", group)).answer.has("group")
