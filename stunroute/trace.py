@@ -191,6 +191,6 @@ class Drop(Enum):
     ICE_FINGERPRINT = "ice-fingerprint"  # FINGERPRINT is there and wrong
     ICE_NO_INTEGRITY = "ice-no-integrity"  # a check that nobody signed
     ICE_INTEGRITY = "ice-integrity"  # signed with another password
-    ICE_COPIED = "ice-copied"  # a transaction that came from another address before
+    ICE_COPIED = "ice-copied"  # an authentic check that came from another address before
     ICE_INDICATION = "ice-indication"  # a keepalive: asks nothing and proves nothing
     ICE_RESPONSE = "ice-response"  # an answer to a request that a lite agent never sends

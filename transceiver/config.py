@@ -14,8 +14,8 @@ class IceLimits:
     validated_paths: int = 16
     """Pairs of client and relay address that a session keeps as validated, at least 2; the one
     longest silent makes room."""
-    transactions: int = 256
-    """Transactions of checks remembered, to tell a retransmission from a copy sent from elsewhere;
+    requests: int = 256
+    """Authenticated requests remembered, to tell a retransmission from a copy sent from elsewhere;
     the oldest is forgotten."""
     pending: int = 64
     """Answers that nobody has fetched yet, of which the oldest goes (the client asks again), and

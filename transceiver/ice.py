@@ -21,9 +21,9 @@ newest nomination wins. A check without nomination takes the session over only i
 newest media came the same way, or the pair in use has been silent: that is what a NAT rebinding
 looks like to a client that nominates once. Media alone never moves anything.
 
-**Repetition.** A check carries no proof of freshness. Transactions are remembered for a while: one
-that is repeated on its own pair is a retransmission, gets the same answer and changes nothing; one
-that is repeated from elsewhere has been copied on the way, and is dropped.
+**Repetition.** A check carries no proof of freshness. Requests are remembered for a while by their
+integrity: one that is repeated on its own pair is a retransmission, gets the same answer and
+changes nothing; one that is repeated from elsewhere has been copied on the way, and is dropped.
 """
 
 from collections import OrderedDict, deque
@@ -172,6 +172,16 @@ def _judge(message: stun.Message, credentials: _Honoured) -> _Check | _Refusal:
     return _Check(message, credentials, use_candidate or value != _UNCOUNTED, value)
 
 
+def _signature(message: stun.Message) -> bytes:
+    """What the client's integrity says of a request: the same for its retransmission or copy and,
+    unlike the transaction id, beyond the invention of others and different for different requests
+    of a client with poor randomness."""
+    for kind, value in message.attributes:
+        if kind in (stun.Attribute.MESSAGE_INTEGRITY, stun.Attribute.MESSAGE_INTEGRITY_SHA256):
+            return value
+    return b""
+
+
 def _renomination(message: stun.Message) -> int:
     """The value of libwebrtc's NOMINATION. Its number belongs to somebody else with IANA, so one of
     another length is a stranger's optional attribute and ignored."""
@@ -233,7 +243,7 @@ class IceLite:
         self._valid: OrderedDict[Pair, _Valid] = OrderedDict()  # longest silent first
         self._selection: _Selection = _Unselected()
         self._newest_media: Pair | None = None
-        self._transactions: OrderedDict[bytes, Pair] = OrderedDict()
+        self._requests: OrderedDict[bytes, Pair] = OrderedDict()  # by signature, oldest first
         self._transmits: deque[IceTransmit] = deque(maxlen=limits.pending)
         self._events: deque[Event] = deque()
 
@@ -283,23 +293,22 @@ class IceLite:
         """Take in a datagram that looks like STUN. True if it proves that the client is there: a
         request whose integrity verifies, whatever the answer to it."""
         self.handle_timeout(now)
-        match self._classify(data):
-            case Drop() as drop:
-                return self._refuse(drop)
-            case _Refusal() as refusal:
-                if not self._is_first_hand(refusal.message, path):
-                    return self._refuse(Drop.ICE_COPIED)
-                self._answer_refusal(refusal, path)
-            case _Check() as check:
-                pair = (path.client, path.proxy)
-                repeated = check.message.transaction_id in self._transactions
-                if not self._is_first_hand(check.message, path):
-                    return self._refuse(Drop.ICE_COPIED)
-                answer = stun.binding_success(check.message, path.client, check.credentials.key)
+        verdict = self._classify(data)
+        if isinstance(verdict, Drop):
+            return self._refuse(verdict)
+        pair = (path.client, path.proxy)
+        before = self._remember(verdict.message, pair)
+        if before not in (None, pair):
+            return self._refuse(Drop.ICE_COPIED)
+        match verdict:
+            case _Refusal():
+                self._answer_refusal(verdict, path)
+            case _Check():
+                answer = stun.binding_success(verdict.message, path.client, verdict.credentials.key)
                 self._transmits.append(IceTransmit(answer, path))
                 self._hear(pair, path, now)
-                if not repeated:
-                    self._select(check, pair, now)
+                if before is None:
+                    self._select(verdict, pair, now)
         return True
 
     def note_media(self, path: Path, now: Instant) -> None:
@@ -383,13 +392,15 @@ class IceLite:
             self._events.append(Dropped(drop))
         return False
 
-    def _is_first_hand(self, message: stun.Message, path: Path) -> bool:
-        """Whether a transaction is new, or known from the same pair; it is known from here on."""
-        pair = (path.client, path.proxy)
-        known = self._transactions.setdefault(message.transaction_id, pair)
-        if len(self._transactions) > self._limits.transactions:
-            self._transactions.popitem(last=False)
-        return known == pair
+    def _remember(self, message: stun.Message, pair: Pair) -> Pair | None:
+        """The pair on which this very request came before, None if it is new."""
+        signature = _signature(message)
+        before = self._requests.get(signature)
+        if before is None:
+            self._requests[signature] = pair
+            if len(self._requests) > self._limits.requests:
+                self._requests.popitem(last=False)
+        return before
 
     def _answer_refusal(self, refusal: _Refusal, path: Path) -> None:
         answer = stun.binding_error(

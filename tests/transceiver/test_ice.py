@@ -389,7 +389,7 @@ def test_a_flood_of_strangers_leaves_no_state() -> None:
         ice.receive_stun(check(username=b"%026d:x" % number), path(f"192.0.2.9:{number + 1}"), 0.0)
         ice.receive_stun(check(key=stun.IntegrityKey(b"%d" % number)), A, 0.0)
     assert not ice._valid
-    assert not ice._transactions
+    assert not ice._requests
     output = pump(ice)
     assert not output.transmits
     assert len(output.events) == 8
@@ -575,9 +575,8 @@ PRODUCT_RENEWED = dict.fromkeys(PRODUCT, "A")
 
 def where(ice: IceLite) -> str:
     names = {A: "a", B: "b", C: "c", None: "."}
-    nominated = type(ice._selection).__name__ == "_Nominated"
     name = names[ice.selected]
-    return name.upper() if nominated else name
+    return name.upper() if ice.nominated else name
 
 
 def expected(state: str, given_input: str) -> str:
@@ -705,14 +704,32 @@ def test_a_check_copied_to_another_address_is_dropped(nominate: bool) -> None:
     assert refused(ice, refusal, B) is Drop.ICE_COPIED
 
 
-def test_remembered_transactions_are_bounded() -> None:
-    ice = agent(transactions=4)
+def test_a_copy_is_known_by_what_the_client_signed() -> None:
+    """STUN and ICE 5: what stands behind the integrity can be stripped, and changes nothing."""
+    ice, data = agent(), check(nominate=True)
+    answered(ice, data, A)
+    events(ice)
+    stripped = data[:2] + (len(data) - 28).to_bytes(2, "big") + data[4:-8]
+    assert refused(ice, stripped, B) is Drop.ICE_COPIED
+
+
+def test_one_transaction_id_for_everything_is_no_copy() -> None:
+    """A client with poor randomness is served all the same."""
+    ice, same = agent(), bytes(12)
+    answered(ice, check(identifier=same), A)
+    answered(ice, check(identifier=same, nominate=True), B)
+    assert ice.selected == B
+    assert ice.validated == 2
+
+
+def test_remembered_requests_are_bounded() -> None:
+    ice = agent(requests=4)
     first = check()
     answered(ice, first)
     for _ in range(4):
         answered(ice, check())
     events(ice)
-    assert len(ice._transactions) == 4
+    assert len(ice._requests) == 4
     assert answered(ice, first, B)
 
 

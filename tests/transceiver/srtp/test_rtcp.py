@@ -214,6 +214,13 @@ def test_noise_raises_only_decode_errors(data: bytes, head: str) -> None:
     assert rtcp.decode_compound_untrusted(rtcp.encode_compound(run)) == run
 
 
+def test_peek_at_the_sender() -> None:
+    assert rtcp.peek_ssrc_untrusted(rtcp.encode(REPORT)) == 5
+    for length in range(8):
+        with pytest.raises(DecodeError):
+            rtcp.peek_ssrc_untrusted(rtcp.encode(REPORT)[:length])
+
+
 # --- NTP ------------------------------------------------------------------------------------------
 
 
