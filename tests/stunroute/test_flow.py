@@ -314,7 +314,7 @@ class TestSources:
 
 # All rules in any order, against a model.
 
-BOUNDS = RelayConfig(flows=3, contenders=2, heal_rate=1e6, heal_burst=1e6)
+BOUNDS = RelayConfig(flows=3, contenders=2, heal_rate=1e6, heal_burst=1e6, ssrc_peeks=1000)
 _clients = st.sampled_from(CLIENTS[:4])
 _nodes = st.sampled_from(list(NODES))
 
@@ -327,6 +327,7 @@ class Entry:
         self.proved = proved
         self.seen = generation
         self.answered = False
+        self.ssrcs: set[int] = set()
 
 
 class FlowRules(RuleBasedStateMachine):
@@ -427,17 +428,30 @@ class FlowRules(RuleBasedStateMachine):
         route = self.relay.route_client(forged(node), client, PROXY, self.now)
         assert route is Drop.EDGE_INTEGRITY
 
-    @rule(client=_clients, data=st.sampled_from([b"\x16dtls", rtp(0, 12), indication(), success()]))
+    @rule(client=_clients, data=st.sampled_from([b"\x16dtls", indication(), success()]))
     def what_names_nobody(self, client: Address, data: bytes) -> None:
         flow = self.flows.get(client)
         if flow is not None:
             flow.seen = self.generation
         route = self.relay.route_client(data, client, PROXY, self.now)
+        expected = Drop.NO_FLOW if flow is None else flow.hop
+        assert (route.next_hop if isinstance(route, Flow) else route) == expected
+
+    @rule(client=_clients, ssrc=st.integers(0, 3))
+    def media(self, client: Address, ssrc: int) -> None:
+        """The client's own, or its first packet from behind a rebound NAT."""
+        expected: Drop | Address = Drop.NO_FLOW
+        flow = self.flows.get(client)
         if flow is not None:
-            assert isinstance(route, Flow)
-            assert route.next_hop == flow.hop
+            flow.seen = self.generation
+            flow.ssrcs.add(ssrc)
+            expected = flow.hop
         else:
-            assert route is Drop.NO_FLOW
+            owners = [flow for flow in self.flows.values() if ssrc in flow.ssrcs]
+            if len(owners) == 1:
+                expected = owners[0].hop
+        route = self.relay.route_client(rtp(ssrc), client, PROXY, self.now)
+        assert (route.next_hop if isinstance(route, Flow) else route) == expected
 
     @rule(client=_clients, node=_nodes, answers=st.booleans())
     def a_packet_from_a_transceiver(self, client: Address, node: int, answers: bool) -> None:
