@@ -30,6 +30,7 @@ from transceiver.keying import SrtpProfile
 from .extensions import NO_RENEGOTIATION, Extension, client_block
 from .flight import ChangeCipherSpec, Protected
 from .handshake12 import (
+    CONSUMED,
     Completed,
     Negotiated,
     Party,
@@ -60,6 +61,7 @@ from .record import DTLS_1_2
 from .signatures import ECDSA_SHA256, verifies
 
 _SUITE_CODES: Final = tuple(suite.code for suite in SUITES)
+_GROUPS: Final = frozenset(Group)
 _OFFERED: Final = frozenset(
     {
         Extension.EXTENDED_MASTER_SECRET,
@@ -186,7 +188,7 @@ class Client12:
                 )
             case _:
                 raise Refused(Drop.DTLS_MESSAGE_UNEXPECTED, "a message out of turn")
-        return Progress()
+        return CONSUMED
 
     def roll_back(self) -> None:
         self.state = self._checkpoint
@@ -199,7 +201,7 @@ class Client12:
 
     def _hello(self, random: bytes, cookie: bytes, sequence: int, verifications: int) -> Progress:
         body = encode_client_hello(random, cookie, _SUITE_CODES, client_block(self._party.profiles))
-        hello = Message(HandshakeType.CLIENT_HELLO, sequence, body)
+        hello = Message.of(HandshakeType.CLIENT_HELLO, sequence, body)
         self.state = self._checkpoint = AwaitServerHello(random, hello, verifications)
         return Progress((hello,), early=True)
 
@@ -227,7 +229,7 @@ class Client12:
         self.state = AwaitCertificate(
             state.hello.sequence + 1, negotiated, state.hello.raw + message.raw
         )
-        return Progress()
+        return CONSUMED
 
     def _profile_untrusted(self, hello: ServerHello) -> SrtpProfile:
         chosen, mki = srtp_untrusted(hello.extensions)
@@ -238,7 +240,7 @@ class Client12:
 
     def _key_exchange_untrusted(self, state: AwaitKeyExchange, message: Message) -> None:
         exchange = decode_server_key_exchange_untrusted(message.body)
-        if exchange.group not in Group.__members__.values():
+        if exchange.group not in _GROUPS:
             raise Refused(Drop.DTLS_NOT_NEGOTIABLE, "a group that was not offered")
         negotiated = state.negotiated
         # TLS 1.2 names schemes by kind of key, and the suite has already said which kind.
@@ -270,8 +272,10 @@ class Client12:
         party, negotiated, sequence = self._party, state.negotiated, state.sequence
         ours = new_exchange(Group(state.exchange.group), party.entropy)
         premaster = ours.shared_untrusted(state.exchange.public)
-        certificate = Message(HandshakeType.CERTIFICATE, sequence, party.identity.certificate_list)
-        key_exchange = Message(
+        certificate = Message.of(
+            HandshakeType.CERTIFICATE, sequence, party.identity.certificate_list
+        )
+        key_exchange = Message.of(
             HandshakeType.CLIENT_KEY_EXCHANGE,
             sequence + 1,
             encode_client_key_exchange(ours.public),
@@ -284,13 +288,13 @@ class Client12:
             negotiated.client_random,
             negotiated.server_random,
         )
-        verify = Message(
+        verify = Message.of(
             HandshakeType.CERTIFICATE_VERIFY,
             sequence + 2,
             encode_signed(ECDSA_SHA256, party.identity.sign(transcript)),
         )
         transcript += verify.raw
-        finished = Message(
+        finished = Message.of(
             HandshakeType.FINISHED, sequence + 3, secrets.client_finished(transcript)
         )
         expected = secrets.server_finished(transcript + finished.raw)

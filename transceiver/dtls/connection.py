@@ -22,6 +22,7 @@ if it verifies hellos, then for each hello it answers its random and its ephemer
 
 from collections import deque
 from enum import Enum
+from typing import Final
 
 from attrs import define, field
 
@@ -35,7 +36,7 @@ from . import record
 from .client12 import Client12
 from .events import ApplicationData, Dropped, Event, Failed, HandshakeComplete, PeerClosed
 from .flight import Flight, Sender, pack
-from .handshake12 import VERSION, Completed, Machine, Party, Progress, Refused
+from .handshake12 import CONSUMED, VERSION, Completed, Machine, Party, Progress, Refused
 from .identity import Fingerprint, Identity
 from .keys import Protection
 from .messages import Fragment, HandshakeType, Message, decode_fragment_untrusted
@@ -43,6 +44,8 @@ from .parameters import FATAL, WARNING, Alert
 from .reassembly import Reassembly
 from .record import ContentType, Record, ReplayWindow
 from .server12 import Server12
+
+_CONTENT_TYPES: Final = frozenset(ContentType)
 
 
 class Role(Enum):
@@ -210,7 +213,7 @@ class DtlsConnection:
     def _receive_record(self, received: Record, now: Instant) -> bool:
         if self.stage is Stage.CLOSED:
             self._drop(Drop.DTLS_CLOSED)
-        elif received.content_type not in ContentType.__members__.values():
+        elif received.content_type not in _CONTENT_TYPES:
             self._drop(Drop.DTLS_RECORD_TYPE)
         elif received.epoch == 0:
             self._receive_plain(received, now)
@@ -299,6 +302,14 @@ class DtlsConnection:
                 self._receive_old(fragment, now, authentic=authentic)
             elif authentic is (self._receiver is None):
                 self._drop(Drop.DTLS_PLAINTEXT)
+            elif (
+                fragment.whole
+                and fragment.sequence == self._reassembly.expected
+                and fragment.length <= self.limits.message_length
+            ):
+                message = Message.of(fragment.type, fragment.sequence, fragment.data)
+                self._hand_over(message, now)
+                self._deliver(now)
             else:
                 for drop in self._reassembly.add(fragment):
                     self._drop(drop)
@@ -336,17 +347,25 @@ class DtlsConnection:
 
     def _deliver(self, now: Instant) -> None:
         """Hand whole messages to the machine, in their order."""
-        while self.stage is Stage.HANDSHAKING and (message := self._next_message()) is not None:
-            try:
-                progress = self._machine.receive_untrusted(message)
-            except DecodeError as error:
-                if self._receiver is not None:
-                    self._fail(str(error))
-                else:
-                    self._refuse(error)
+        while (
+            self.stage is Stage.HANDSHAKING
+            and not self._reassembly.empty
+            and (message := self._next_message()) is not None
+        ):
+            self._hand_over(message, now)
+
+    def _hand_over(self, message: Message, now: Instant) -> None:
+        try:
+            progress = self._machine.receive_untrusted(message)
+        except DecodeError as error:
+            if self._receiver is not None:
+                self._fail(str(error))
             else:
-                if not progress.stay:
-                    self._reassembly.advance(message.sequence + 1)
+                self._refuse(error)
+        else:
+            if not progress.stay:
+                self._reassembly.advance(message.sequence + 1)
+            if progress is not CONSUMED:
                 self._follow(progress, now)
 
     def _refuse(self, error: DecodeError) -> None:

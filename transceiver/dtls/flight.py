@@ -103,7 +103,7 @@ def pack(parts: Iterable[Part], sender: Sender, mtu: int) -> list[bytes]:
         message = part.message if isinstance(part, Protected) else part
         send = sender.sealed if isinstance(part, Protected) else sender.plain
         overhead = sender.room(part)
-        offset, length = 0, len(message.body)
+        offset, length = 0, len(message.raw) - HEADER_LENGTH
         while True:
             left = length - offset
             if space - overhead < min(left, _LEAST_PART) and pending:

@@ -17,7 +17,7 @@ and signature were verified can seal them. If one of those is wrong, the peer is
 fails at once.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import field, frozen
 
@@ -98,6 +98,10 @@ class Progress:
     completed: Completed | None = None
     repeat: bool = False
     stay: bool = False
+
+
+CONSUMED: Final = Progress()
+"""The message was the right one, and there is more to come."""
 
 
 class Machine(Protocol):

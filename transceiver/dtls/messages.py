@@ -15,8 +15,9 @@ Decoders take a message's body and read all of it: a byte too many is as malform
 """
 
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, Self
 
 from attrs import field, frozen
 
@@ -57,21 +58,30 @@ def _header(type_: int, length: int, sequence: int, offset: int, size: int) -> b
 
 @frozen(slots=True)
 class Message:
-    """One handshake message. ``raw`` is header and body in one fragment."""
+    """One handshake message. ``raw`` is header and body in one fragment: what is hashed, signed
+    and, where it fits, sent."""
 
     type: int
     sequence: int
-    body: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, type_: int, sequence: int, body: bytes) -> Self:
+        length = len(body)
+        return cls(type_, sequence, _header(type_, length, sequence, 0, length) + body)
 
     @property
-    def raw(self) -> bytes:
-        length = len(self.body)
-        return _header(self.type, length, self.sequence, 0, length) + self.body
+    def body(self) -> bytes:
+        return self.raw[HEADER_LENGTH:]
 
     def fragment(self, offset: int, size: int) -> bytes:
         """``size`` bytes of the body from ``offset`` behind their own header."""
-        header = _header(self.type, len(self.body), self.sequence, offset, size)
-        return header + self.body[offset : offset + size]
+        length = len(self.raw) - HEADER_LENGTH
+        if size == length:
+            return self.raw
+        start = HEADER_LENGTH + offset
+        header = _header(self.type, length, self.sequence, offset, size)
+        return header + self.raw[start : start + size]
 
 
 @frozen(slots=True)
@@ -88,6 +98,11 @@ class Fragment:
     def final(self) -> bool:
         """Whether the message ends with it."""
         return self.offset + len(self.data) == self.length
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the message."""
+        return len(self.data) == self.length
 
 
 def decode_fragment_untrusted(data: bytes, offset: int) -> tuple[Fragment, int]:
@@ -252,8 +267,10 @@ class CertificateRequest:
     schemes: tuple[int, ...]
 
 
+@lru_cache(maxsize=64)
 def decode_certificate_request_untrusted(body: bytes) -> CertificateRequest:
-    """Without the names of authorities, which have no meaning between self-signed peers."""
+    """Without the names of authorities, which have no meaning between self-signed peers. The last
+    bodies are remembered, for all handshakes of one stack send the same."""
     reader = Reader(body)
     types = tuple(reader.vector_untrusted(1))
     schemes = integers_untrusted(reader.vector_untrusted(2), 2)

@@ -7,7 +7,8 @@ refused. Lookups are by number because that is what the wire brings.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from hashlib import sha256, sha384
+from typing import Final, Protocol, Self
 
 from attrs import frozen
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -28,10 +29,24 @@ class Authentication(IntEnum):
     ECDSA = 64
 
 
+class Hash(Protocol):
+    """A hash in progress, as hashlib has them."""
+
+    @property
+    def block_size(self) -> int: ...
+    def update(self, data: bytes, /) -> None: ...
+    def copy(self) -> Self: ...
+    def digest(self) -> bytes: ...
+
+
+class HashFunction(Protocol):
+    def __call__(self, data: bytes = ..., /) -> Hash: ...
+
+
 @frozen(slots=True)
 class CipherSuite:
-    """One ECDHE suite. ``hash`` is the name that hashlib gives to the PRF's and the transcript's
-    hash; lengths are bytes. ``explicit_nonce`` is how much of the nonce each record carries."""
+    """One ECDHE suite. ``hash`` is that of the PRF and of the transcript; lengths are bytes;
+    ``explicit_nonce`` is how much of the nonce each record carries."""
 
     code: int
     name: str
@@ -40,7 +55,7 @@ class CipherSuite:
     key_length: int
     fixed_nonce: int
     explicit_nonce: int
-    hash: str
+    hash: HashFunction
 
 
 def _suite(
@@ -52,7 +67,7 @@ def _suite(
 ) -> CipherSuite:
     name = f"TLS_ECDHE_{authentication.name}_WITH_{cipher}"
     explicit = 8 if aead is AESGCM else 0
-    digest = "sha384" if cipher.endswith("SHA384") else "sha256"
+    digest: HashFunction = sha384 if cipher.endswith("SHA384") else sha256
     return CipherSuite(
         code, name, authentication, aead, key_length, 12 - explicit, explicit, digest
     )

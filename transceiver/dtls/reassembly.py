@@ -88,17 +88,23 @@ class Reassembly:
         partial.put(fragment.offset, fragment.data)
         return drops
 
+    @property
+    def empty(self) -> bool:
+        return not self._partials
+
     def take(self, sequence: int, type_: int | None = None) -> Message | None:
         """A message of that number (and type) that is whole, if there is one. It is removed."""
         for key, partial in self._partials.items():
             if key[0] == sequence and not partial.missing and type_ in (None, partial.type):
                 self._remove(key)
-                return Message(partial.type, sequence, bytes(partial.body))
+                return Message.of(partial.type, sequence, bytes(partial.body))
         return None
 
     def advance(self, expected: int) -> None:
         """Messages before that number are dealt with."""
         self.expected = expected
+        if not self._partials:
+            return
         for key in [key for key in self._partials if key[0] < expected]:
             self._remove(key)
 

@@ -43,6 +43,7 @@ from .extensions import (
 )
 from .flight import ChangeCipherSpec, Protected
 from .handshake12 import (
+    CONSUMED,
     Completed,
     Negotiated,
     Party,
@@ -150,7 +151,7 @@ class Server12:
         return self._party.entropy(32) if self._verify_hello else b""
 
     def start(self) -> Progress:
-        return Progress()
+        return CONSUMED
 
     def receive_untrusted(self, message: Message) -> Progress:
         state = self.state
@@ -181,7 +182,7 @@ class Server12:
                 return self._finished_untrusted(state, message)
             case _:
                 raise Refused(Drop.DTLS_MESSAGE_UNEXPECTED, "a message out of turn")
-        return Progress()
+        return CONSUMED
 
     def roll_back(self) -> None:
         self.state = self._checkpoint
@@ -207,7 +208,7 @@ class Server12:
         if self._verify_hello:
             cookie = self._cookie(hello)
             if not hmac.compare_digest(cookie, hello.cookie):
-                request = Message(
+                request = Message.of(
                     HandshakeType.HELLO_VERIFY_REQUEST, 0, encode_hello_verify_request(cookie)
                 )
                 return Progress((request,), timed=False, stay=True)
@@ -240,7 +241,7 @@ class Server12:
             (HandshakeType.SERVER_HELLO_DONE, b""),
         )
         flight = tuple(
-            Message(type_, sequence, body)
+            Message.of(type_, sequence, body)
             for sequence, (type_, body) in enumerate(bodies, message.sequence)
         )
         transcript = message.raw + b"".join([part.raw for part in flight])
@@ -309,7 +310,7 @@ class Server12:
         if not hmac.compare_digest(message.body, state.verify_data):
             raise Refused(Drop.DTLS_SIGNATURE, "the client saw another handshake")
         verify_data = state.completed.secrets.server_finished(state.transcript + message.raw)
-        finished = Message(HandshakeType.FINISHED, state.sequence, verify_data)
+        finished = Message.of(HandshakeType.FINISHED, state.sequence, verify_data)
         self.state = self._checkpoint = Done(state.completed)
         return Progress(
             (ChangeCipherSpec(), Protected(finished)), timed=False, completed=state.completed

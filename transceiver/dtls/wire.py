@@ -6,6 +6,7 @@ built on it needs a bounds check of its own. Writing needs no more than the func
 """
 
 from collections.abc import Iterable
+from struct import unpack
 
 from attrs import define, field
 
@@ -49,8 +50,8 @@ def integers_untrusted(data: bytes, width: int) -> tuple[int, ...]:
     """Unsigned big-endian integers of ``width`` bytes each, which fill ``data``."""
     if len(data) % width:
         raise DecodeError("a list that ends inside an element")
-    if width == 1:
-        return tuple(data)
+    if width == 2:
+        return unpack(f"!{len(data) // 2}H", data)
     return tuple(int.from_bytes(data[i : i + width]) for i in range(0, len(data), width))
 
 

@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from dtls_openssl import PROFILE_NAMES, Certified, OpenSslPeer, make_context
-from dtls_pair import LIMITS, NOT_BEFORE, drops, entropy_of, events, identity_of, transmits
 from OpenSSL import SSL
 
+from dtls_openssl import PROFILE_NAMES, Certified, OpenSslPeer, make_context
+from dtls_pair import LIMITS, NOT_BEFORE, drops, entropy_of, events, identity_of, transmits
 from stunroute.trace import Drop
 from transceiver.config import DtlsLimits
 from transceiver.dtls import (
