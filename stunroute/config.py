@@ -93,6 +93,8 @@ class RelayConfig:
     """How many of them at once."""
     edge_keys: int = field(default=65_536, validator=at_least(1))
     """Derived passwords that are remembered; the one longest unused is derived again."""
+    legs: int = field(default=65_536, validator=at_least(1))
+    """Headers of the leg that are remembered; the one longest unused is read again."""
     store: bool = False
     """Whether a store is attached; without one nothing waits and no changes are queued."""
     waiting_clients: int = field(default=1_024, validator=at_least(0))

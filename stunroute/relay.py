@@ -133,6 +133,8 @@ class Relay:
         self._observe = observe
         self._edge = _verified_at_edge(config, keyring)
         self._key = lru_cache(maxsize=config.edge_keys)(self._derive)
+        # A session's packets all bear the same header, and reading it costs as much as the rest.
+        self._leg_untrusted = lru_cache(maxsize=config.legs)(forward.decode_untrusted)
         self._flows = FlowTable(config, self._tell)
         self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
         self._waiting = WaitingRoom(config)
@@ -184,7 +186,7 @@ class Relay:
         if not self._directory.knows(sender):
             return self.drop(Drop.LEG_STRANGER, sender, now)
         try:
-            leg = forward.decode_untrusted(data)
+            leg = self._leg_untrusted(data[: forward.HEADER_LENGTH])
         except DecodeError:
             return self.drop(Drop.LEG_MALFORMED, sender, now)
         upstream = self._upstream.get(leg.proxy) if self._upstream else None
