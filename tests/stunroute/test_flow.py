@@ -213,6 +213,16 @@ class TestTakeover:
         assert flows.contender(CLIENT) is None
         assert flows.flow(CLIENT).next_hop == A  # type: ignore[union-attr]
 
+    def test_a_contenders_downlink_proves_what_it_takes_over(self) -> None:
+        flows, _ = table()
+        made(flows, CLIENT, A, 0.0)
+        made(flows, CLIENT, B, 1.0)
+        flows.downlink(CLIENT, PROXY, B, True, 9.0)
+        flows.release(CLIENT, A, 9.5)
+        moved = flows.flow(CLIENT)
+        assert moved is not None
+        assert (moved.next_hop, moved.proved) == (B, 9.0)
+
     def test_contenders_are_bounded(self) -> None:
         flows, _ = table()
         for client in CLIENTS[:3]:
@@ -279,6 +289,14 @@ class TestSources:
         assert flows.by_ssrc(7) is flow
         assert flows.by_ssrc(8) is None
         flows.release(CLIENT, A, 1.0)
+        assert flows.by_ssrc(7) is None
+
+    def test_a_flow_that_moves_leaves_its_sources_behind(self) -> None:
+        flows, _ = table()
+        flows.learn(made(flows, CLIENT, A, 0.0), 7)
+        made(flows, CLIENT, B, 1.0)
+        flows.downlink(CLIENT, PROXY, B, True, 15.0)
+        assert flows.flow(CLIENT).next_hop == B  # type: ignore[union-attr]
         assert flows.by_ssrc(7) is None
 
     def test_an_ssrc_of_two_flows_finds_none_until_one_of_them_ends(self) -> None:

@@ -137,6 +137,7 @@ class TestDrops:
             (check(1) + bytes(4), Drop.STUN_MALFORMED),
             (check(1)[:4] + b"\x00" + check(1)[5:], Drop.STUN_MALFORMED),
             (indication()[:-1], Drop.STUN_MALFORMED),
+            (b"\x00\x11\x00\x02" + indication()[4:20] + b"\x00\x00", Drop.STUN_MALFORMED),
             (forged(1), Drop.EDGE_INTEGRITY),
             (check(DRAINED), Drop.HINT_DRAINED_NODE),
             (check(77), Drop.HINT_UNKNOWN_NODE),
