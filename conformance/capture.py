@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from attrs import field, frozen
 from scapy.utils import RawPcapNgReader, RawPcapReader, RawPcapWriter
@@ -67,7 +67,7 @@ class Packet:
     frame holds no IP. Only for whole UDP datagrams (``is_udp``) are ``source``, ``destination``
     and ``payload`` the datagram's; otherwise the ports are 0, ``payload`` is empty and ``note``
     says what the frame is: a fragment, a frame cut by the snapshot length, another protocol.
-    ``frame`` is what was captured, link layer included.
+    ``frame`` is what was captured, link layer included, of ``wire_length`` bytes that there were.
     """
 
     number: int
@@ -80,6 +80,7 @@ class Packet:
     note: str = ""
     link_type: int = LINK_RAW
     frame: bytes = field(default=b"", repr=False, eq=False)
+    wire_length: int = field(default=0, eq=False)
 
     @property
     def is_udp(self) -> bool:
@@ -118,7 +119,8 @@ def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]
     """Frames as Scapy reads them: bytes, link type, nanoseconds. Ends where Scapy does not go on;
     whether that is the file's end the survey knows."""
     if first.is_ng:
-        reader = _Sections(file)
+        # Scapy's annotations know file names only; file objects are documented all the same.
+        reader: Any = cast(Any, _Sections)(file)
         while True:
             try:
                 data, meta = reader._read_packet(LARGEST_PACKET)
@@ -126,7 +128,7 @@ def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]
                 return
             ticks = ((meta.tshigh or 0) << 32) | (meta.tslow or 0)
             yield data, meta.linktype, ticks * 1_000_000_000 // meta.tsresol
-    reader = RawPcapReader(file)
+    reader = cast(Any, RawPcapReader)(file)
     while True:
         try:
             data, meta = reader._read_packet(LARGEST_PACKET)
@@ -136,7 +138,7 @@ def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]
         yield data, reader.linktype, meta.sec * 1_000_000_000 + fraction
 
 
-class _Sections(RawPcapNgReader):  # type: ignore[misc]
+class _Sections(RawPcapNgReader):
     """Interface numbers begin anew with each section of a pcapng file, and a snapshot length of
     zero is none."""
 
@@ -336,6 +338,7 @@ def _packet(number: int, time_ns: int, link_type: int, frame: bytes, original: i
         note,
         link_type,
         frame,
+        original,
     )
 
 

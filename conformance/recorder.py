@@ -216,8 +216,7 @@ class _Recording:
             self.truncated = f"the call is larger than {self.limit} bytes"
             return
         step = self._step(turn, draws)
-        received = turn.input.payload if isinstance(turn.input, journal.Received) else b""
-        check = sidecar.step_check(self.chain, step, received)
+        check = sidecar.step_check(self.chain, step, _material(turn.input))
         line = sidecar.dump_step(attrs.evolve(step, check=check))
         self.text.write(line)
         self.written += len(line)
@@ -284,6 +283,17 @@ class _Recording:
                 continue  # the disk is full: closing flushes, and fails for the same reason
         for path in (self.path, self.path.with_suffix(".toml")):
             _part(path).unlink(missing_ok=True)
+
+
+def _material(given: Input) -> bytes:
+    """What the check of a step covers beside its line."""
+    match given:
+        case journal.Received(payload=payload):
+            return payload
+        case journal.Opened(offer=offer):
+            return offer.encode()
+        case _:
+            return b""
 
 
 def _part(path: Path) -> Path:

@@ -16,6 +16,7 @@ either way, a clock reading that nothing hung on. The checks in the sidecar name
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -263,9 +264,13 @@ class _Replay:
         packet = None
         if isinstance(step.input, sidecar.Received):
             packet = self._next_packet(step.input.packet, step)
-        check = sidecar.step_check(self._chain, step, packet.payload if packet else b"")
+        material, part = b"", "the step"
+        if packet is not None:
+            material, part = packet.payload, "the step or its packet"
+        elif isinstance(step.input, sidecar.Opened):
+            material, part = self._record.offer.encode(), "the step or the offer"
+        check = sidecar.step_check(self._chain, step, material)
         if self._checks and check != step.check:
-            part = "the step or its packet" if packet else "the step"
             raise self._parted(
                 f"{part} is not as it was recorded ({_name(step)})",
                 packet=packet and packet.number,
@@ -291,25 +296,41 @@ class _Replay:
                 expected=f"{time_ns} ns",
                 got=f"{packet.time_ns} ns",
             )
+        if self._checks:
+            self._check_frame(packet)
+        return packet
+
+    def _check_frame(self, packet: capture.Packet) -> None:
+        """The headers around the payload must be those that the recorder writes."""
         rebuilt = capture.datagram(packet.source, packet.destination, packet.payload)
-        if self._checks and packet.link_type == capture.LINK_RAW and packet.frame != rebuilt:
+        if packet.frame != rebuilt:
             offset = _first_difference(packet.frame, rebuilt)
             what = "its IP or UDP header is not what the recorder wrote"
-            raise self._parted(what, packet=number, offset=offset)
-        return packet
+            raise self._parted(what, packet=packet.number, offset=offset)
+        if packet.wire_length != len(packet.frame):
+            what = "it claims another length than it has"
+            raise self._parted(what, packet=packet.number)
 
     # --- in ------------------------------------------------------------------------------------
 
     def _drive(self, step: Step, packet: capture.Packet | None) -> None:
-        match step.input:
-            case sidecar.Opened():
-                self._open(step.at)
-            case sidecar.Received(relay=index) if packet is not None:
-                self._receive(packet, self._address_of(index), step.at)
-            case sidecar.Fired():
-                self._endpoint.handle_timeout(step.at)
-            case sidecar.Acted(verb=verb, arguments=arguments):
-                self._act(verb, arguments, step.at)
+        try:
+            match step.input:
+                case sidecar.Opened():
+                    self._open(step.at)
+                case sidecar.Received(relay=index) if packet is not None:
+                    self._receive(packet, self._address_of(index), step.at)
+                case sidecar.Fired():
+                    self._endpoint.handle_timeout(step.at)
+                case sidecar.Acted(verb=verb, arguments=arguments):
+                    self._act(verb, arguments, step.at)
+        except _Difference:
+            raise
+        except Exception as error:
+            # Nothing was raised that day, or there would be no recording: whatever a core raises
+            # now is a difference, and the step that does it is what one wants to know.
+            what = f"{_name(step)} raised {type(error).__name__}: {error}"
+            raise self._parted(what, packet=packet and packet.number) from error
         self._cutter.flush()
         while (turn := self._cutter.take()) is not None:
             self._turns.append(turn)
@@ -339,14 +360,11 @@ class _Replay:
         if verb not in VERBS:
             raise self._parted(f"{verb!r} is no verb of an endpoint")
         values = dict(arguments)
-        try:
-            if "reason" in values:
-                values["reason"] = EndReason(values["reason"])
+        if "reason" in values:
+            values["reason"] = EndReason(values["reason"])
+        # An input that is refused is marked so in the recording, and that is compared.
+        with suppress(CallError):
             getattr(self._endpoint, verb)(self._record.call, **values, now=now)
-        except CallError:
-            return  # refused then as now: the step is marked so, and that is compared
-        except (TypeError, ValueError) as error:
-            raise self._parted(f"{verb} does not take these arguments: {error}") from error
 
     def _address_of(self, index: int) -> Address:
         relays = self._record.relays
@@ -503,8 +521,8 @@ def _relay_config(settings: dict[str, Any]) -> RelayConfig:
         if name not in known:
             raise SidecarError(f"relay.{name}", "is not known")
         try:
-            value = Verify(value) if name == "verify" else value
-            config = attrs.evolve(config, **{name: value})
+            changed: dict[str, Any] = {name: Verify(value) if name == "verify" else value}
+            config = attrs.evolve(config, **changed)
         except (TypeError, ValueError) as error:
             raise SidecarError(f"relay.{name}", str(error)) from error
     return config

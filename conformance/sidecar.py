@@ -8,10 +8,10 @@ offer and the answer, and one line per step.
 A *step* is one input with its clock reading and what came of it: the packets of the capture that
 left, the bytes that were drawn, and the deadline the session had afterwards. A packet's time stamp
 in the capture is its step's clock reading to the nanosecond. ``check`` closes each line: the first
-eight digits of a SHA-256 over the checks before it, the line itself and the packet it received.
-Replay notices most changes by their consequences; the check names those that have none, such as
-the reading of a clock that nothing depended on. Every draw carries a check of the same kind, so
-that the draw that was changed can be named.
+eight digits of a SHA-256 over the checks before it, the line itself and the packet or offer that
+went in. Replay notices most changes by their consequences; the check names those that have none,
+such as the reading of a clock that nothing depended on. Every draw carries a check of the same
+kind, so that the draw that was changed can be named.
 
 ::
 
@@ -188,10 +188,11 @@ class Chain:
         return self._digest[:4].hex()
 
 
-def step_check(chain: Chain, step: Step, received: bytes) -> str:
-    """The check of ``step``, whose received payload (if any) is ``received``."""
+def step_check(chain: Chain, step: Step, material: bytes) -> str:
+    """The check of ``step``. ``material`` is what the step refers to: the payload it received, the
+    offer it opened the call with; else empty."""
     bare = attrs.evolve(step, drew=(), check="")
-    return chain.link(dump_step(bare).encode(), received)
+    return chain.link(dump_step(bare).encode(), material)
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -427,13 +428,13 @@ class _Table:
             value = float(value)
         if type(value) is not kind:
             raise self.fail(key, f"is {type(value).__name__}, not {kind.__name__}")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def table(self, key: str) -> "_Table":
         return _Table(self.dotted(key), self.take(key, dict))
 
     def tables(self, key: str) -> Iterator["_Table"]:
-        for number, value in enumerate(self.take(key, list), start=1):
+        for number, value in enumerate(self.take(key, list, []), start=1):
             dotted = self.dotted(f"{key}.{number}")
             if not isinstance(value, dict):
                 raise SidecarError(dotted, f"is {type(value).__name__}, not a table")

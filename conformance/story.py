@@ -29,6 +29,8 @@ CONVERSATIONS = 4096
 """Pairs of addresses whose state is kept; the oldest goes."""
 FRAGMENTS = 4096
 """Handshake fragments remembered per pair, to tell when one comes again."""
+LARGEST_HELLO = 16384
+"""Bytes of a ClientHello that are gathered from its fragments, to say what it offers."""
 _UNIFIED_HEADER = range(0x20, 0x40)
 """First octets of a DTLS 1.3 record with the unified header (RFC 9147, 4)."""
 
@@ -64,6 +66,8 @@ class _Conversation:
 
     client: Address | None = None
     fragments: set[tuple[Address, int, int, int]] = field(factory=set)
+    hello: dict[int, bytes] = field(factory=dict)
+    """Fragments of a ClientHello under way by offset; a post-quantum one never fits a datagram."""
     secured: bool = False
 
 
@@ -75,6 +79,8 @@ class Teller:
     names: dict[Address, str] = field(factory=dict)
     """What addresses are called; more are given letters as they come."""
     _conversations: dict[frozenset[Address], _Conversation] = field(factory=dict)
+    _secured: set[Address] = field(factory=set)
+    """Ends of conversations with keys: what a client sends there from a new port is protected."""
     _start_ns: int | None = None
     _letters: int = 0
 
@@ -90,6 +96,10 @@ class Teller:
             return Line(packet.number, seconds, source, destination, kind, packet.note)
         source, destination = self.name(packet.source), self.name(packet.destination)
         conversation = self._conversation(packet.source, packet.destination)
+        ends = {packet.source, packet.destination}
+        if conversation.secured and len(self._secured) < 2 * CONVERSATIONS:
+            self._secured |= ends
+        conversation.secured = conversation.secured or not self._secured.isdisjoint(ends)
         kind, text, detail = _tell(packet.payload, packet.source, conversation, self.name)
         return Line(packet.number, seconds, source, destination, kind, text, detail)
 
@@ -358,14 +368,32 @@ def _message(
         text += " again"
     elif len(conversation.fragments) < FRAGMENTS:
         conversation.fragments.add(key)
-    if whole:
+    body = fragment.data if whole else _gathered(kind, fragment, conversation)
+    if body is not None:
         try:
-            extra, more = _hello_untrusted(kind, fragment.data)
+            extra, more = _hello_untrusted(kind, body)
         except DecodeError as error:
             extra, more = f" (malformed: {error})", {"malformed": str(error)}
         text += extra
         told |= more
     return text, told
+
+
+def _gathered(
+    kind: messages.HandshakeType, fragment: messages.Fragment, conversation: _Conversation
+) -> bytes | None:
+    """The ClientHello that this fragment completes."""
+    if kind is not messages.HandshakeType.CLIENT_HELLO or fragment.length > LARGEST_HELLO:
+        return None
+    parts = conversation.hello
+    if sum(map(len, parts.values())) + len(fragment.data) > LARGEST_HELLO:
+        parts.clear()
+    parts[fragment.offset] = fragment.data
+    whole = b"".join(parts[offset] for offset in sorted(parts))
+    if len(whole) != fragment.length:
+        return None
+    parts.clear()
+    return whole
 
 
 def _flight(

@@ -122,6 +122,25 @@ def test_the_flights_of_a_handshake() -> None:
     assert teller.tell(packet(b"\x80\xc8\x00\x06" + bytes(60))).text.startswith("SRTCP SENDER_")
 
 
+def fragment(body: bytes, begin: int, end: int) -> bytes:
+    head = b"\x01" + len(body).to_bytes(3, "big") + b"\x00\x00" + begin.to_bytes(3, "big")
+    return record(22, head + (end - begin).to_bytes(3, "big") + body[begin:end])
+
+
+def test_a_hello_in_fragments_is_gathered_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = len(HELLO) // 2
+    first, second = fragment(HELLO, 0, cut), fragment(HELLO, cut, len(HELLO))
+    for pieces in ((first, second), (second, first)):
+        teller = Teller()
+        assert "versions" not in teller.tell(packet(pieces[0])).text
+        assert "versions 0xfefc/0xfefd" in teller.tell(packet(pieces[1])).text
+    monkeypatch.setattr("conformance.story.LARGEST_HELLO", len(HELLO))
+    teller = Teller()
+    teller.tell(packet(fragment(HELLO, 5, len(HELLO))))
+    teller.tell(packet(first))
+    assert "versions" in teller.tell(packet(second)).text
+
+
 def test_fragments_alerts_and_the_rest_of_dtls() -> None:
     assert "ClientHello 0-10/" in describe(record(22, handshake(1, HELLO, split=10)))
     assert "fatal alert handshake_failure" in describe(record(21, b"\x02\x28"))
