@@ -120,3 +120,4 @@ class EndpointConfig:
     session: SessionLimits = field(factory=SessionLimits)
     ice: IceLimits = field(factory=IceLimits)
     dtls: DtlsLimits = field(factory=DtlsLimits)
+    srtp: SrtpLimits = field(factory=SrtpLimits)

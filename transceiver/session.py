@@ -163,12 +163,13 @@ class Session:
     def _receive_stun(self, payload: bytes, path: Path, now: Instant) -> None:
         authenticated = self.agent.receive_stun(payload, path, now)
         if authenticated:
-            self._hear(path, now)
+            self._hear(now)
             self._advance(Cause.CHECKED)
             if self.marks.first_check is None:
                 self.marks.first_check = now
         self._drain_ice(now)
-        if authenticated and self.marks.dtls_started is None:
+        # An authenticated request may still have been refused; then there is no route yet.
+        if self._route is not None and self.marks.dtls_started is None:
             self.marks.dtls_started = now
             self.connection.start(now)
             self._drain_dtls(now)
@@ -178,8 +179,9 @@ class Session:
             return self._refuse(Drop.DTLS_UNVALIDATED_ADDRESS)
         self._advance(Cause.ANSWERED)
         if self.connection.receive_datagram(payload, now):
-            self._hear(path, now)
+            self._hear(now)
             self.agent.note_media(path, now)
+            self._drain_ice(now)
         self._drain_dtls(now)
         return None
 
@@ -200,7 +202,7 @@ class Session:
                 clear = self._srtp.unprotect_rtp_untrusted(payload)
         except SrtpError as error:
             return self._refuse(error.drop)
-        self._hear(path, now)
+        self._hear(now)
         self.agent.note_media(path, now)
         self._drain_ice(now)
         if kind is demux.Kind.RTCP:
@@ -406,7 +408,7 @@ class Session:
     def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
         self.secured = done
         self.marks.established = now
-        self._srtp = SrtpContext(done.keys)
+        self._srtp = SrtpContext(done.keys, self.config.srtp)
         self.audio.start(now)
         self._advance(Cause.SECURED)
         self._events.append(Established(self.call, done.keys.profile.name))
@@ -418,12 +420,9 @@ class Session:
         if self._srtp is not None and self._route is not None:
             self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtcp(packet)))
 
-    def _hear(self, path: Path, now: Instant) -> None:
+    def _hear(self, now: Instant) -> None:
         self._heard = now
         self._advance(Cause.HEARD)
-        # The client may have come through another relay: answer by the one it used last.
-        if self._route is not None and self._route.client == path.client:
-            self._route = path
 
     def _advance(self, cause: Cause) -> None:
         phase = TRANSITIONS.get((self.phase, cause), self.phase)
@@ -442,7 +441,7 @@ class Session:
             case Phase.CHECKING:
                 return "checks arrived, DTLS was not answered"
             case _:
-                return "the DTLS handshake did not end"
+                return f"the DTLS handshake did not end: {self.connection.refusal or 'no answer'}"
 
 
 def _deadline(at: Instant | None, reason: Wake) -> Deadline | None:

@@ -30,7 +30,7 @@ without candidates answers calls that nobody can reach, and without relays it he
     [limits]
     sessions = 1000                             # calls at once
     [limits.session]                            # every field of config.SessionLimits
-    maximum_length = 3600.0                     # likewise limits.ice and limits.dtls
+    maximum_length = 3600.0                     # likewise limits.ice, .dtls and .srtp
 
     [backend]
     name = "echo"
@@ -53,7 +53,7 @@ from stunroute.hint import KeyRing
 from stunroute.instant import Instant
 from stunroute.settings import Hints
 
-from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits
+from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
 
 ENVIRONMENT = "TRANSCEIVER"
 """Environment variables that begin with this and an underscore are settings."""
@@ -139,6 +139,7 @@ class Limits:
     session: SessionLimits = field(factory=SessionLimits, validator=_no_negatives)
     ice: IceLimits = field(factory=IceLimits, validator=_no_negatives)
     dtls: DtlsLimits = field(factory=DtlsLimits, validator=_no_negatives)
+    srtp: SrtpLimits = field(factory=SrtpLimits, validator=_no_negatives)
 
 
 @frozen(slots=True)
@@ -187,6 +188,7 @@ class TransceiverSettings:
             session=self.limits.session,
             ice=self.limits.ice,
             dtls=self.limits.dtls,
+            srtp=self.limits.srtp,
         )
 
 

@@ -29,6 +29,7 @@ from transceiver.srtp import rtcp
 from transceiver.srtp.rtp import RtpPacket
 from transceiver.srtp.rtp import encode as encode_rtp
 
+OTHER_INNER = Address.of("10.1.0.9", 4000)
 ELSEWHERE = Address.of("192.0.2.99", 40000)
 
 
@@ -192,6 +193,35 @@ class TestRebinding:
         assert client.audio[-1].payload == b"still yours"
 
 
+class TestRelays:
+    def test_packets_go_back_by_the_relay_that_delivered_last(self) -> None:
+        rig = Rig.build(config=endpoint_config(relays=frozenset({INNER, OTHER_INNER})))
+        client = rig.client()
+        call = rig.establish(client)
+        talk(rig, client, 1)
+        header = forward.encode(HOME, PUBLIC)
+        sealed = client.send_audio(b"by another way", 960)
+        client.next_transmit()
+        rig.endpoint.receive_datagram(header + sealed, OTHER_INNER, rig.now)
+        rig.endpoint.send_audio(call, b"reply", 0, False, rig.now)
+        assert rig.endpoint.next_transmit().address == OTHER_INNER
+
+    def test_a_check_on_a_candidate_not_in_use_moves_nothing(self) -> None:
+        rig = Rig.build(config=endpoint_config())
+        client = rig.client()
+        call = rig.establish(client)
+        talk(rig, client, 1)
+        other = Address.of("203.0.113.2", 3478)
+        rig.endpoint.receive_datagram(
+            forward.encode(HOME, other) + check_for(client), INNER, rig.now
+        )
+        while rig.endpoint.next_transmit():
+            pass
+        rig.endpoint.send_audio(call, b"reply", 0, False, rig.now)
+        sent = rig.endpoint.next_transmit().data
+        assert forward.decode_untrusted(sent).proxy == PUBLIC
+
+
 class TestRestart:
     def test_ice_restarts_on_the_same_five_tuple_while_audio_goes_on(self) -> None:
         """STUN and ICE 8: muxes that look up the address first lose the new agent's checks."""
@@ -345,6 +375,19 @@ class TestLifecycle:
         ):
             with pytest.raises(UnknownCall):
                 verb()
+
+    def test_a_handshake_that_never_succeeds_says_why(self) -> None:
+        rig = Rig.build()
+        client, stranger = rig.client(), rig.client(2)
+        client.identity, stranger.identity = stranger.identity, client.identity
+        offer = client.offer()
+        client.identity = stranger.identity
+        answered = rig.endpoint.open_call(offer, rig.now)
+        client.accept(answered.answer, rig.now)
+        rig.run(31.0)
+        ended = of_kind(rig, Ended)[0]
+        assert ended.reason is EndReason.ESTABLISH_TIMEOUT
+        assert "certificate" in ended.detail
 
 
 class TestReports:

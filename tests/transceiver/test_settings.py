@@ -12,7 +12,7 @@ from stunroute.errors import ConfigError
 from stunroute.hint import Hint
 from stunroute.trace import Drop
 from transceiver import settings
-from transceiver.config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits
+from transceiver.config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
 from transceiver.settings import TransceiverSettings, load
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -60,7 +60,12 @@ def test_every_bound_of_the_core_can_be_set(read):
     text = MINIMAL.replace("node = 7", 'node = 7\ncodecs = ["PCMA", "opus"]')
     text += "[limits]\nsessions = 3\nretry_after = 1.5\nevents = 9\n"
     wanted = {"sessions": 3, "retry_after": 1.5, "events": 9}
-    limits = {"session": SessionLimits, "ice": IceLimits, "dtls": DtlsLimits}
+    limits = {
+        "session": SessionLimits,
+        "ice": IceLimits,
+        "dtls": DtlsLimits,
+        "srtp": SrtpLimits,
+    }
     for name, schema in limits.items():
         text += f"[limits.{name}]\n"
         for index, inner in enumerate(fields(schema)):
