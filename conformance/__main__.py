@@ -13,15 +13,21 @@ from typing import Any
 
 import click
 from attrs import frozen
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
-from . import capture, golden
-from .capture import CaptureError
-from .replay import Exact, Verdict, replay
-from .sidecar import SidecarError
-from .story import Teller
+try:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from . import capture, golden
+    from .capture import CaptureError
+    from .replay import Exact, Verdict, replay
+    from .sidecar import SidecarError
+    from .story import Teller
+except ModuleNotFoundError as error:
+    raise SystemExit(
+        f"conformance needs {error.name}; install the extra: pip install 'stunroute[conformance]'"
+    ) from None
 
 EXIT_PARTED = 1
 EXIT_UNREADABLE = 2

@@ -193,6 +193,8 @@ class _Recording:
                 relay=setting.relay,
             )
         )
+        # The sidecar holds keys: it is its owner's alone from its first byte on.
+        _part(path.with_suffix(".toml")).touch(mode=0o600)
         binary = _part(path).open("wb")
         text = _part(path.with_suffix(".toml")).open("w", encoding="utf-8", newline="\n")
         digesting = _Digesting(binary)

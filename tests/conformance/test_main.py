@@ -1,7 +1,10 @@
 """The program: what it prints, and the status it leaves with."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from click.testing import CliRunner, Result
 from conformance.__main__ import main
 from corpus import corpus_path
 from recordings import recorded
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str | Path) -> Result:
@@ -206,3 +211,26 @@ def test_inspect_tells_captures_of_browsers() -> None:
         "protocol 6"
         in run("inspect", "--all", corpus_path("pcaps", "ntop-nDPI", "whatsapp.pcap")).stdout
     )
+
+
+def test_without_the_extra_the_program_says_what_it_needs() -> None:
+    block = "import sys; sys.modules['scapy'] = None; import conformance.__main__"
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("conformance needs scapy")
+    assert "stunroute[conformance]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_one_module_knows_scapy() -> None:
+    """Scapy's licence is not ours: it stays in one optional room."""
+    importing = re.compile(r"^\s*(from|import) scapy", re.MULTILINE)
+    sources = [
+        path
+        for package in ("stunroute", "transceiver", "conformance")
+        for path in (ROOT / package).rglob("*.py")
+        if importing.search(path.read_text(encoding="utf-8"))
+    ]
+    assert [path.name for path in sources] == ["capture.py"]

@@ -34,6 +34,11 @@ def test_a_call_becomes_two_files(tmp_path: Path) -> None:
     assert any(step.dropped for step in record.steps)
 
 
+def test_the_file_with_the_keys_is_its_owners_alone(tmp_path: Path) -> None:
+    path = recorded(tmp_path)
+    assert path.with_suffix(".toml").stat().st_mode & 0o077 == 0
+
+
 def test_equal_seeds_record_equal_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
