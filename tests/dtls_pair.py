@@ -147,6 +147,12 @@ class Pair:
         self.collect()
         return self
 
+    def settle(self) -> None:
+        """Until nothing is on its way any more."""
+        self.collect()
+        while self._wire:
+            self.step()
+
     @property
     def settled(self) -> bool:
         return self.completion(Role.CLIENT) is not None and (
