@@ -13,11 +13,13 @@ import contextlib
 import importlib
 import logging
 import os
+import platform
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -233,6 +235,7 @@ def _recorder(
 ) -> "Recorder":
     try:
         from conformance.recorder import Recorder, Setting
+        from conformance.sidecar import Provenance
     except ImportError as error:
         missing = error.name or "a module"
         problem = f"needs {missing}; install the extra: pip install 'stunroute[conformance]'"
@@ -247,8 +250,19 @@ def _recorder(
         identity_pem=identity.to_pem(),
         address=settings.udp.listen,
         wall_base_ns=time.time_ns() - round(asyncio.get_running_loop().time() * 1e9),
+        software=_software(),
+        provenance=Provenance(date=datetime.now(UTC).isoformat(timespec="seconds")),
     )
     return Recorder(directory, setting, os.urandom)
+
+
+def _software() -> dict[str, str]:
+    """Versions of what has a hand in the bytes that a recording holds."""
+    versions = {"python": platform.python_version()}
+    for name in ("stunroute", "cryptography", "pylibsrtp"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 if __name__ == "__main__":
