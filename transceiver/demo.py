@@ -1,0 +1,258 @@
+"""``transceiver demo``: a whole edge on this machine, and a page to call it from.
+
+The page is served, and signalling forwarded, by this process; calls live in the fleet's. An offer
+goes to the next transceiver in turn. Whatever names a call goes to the one that the call's own id
+names: the id holds the routing hint, so nothing has to be remembered here.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+import webbrowser
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from attrs import define, field
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from stunroute.address import Address
+from stunroute.hint import Hint
+
+from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
+from .http import CALLS, OFFER_BYTES, HttpServer
+
+WEB = Path(__file__).with_name("web")
+METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
+_PASSED_ON = ("content-type", "if-match", "origin", "access-control-request-method")
+_KEPT_BACK = frozenset({"content-length", "transfer-encoding", "connection", "server", "date"})
+
+
+def _address(_: click.Context, parameter: click.Parameter, text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT with an IP address") from None
+
+
+@click.command()
+@click.option(
+    "--http",
+    metavar="HOST:PORT",
+    default="127.0.0.1:8080",
+    show_default=True,
+    callback=_address,
+    help="Where the page is. Browsers give the microphone to localhost and https pages only.",
+)
+@click.option(
+    "--udp",
+    metavar="HOST:PORT",
+    default="0.0.0.0:3478",
+    show_default=True,
+    callback=_address,
+    help="Where the relay listens; 0.0.0.0 is every IPv4 address of this machine.",
+)
+@click.option(
+    "--advertise",
+    metavar="IP",
+    multiple=True,
+    help="An address that clients are told instead, such as one in front of a NAT. Repeatable. "
+    "[default: every address listened on, this machine's own ones first]",
+)
+@click.option(
+    "--transceivers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many to put behind the relay.",
+)
+@click.option(
+    "--delay",
+    type=click.FloatRange(0, 10),
+    default=0.0,
+    show_default=True,
+    help="Seconds by which the echo is late.",
+)
+@click.option(
+    "--record",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each call into this directory, decryptable by whoever has it. Test tones only!",
+)
+@click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
+@click.option("--json", "as_json", is_flag=True, help="Say what runs where as one line of JSON.")
+def demo(
+    http: Address,
+    udp: Address,
+    advertise: tuple[str, ...],
+    transceivers: int,
+    delay: float,
+    record: Path | None,
+    browse: bool,
+    as_json: bool,
+) -> None:
+    """Run a relay, transceivers and a page here, and hear yourself through them."""
+    plan = Plan(*_addresses(udp, advertise), transceivers, delay, record)
+    for address in plan.listen:
+        _check(address, socket.SOCK_DGRAM, "--udp")
+    _check(http, socket.SOCK_STREAM, "--http")
+    if record is not None:
+        _check_recording()
+    try:
+        asyncio.run(_run(plan, http, browse, as_json))
+    except FleetError as error:
+        click.echo(f"transceiver: {error}", err=True)
+        sys.exit(1)
+
+
+def _addresses(
+    udp: Address, advertise: Sequence[str]
+) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
+    """Where to listen and what to advertise. Each of this machine's addresses gets a socket of its
+    own: an answer from a wildcard socket may leave from another address than the check came to,
+    and a client drops such an answer (RFC 8445, 7.2.5.2.1)."""
+    if udp.ip == "0.0.0.0" and not advertise:
+        listen = tuple(Address.of(ip, udp.port) for ip in [*own_addresses(), "127.0.0.1"])
+        return listen, listen
+    try:
+        named = tuple(Address.of(ip, udp.port) for ip in advertise)
+    except ValueError:
+        raise click.BadParameter("an IP address is wanted", param_hint="--advertise") from None
+    return (udp,), named or (udp,)
+
+
+def _check(address: Address, kind: socket.SocketKind, option: str) -> None:
+    try:
+        check_free(address, kind)
+    except OSError as error:
+        click.echo(f"transceiver: {option}: {address}: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _check_recording() -> None:
+    try:
+        import conformance.recorder  # noqa: F401
+    except ImportError as error:
+        missing = f"needs {error.name}; install the extra: pip install 'stunroute[conformance]'"
+        click.echo(f"transceiver: --record: {missing}", err=True)
+        sys.exit(2)
+
+
+async def _run(plan: Plan, listen: Address, browse: bool, as_json: bool) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    fleet = Fleet(plan, on_restart=lambda: click.echo("The relay ended and was started again."))
+    front = Front(fleet)
+    web = HttpServer(front.app(), listen)
+    try:
+        await fleet.start()
+        page = f"http://{await web.start()}/"
+        click.echo(_announcement(fleet, page, as_json))
+        if browse:
+            webbrowser.open(page)
+        stopped = asyncio.create_task(stopping.wait())
+        either: set[asyncio.Future[Any]] = {stopped, fleet.lost}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if fleet.lost.done() and not stopping.is_set():
+            raise FleetError(fleet.lost.result())
+    finally:
+        await web.stop()
+        await front.client.aclose()
+        await fleet.stop()
+
+
+def _announcement(fleet: Fleet, page: str, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"page": page, **state(fleet)})
+    behind = f"{len(fleet.transceivers)} transceiver{'s' * (len(fleet.transceivers) > 1)}"
+    relay = ", ".join(map(str, fleet.plan.advertise))
+    return f"Open {page} and press Call ({behind} behind udp {relay}; Ctrl-C stops)."
+
+
+def state(fleet: Fleet) -> dict[str, object]:
+    """What runs, for the page and for scripts."""
+    return {
+        "relay": {
+            "pid": fleet.relay.pid,
+            "restarts": fleet.relay.restarts,
+            "advertised": [str(address) for address in fleet.plan.advertise],
+        },
+        "transceivers": [
+            {"node": member.node, "pid": member.pid, "http": str(member.http)}
+            for member in fleet.transceivers
+        ],
+    }
+
+
+@define(slots=True, eq=False)
+class Front:
+    """The demo's own web server: the page, and the way to the transceivers' signalling."""
+
+    fleet: Fleet
+    client: httpx.AsyncClient = field(factory=lambda: httpx.AsyncClient(timeout=10.0))
+    _turn: "count[int]" = field(factory=count)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route(CALLS, self.open, methods=["POST", "OPTIONS"]),
+                Route(CALLS + "/{call}", self.forward, methods=METHODS),
+                Route(CALLS + "/{call}/hangup", self.forward, methods=METHODS),
+                Route("/demo/state", self.state),
+                Mount("/", StaticFiles(directory=WEB, html=True)),
+            ]
+        )
+
+    async def state(self, _: Request) -> Response:
+        return JSONResponse(state(self.fleet), headers={"Cache-Control": "no-store"})
+
+    async def open(self, request: Request) -> Response:
+        """An offer goes to the next transceiver in turn."""
+        members = self.fleet.transceivers
+        return await self._pass_on(request, members[next(self._turn) % len(members)])
+
+    async def forward(self, request: Request) -> Response:
+        """What names a call goes to the transceiver that the hint in its id names."""
+        ufrag = request.path_params["call"].removeprefix("rtc_")
+        hint = self.fleet.keyring.decode_untrusted(ufrag.encode(), 0.0)
+        if isinstance(hint, Hint):
+            for member in self.fleet.transceivers:
+                if member.node == hint.node:
+                    return await self._pass_on(request, member)
+        return _error(404, "call_not_found", "no transceiver here has such a call")
+
+    async def _pass_on(self, request: Request, member: Member) -> Response:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > OFFER_BYTES:
+                return _error(413, "offer_too_large", f"an offer has at most {OFFER_BYTES} bytes")
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        url = f"http://{member.http}{request.url.path}"
+        try:
+            answer = await self.client.request(
+                request.method, url, content=bytes(body), headers=headers
+            )
+        except httpx.TransportError:
+            return _error(502, "transceiver_gone", f"{member.name} does not answer")
+        kept = {name: text for name, text in answer.headers.items() if name not in _KEPT_BACK}
+        kept["X-Demo-Node"] = str(member.node)
+        return Response(answer.content, answer.status_code, kept)
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return JSONResponse(
+        {"error": {"type": kind, "code": code, "message": message}}, status_code=status
+    )

@@ -1,0 +1,254 @@
+"""A fleet on one machine: one relay and some transceivers, each a process of its own.
+
+The demo runs the real programs with real configuration files, made anew each time with fresh keys
+and kept in a directory that only its owner can read. The inner addresses are fixed for the life of
+the fleet, so a relay that dies is started again and found where it was: its transceivers need not
+be told, and the calls that were up go on.
+"""
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+from stunroute.address import Address
+from stunroute.hint import HintConfiguration, KeyRing
+
+CLUSTER = 1
+STARTED_WITHIN = 20.0
+"""Seconds that a process may take to say that it is up."""
+STOPPED_WITHIN = 5.0
+"""Seconds that it may take to end after it was told to."""
+RESTARTS = 20
+"""Deaths of the relay that are borne before the fleet gives up."""
+RESTART_AFTER = 0.1
+
+_SIOCGIFADDR = 0x8915
+
+
+class FleetError(Exception):
+    """The fleet cannot go on; the text is one line for a person."""
+
+
+@frozen(slots=True)
+class Plan:
+    """``listen`` is where the relay binds, ``advertise`` what answers name (the same port).
+    ``delay`` is the echo's, in seconds; calls are recorded into ``record`` where it is given."""
+
+    listen: tuple[Address, ...]
+    advertise: tuple[Address, ...]
+    transceivers: int
+    delay: float = 0.0
+    record: Path | None = None
+
+
+@define(slots=True, eq=False)
+class Member:
+    """A process of the fleet. ``node`` is 0 for the relay."""
+
+    name: str
+    node: int
+    command: list[str]
+    http: Address | None = None
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+
+    @property
+    def pid(self) -> int | None:
+        running = self.process is not None and self.process.returncode is None
+        return self.process.pid if self.process is not None and running else None
+
+
+@define(slots=True, eq=False)
+class Fleet:
+    """Start it, wait for ``lost`` (or for somebody who wants it to end), stop it."""
+
+    plan: Plan
+    keyring: KeyRing = field(init=False)
+    relay: Member = field(init=False)
+    transceivers: list[Member] = field(init=False, factory=list)
+    lost: asyncio.Future[str] = field(init=False)
+    on_restart: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    _directory: tempfile.TemporaryDirectory[str] = field(init=False)
+    _watchers: list[asyncio.Task[None]] = field(init=False, factory=list)
+    _stopping: bool = field(init=False, default=False)
+
+    async def start(self) -> None:
+        """Bring all processes up. Raises FleetError."""
+        self.lost = asyncio.get_running_loop().create_future()
+        self._directory = tempfile.TemporaryDirectory(prefix="stunroute-demo-")  # mode 0700
+        hint = HintConfiguration.generate("0", os.urandom)
+        self.keyring = KeyRing((hint,))
+        inner = _free(socket.SOCK_DGRAM)
+        nodes = range(1, self.plan.transceivers + 1)
+        legs = [_free(socket.SOCK_DGRAM) for _ in nodes]
+        relay = self._write("relay.toml", relay_settings(self.plan, hint, inner, legs))
+        command = [sys.executable, "-m", "stunroute", "relay", "--config", relay]
+        self.relay = Member("the relay", 0, command)
+        for node, leg in zip(nodes, legs, strict=True):
+            web = _free(socket.SOCK_STREAM)
+            text = node_settings(self.plan, hint, node, leg, inner, web)
+            command = [sys.executable, "-m", "transceiver", "serve"]
+            command += ["--config", self._write(f"node-{node}.toml", text)]
+            if self.plan.record is not None:
+                command += ["--record", str(self.plan.record)]
+            self.transceivers.append(Member(f"transceiver {node}", node, command, web))
+        for member in (self.relay, *self.transceivers):
+            await self._launch(member)
+            self._watchers.append(asyncio.create_task(self._watch(member)))
+
+    def _write(self, name: str, text: str) -> str:
+        path = Path(self._directory.name) / name
+        path.write_text(text)
+        return str(path)
+
+    async def _launch(self, member: Member) -> None:
+        """Start a process and wait for the one line with which it says that it is up. It gets a
+        session of its own, so that Ctrl-C at the terminal reaches it through us alone."""
+        member.process = await asyncio.create_subprocess_exec(
+            *member.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert member.process.stdout is not None
+        try:
+            async with asyncio.timeout(STARTED_WITHIN):
+                line = await member.process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if not line:
+            raise FleetError(f"{member.name} did not start")
+
+    async def _watch(self, member: Member) -> None:
+        """Wait for the process to end. A relay is started again; without a transceiver the calls
+        it held are lost, so its death is the fleet's."""
+        while True:
+            assert member.process is not None
+            assert member.process.stdout is not None
+            while await member.process.stdout.read(65536):
+                pass  # what it says after its first line is of no use here
+            code = await member.process.wait()
+            if self._stopping:
+                return
+            if member is not self.relay or member.restarts >= RESTARTS:
+                self._lose(f"{member.name} ended by itself, exit code {code}")
+                return
+            await asyncio.sleep(RESTART_AFTER)
+            member.restarts += 1
+            try:
+                await self._launch(member)
+            except FleetError as error:
+                self._lose(str(error))
+                return
+            self.on_restart()
+
+    def _lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    async def stop(self) -> None:
+        """End every process, transceivers first: they have goodbyes to send through the relay."""
+        self._stopping = True
+        for members in (self.transceivers, [self.relay] if hasattr(self, "relay") else []):
+            await asyncio.gather(*map(_end, members))
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        if hasattr(self, "_directory"):
+            self._directory.cleanup()
+
+
+async def _end(member: Member) -> None:
+    process = member.process
+    if process is None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOPPED_WITHIN):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+# --- what the programs are told -------------------------------------------------------------------
+
+
+def _hint_table(hint: HintConfiguration) -> str:
+    assert hint.password_key is not None
+    return (
+        "[[hint.configurations]]\n"
+        f'id = "{hint.identifier}"\n'
+        f'routing_key = "{hint.routing_key.hex()}"\n'
+        f'password_key = "{hint.password_key.hex()}"\n'
+    )
+
+
+def relay_settings(plan: Plan, hint: HintConfiguration, inner: Address, legs: list[Address]) -> str:
+    """The relay's file, in TOML."""
+    listen = "".join(f'[[listen]]\nbind = "{address}"\n' for address in plan.listen)
+    nodes = "".join(
+        f'[[directory.nodes]]\ncluster = {CLUSTER}\nnode = {node}\naddress = "{leg}"\n'
+        for node, leg in enumerate(legs, 1)
+    )
+    return f'inner = "{inner}"\n{listen}{_hint_table(hint)}{nodes}'
+
+
+def node_settings(
+    plan: Plan, hint: HintConfiguration, node: int, leg: Address, inner: Address, web: Address
+) -> str:
+    """The file of transceiver ``node``, in TOML."""
+    candidates = ", ".join(f'"{address}"' for address in plan.advertise)
+    return (
+        f"cluster = {CLUSTER}\nnode = {node}\ndrain = 0.0\n"
+        f'[udp]\nlisten = "{leg}"\ncandidates = [{candidates}]\nrelays = ["{inner}"]\n'
+        f'[http]\nlisten = "{web}"\n'
+        f'[backend]\nname = "echo"\noptions = {{ delay = {plan.delay} }}\n'
+        f"{_hint_table(hint)}"
+    )
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def _free(kind: socket.SocketKind) -> Address:
+    """A port of 127.0.0.1 that nobody has at the moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Address.of(*probe.getsockname())
+
+
+def own_addresses() -> list[str]:
+    """This machine's IPv4 addresses, loopback left out; the one with the default route first."""
+    found: dict[str, None] = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with suppress(OSError):
+            # Connecting a UDP socket sends nothing; it only asks the kernel which way it would go.
+            probe.connect(("192.0.2.1", 9))
+            found[probe.getsockname()[0]] = None
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):
+                request = struct.pack("256s", name.encode()[:15])
+                answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+                found[socket.inet_ntoa(answer[20:24])] = None
+    return [ip for ip in found if not ip.startswith("127.") and ip != "0.0.0.0"]
+
+
+def check_free(address: Address, kind: socket.SocketKind) -> None:
+    """Raises OSError where ``address`` cannot be bound."""
+    family = socket.AF_INET if address.is_ipv4 else socket.AF_INET6
+    with socket.socket(family, kind) as probe:
+        if kind is socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address.ip, address.port))

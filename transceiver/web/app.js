@@ -1,0 +1,538 @@
+// The demo's page: one call, and everything that can be said about it.
+//
+// The client side of signalling is `openCall` and `restartIce`; that is all a client of this server
+// needs. The rest reads what the browser, the transceiver and the demo tell and shows it.
+// `window.demo.report()` returns the same figures as JSON.
+
+import { Chart } from './chart.js';
+
+const CALLS = '/v1/realtime/calls';
+const LAYERS = ['signalling', 'ice', 'dtls', 'media'];
+const POLL = 100;            // ms between readings of the browser's statistics
+const SERVER_POLL = 1000;    // ms between readings of the server's
+const STALLED = 1000;        // ms without a packet after which the echo counts as stalled
+
+const $ = id => document.getElementById(id);
+const chart = new Chart($('chart'));
+let call = null;             // the call being made or held; null between calls
+let lastReport = null;       // what the previous call had to say
+let fleet = null;            // what the demo says of its processes
+
+class Call {
+  source; audio = null; pc = null; url = null; etag = null;
+  phase = 'starting';                         // starting, calling, live, ended
+  began = 0; at = {};                         // clock readings of each layer's first success
+  layers = Object.fromEntries(LAYERS.map(name => [name, { state: 'idle', text: 'idle' }]));
+  taken = null;                               // node that answered, as the demo says
+  snapshot = null; stats = {}; restarts = 0; problem = null;
+  packets = 0; grewAt = null; longestGap = 0; stalls = 0; stalled = false;
+  tone = { sent: null, heard: null }; levels = { out: null, in: null };
+  timers = [];
+
+  constructor(source) { this.source = source; }
+
+  get ufrag() {
+    return this.pc?.remoteDescription?.sdp.match(/^a=ice-ufrag:(.+)\r?$/m)?.[1].trim() ?? null;
+  }
+
+  get setup() {
+    const at = this.at, span = (from, to) => from === undefined || to === undefined ? null : to - from;
+    return {
+      signalling: span(this.began || undefined, at.signalling), ice: span(at.signalling, at.ice),
+      dtls: span(at.ice, at.dtls), media: span(at.dtls, at.media),
+      total: span(this.began || undefined, at.media),
+    };
+  }
+
+  layer(name, state, text) {
+    if (state === 'ok' && this.at[name] === undefined) {
+      // A later layer may be seen first where two events come in one turn: keep the order of time.
+      const before = LAYERS.slice(0, LAYERS.indexOf(name)).map(each => this.at[each] ?? 0);
+      this.at[name] = Math.max(performance.now(), ...before);
+    }
+    this.layers[name] = { state, text };
+  }
+}
+
+// ---- sound ----------------------------------------------------------------------------------
+
+async function openAudio(source) {
+  const context = new AudioContext({ latencyHint: 'interactive' });
+  const audio = { context, stream: null, microphone: null, oscillator: null, out: null, in: null };
+  try {
+    if (source === 'tone') {
+      const destination = context.createMediaStreamDestination();
+      const gain = new GainNode(context, { gain: 0.25 });
+      audio.oscillator = new OscillatorNode(context, { frequency: Number($('pitch').value) });
+      audio.oscillator.connect(gain).connect(destination);
+      audio.oscillator.start();
+      audio.stream = destination.stream;
+      audio.out = listenTo(context, gain);
+    } else {
+      if (!navigator.mediaDevices) throw new Error('the microphone needs https or localhost');
+      audio.microphone = await navigator.mediaDevices.getUserMedia({
+        audio: { echoCancellation: true, noiseSuppression: false, autoGainControl: true },
+      });
+      audio.stream = audio.microphone;
+      audio.out = listenTo(context, context.createMediaStreamSource(audio.stream));
+    }
+    await Promise.race([context.resume(), new Promise(done => setTimeout(done, 1000))]);
+    if (context.state !== 'running') note('The browser found no audio device: nothing is to be heard', true);
+  } catch (error) {
+    closeAudio(audio);
+    throw error;
+  }
+  return audio;
+}
+
+function closeAudio(audio) {
+  audio.oscillator?.stop();
+  audio.microphone?.getTracks().forEach(track => track.stop());
+  $('echo').srcObject = null;
+  if (audio.context.state !== 'closed') audio.context.close();
+}
+
+function listenTo(context, node) {
+  const analyser = new AnalyserNode(context, { fftSize: 16384, smoothingTimeConstant: 0 });
+  node.connect(analyser);
+  const wave = new Float32Array(analyser.fftSize);
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  return {
+    // dBFS of the last 43 ms; null for digital silence.
+    level() {
+      analyser.getFloatTimeDomainData(wave);
+      const recent = wave.subarray(wave.length - 2048);
+      const power = recent.reduce((sum, value) => sum + value * value, 0) / recent.length;
+      return power > 1e-9 ? 10 * Math.log10(power) : null;
+    },
+    // The frequency of the strongest tone in Hz, between bins by a parabola through the peak's
+    // three readings in dB; null where nothing stands out.
+    pitch() {
+      analyser.getFloatFrequencyData(bins);
+      const width = context.sampleRate / analyser.fftSize;
+      let best = Math.ceil(100 / width);
+      const last = Math.min(bins.length - 2, Math.floor(4000 / width));
+      for (let bin = best; bin <= last; bin++) if (bins[bin] > bins[best]) best = bin;
+      if (!(bins[best] > -60)) return null;
+      const [a, b, c] = [bins[best - 1], bins[best], bins[best + 1]];
+      const bend = a - 2 * b + c;
+      const shift = Number.isFinite(bend) && bend !== 0 ? 0.5 * (a - c) / bend : 0;
+      return (best + Math.max(-0.5, Math.min(0.5, shift))) * width;
+    },
+  };
+}
+
+// ---- signalling -----------------------------------------------------------------------------
+
+async function exchange(method, url, offer, etag) {
+  const headers = { 'Content-Type': 'application/sdp' };
+  if (etag) headers['If-Match'] = etag;
+  const response = await fetch(url, { method, headers, body: offer });
+  if (!response.ok) {
+    const body = await response.json().catch(() => null);
+    throw new Error(body?.error?.message ?? `${method} was answered with ${response.status}`);
+  }
+  return { response, answer: await response.text() };
+}
+
+async function openCall(mine) {
+  const pc = mine.pc = new RTCPeerConnection();
+  watch(mine, pc);
+  mine.audio.stream.getTracks().forEach(track => pc.addTrack(track, mine.audio.stream));
+  await pc.setLocalDescription();
+  // No wait for candidates: the server learns where we are from our first check.
+  const { response, answer } = await exchange('POST', CALLS, pc.localDescription.sdp);
+  mine.url = response.headers.get('Location');
+  mine.etag = response.headers.get('ETag');
+  mine.taken = Number(response.headers.get('X-Demo-Node')) || null;
+  if (call !== mine) { fetch(mine.url, { method: 'DELETE' }); return; }
+  await pc.setRemoteDescription({ type: 'answer', sdp: answer });
+}
+
+async function restartIce(mine) {
+  const { pc } = mine;
+  await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+  const { response, answer } = await exchange('PATCH', mine.url, pc.localDescription.sdp, mine.etag);
+  mine.etag = response.headers.get('ETag') ?? mine.etag;
+  await pc.setRemoteDescription({ type: 'answer', sdp: answer });
+  mine.restarts += 1;
+}
+
+function watch(mine, pc) {
+  const ice = { new: ['working', 'waiting'], checking: ['working', 'checking'],
+    connected: ['ok', 'connected'], completed: ['ok', 'connected'],
+    disconnected: ['working', 'no answer'], failed: ['failed', 'failed'], closed: ['idle', 'closed'] };
+  const dtls = { new: ['working', 'waiting'], connecting: ['working', 'handshake'],
+    connected: ['ok', 'connected'], failed: ['failed', 'failed'], closed: ['idle', 'closed'] };
+  let transport = null;
+  const look = () => {
+    if (call !== mine) return;
+    const before = LAYERS.map(name => mine.layers[name].text);
+    if (mine.layers.signalling.state === 'ok') mine.layer('ice', ...ice[pc.iceConnectionState]);
+    if (!transport && (transport = pc.getSenders()[0]?.transport ?? null)) {
+      transport.addEventListener('statechange', look);
+    }
+    if (transport && mine.at.ice !== undefined) mine.layer('dtls', ...dtls[transport.state]);
+    if (pc.connectionState === 'closed') finish(mine, 'The call has ended.');
+    LAYERS.forEach((name, index) => {
+      const { text } = mine.layers[name];
+      if (text !== before[index] && name !== 'media') note(`${title(name)}: ${text}`);
+    });
+    render();
+  };
+  pc.addEventListener('iceconnectionstatechange', look);
+  pc.addEventListener('connectionstatechange', look);
+  pc.addEventListener('signalingstatechange', look);
+  pc.addEventListener('track', ({ track, streams }) => {
+    const stream = streams[0] ?? new MediaStream([track]);
+    $('echo').srcObject = stream;
+    $('echo').play().catch(() => {});
+    mine.audio.in = listenTo(mine.audio.context, mine.audio.context.createMediaStreamSource(stream));
+    track.addEventListener('unmute', () => readStats(mine));
+  });
+}
+
+// ---- a call's life --------------------------------------------------------------------------
+
+async function begin(source) {
+  const mine = call = new Call(source);
+  chart.clear();
+  say(source === 'tone' ? 'Calling…' : 'Asking for the microphone…');
+  render();
+  try {
+    mine.audio = await openAudio(source);
+    if (call !== mine) return closeAudio(mine.audio);
+    mine.phase = 'calling';
+    mine.began = performance.now();
+    mine.layer('signalling', 'working', 'offer sent');
+    note(`Calling with ${source === 'tone' ? `a test tone of ${$('pitch').value} Hz` : 'the microphone'}`);
+    say('Calling…');
+    render();
+    await openCall(mine);
+    if (call !== mine) return;
+    mine.phase = 'live';
+    mine.layer('signalling', 'ok', 'answered');
+    note(`Answered by transceiver ${mine.taken ?? '?'} in ${ms(mine.setup.signalling)}`);
+    mine.layer('ice', 'working', 'checking');
+    watchStats(mine);
+    say('Answered. Waiting for the first audio…');
+  } catch (error) {
+    if (call === mine) fail(mine, error);
+  }
+  render();
+}
+
+function fail(mine, error) {
+  const layer = LAYERS.find(name => mine.layers[name].state !== 'ok') ?? 'media';
+  mine.layer(layer, 'failed', 'failed');
+  const denied = error.name === 'NotAllowedError', absent = error.name === 'NotFoundError';
+  mine.problem = denied ? 'The browser was not allowed to use the microphone. The test tone needs none.'
+    : absent ? 'This machine has no microphone. The test tone needs none.' : `No call: ${error.message}`;
+  finish(mine, mine.problem, true);
+}
+
+function finish(mine, message, bad = false) {
+  if (call !== mine) return;
+  lastReport = { ...report(), phase: 'ended' };
+  mine.phase = 'ended';
+  mine.timers.forEach(clearInterval);
+  mine.pc?.close();
+  if (mine.audio) closeAudio(mine.audio);
+  if (mine.url) fetch(mine.url, { method: 'DELETE', keepalive: true }).catch(() => {});
+  call = null;
+  for (const name of LAYERS) {
+    if (mine.layers[name].state !== 'failed') {
+      mine.layers[name] = { state: 'idle', text: mine.at[name] === undefined ? 'idle' : 'ended' };
+    }
+  }
+  say(message, bad);
+  note(message, bad);
+  render(mine);
+  pollDemo();
+}
+
+async function onRestart() {
+  const mine = call;
+  if (mine?.phase !== 'live') return;
+  $('restart').disabled = true;
+  note('ICE restart: a new offer goes to the same call');
+  try {
+    await restartIce(mine);
+    note(`ICE restart: answered with the ufrag ${mine.ufrag}`);
+    await readServer(mine);
+  } catch (error) {
+    mine.problem = `ICE restart: ${error.message}`;
+    note(mine.problem, true);
+  }
+  render();
+}
+
+// ---- figures --------------------------------------------------------------------------------
+
+function watchStats(mine) {
+  const early = setInterval(() => {
+    if (mine.at.media !== undefined) clearInterval(early);
+    readStats(mine);
+  }, 20);
+  mine.timers.push(early, setInterval(() => readStats(mine), POLL));
+  mine.timers.push(setInterval(() => readServer(mine), SERVER_POLL));
+  readServer(mine);
+}
+
+let reading = false;
+async function readStats(mine) {
+  if (call !== mine || reading) return;
+  reading = true;
+  try {
+    const all = [...(await mine.pc.getStats()).values()];
+    if (call !== mine) return;
+    const get = (type, match = () => true) => all.find(stat => stat.type === type && match(stat));
+    const inbound = get('inbound-rtp'), outbound = get('outbound-rtp');
+    const remote = get('remote-inbound-rtp'), transport = get('transport');
+    const pair = all.find(stat => stat.id === transport?.selectedCandidatePairId)
+      ?? get('candidate-pair', stat => stat.selected) ?? get('candidate-pair', stat => stat.nominated);
+    const ends = id => all.find(stat => stat.id === id);
+    const codec = ends(inbound?.codecId) ?? ends(outbound?.codecId);
+    const local = ends(pair?.localCandidateId), far = ends(pair?.remoteCandidateId);
+    mine.stats = {
+      packetsReceived: inbound?.packetsReceived ?? 0, packetsSent: outbound?.packetsSent ?? 0,
+      packetsLost: inbound?.packetsLost ?? 0, jitter: inbound?.jitter ?? null,
+      iceRoundTrip: pair?.currentRoundTripTime ?? null, rtcpRoundTrip: remote?.roundTripTime ?? null,
+      remoteLost: remote?.packetsLost ?? null, remoteJitter: remote?.jitter ?? null,
+      codec: codec ? `${codec.mimeType.replace('audio/', '')} ${codec.clockRate / 1000} kHz` : null,
+      dtls: transport?.tlsVersion ?? null, dtlsCipher: transport?.dtlsCipher ?? null,
+      srtpCipher: transport?.srtpCipher ?? null,
+      local: local ? { type: local.candidateType, address: local.address ?? null, port: local.port } : null,
+      remote: far ? { type: far.candidateType, address: far.address ?? null, port: far.port } : null,
+    };
+    notePackets(mine, mine.stats.packetsReceived);
+  } finally { reading = false; }
+}
+
+function notePackets(mine, count) {
+  const now = performance.now();
+  if (count > mine.packets) {
+    if (mine.grewAt !== null) mine.longestGap = Math.max(mine.longestGap, now - mine.grewAt);
+    if (mine.stalled) note(`Audio is back after ${ms(now - mine.grewAt)}`);
+    mine.packets = count;
+    mine.grewAt = now;
+    mine.stalled = false;
+    if (mine.at.media === undefined) {
+      mine.layer('dtls', 'ok', 'connected');
+      mine.layer('media', 'ok', 'flowing');
+      note(`First audio ${ms(mine.setup.total)} after the button`);
+      say(mine.source === 'tone' ? 'The tone goes out and comes back.' : 'Connected. Speak, and hear yourself.');
+    }
+    mine.layer('media', 'ok', 'flowing');
+  } else if (mine.grewAt !== null && now - mine.grewAt > STALLED) {
+    if (!mine.stalled) { mine.stalls += 1; note('No audio for a second', true); }
+    mine.stalled = true;
+    mine.layer('media', 'working', 'stalled');
+  } else if (mine.grewAt === null && mine.at.dtls !== undefined) {
+    mine.layer('media', 'working', 'waiting');
+  }
+}
+
+async function readServer(mine) {
+  pollDemo();
+  const response = await fetch(mine.url, { cache: 'no-store' }).catch(() => null);
+  if (call !== mine || !response) return;
+  if (response.status === 404) return finish(mine, 'The transceiver has ended the call.');
+  if (response.ok) mine.snapshot = await response.json();
+}
+
+async function pollDemo() {
+  const response = await fetch('/demo/state', { cache: 'no-store' }).catch(() => null);
+  if (!response?.ok) return;
+  const next = await response.json();
+  if (fleet && fleet.relay.restarts !== next.relay.restarts) {
+    note(`The relay was restarted: process ${next.relay.pid}`);
+  }
+  fleet = next;
+  render();
+}
+
+function report() {
+  const mine = call;
+  if (!mine) return lastReport ?? { phase: 'idle', fleet };
+  const { snapshot, stats } = mine;
+  return {
+    phase: mine.phase, source: mine.source, problem: mine.problem, call: mine.url?.split('/').pop() ?? null,
+    layers: Object.fromEntries(LAYERS.map(name => [name, mine.layers[name].state])),
+    setup: mine.setup, roundTrip: stats.iceRoundTrip || stats.rtcpRoundTrip ?? null,
+    jitter: stats.jitter ?? null, loss: lossOf(stats), level: mine.levels.in, tone: { ...mine.tone },
+    audio: {
+      packets: mine.packets, longestGap: mine.longestGap, stalls: mine.stalls,
+      silentFor: mine.grewAt === null ? null : performance.now() - mine.grewAt,
+    },
+    ufrag: mine.ufrag, taken: mine.taken, restarts: mine.restarts, stats, snapshot, fleet,
+    hint: snapshot && { cluster: snapshot.cluster, node: snapshot.node, ufrag: snapshot.ufrag },
+  };
+}
+
+const lossOf = stats => {
+  const expected = (stats.packetsReceived ?? 0) + (stats.packetsLost ?? 0);
+  return expected ? Math.max(0, stats.packetsLost / expected) : null;
+};
+
+// ---- the page -------------------------------------------------------------------------------
+
+const title = name => ({ signalling: 'Signalling', ice: 'ICE', dtls: 'DTLS', media: 'Audio' })[name];
+const ms = value => value === null || value === undefined ? '–'
+  : value < 10 ? `${value.toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+const put = (id, text) => { const e = $(id); if (e.textContent !== text) e.textContent = text; };
+const unit = (id, value, suffix) => {
+  if (value === null || value === undefined) return put(id, '–');
+  $(id).replaceChildren(value, Object.assign(document.createElement('small'), { textContent: ` ${suffix}` }));
+};
+
+function say(text, bad = false) {
+  put('status', text);
+  $('status').classList.toggle('bad', bad);
+}
+
+function note(text, bad = false) {
+  const time = document.createElement('time'), what = document.createElement('span');
+  time.textContent = new Date().toTimeString().slice(0, 8);
+  what.textContent = text;
+  what.classList.toggle('bad', bad);
+  const item = document.createElement('li');
+  item.append(time, what);
+  $('log').prepend(item);
+  while ($('log').children.length > 100) $('log').lastChild.remove();
+}
+
+function render(shown = call) {
+  const busy = call !== null;
+  put('call', busy ? 'Hang up' : 'Call');
+  $('call').classList.toggle('hang', busy);
+  $('tone').disabled = busy;
+  $('restart').disabled = call?.phase !== 'live' || call.at.media === undefined;
+  renderFleet();
+  $('route').classList.toggle('live', call?.layers.media.state === 'ok');
+  if (!shown) return;
+  renderSetup(shown);
+  renderRoute(shown);
+  renderFigures(shown);
+}
+
+function renderSetup(mine) {
+  const { setup } = mine;
+  for (const name of LAYERS) {
+    const item = document.querySelector(`[data-layer="${name}"]`);
+    item.dataset.state = mine.layers[name].state;
+    item.querySelector('.state').textContent = mine.layers[name].text;
+    item.querySelector('.time').textContent = ms(setup[name]);
+    document.querySelector(`[data-part="${name}"]`).style.flexGrow = setup[name] ?? 0;
+  }
+  put('setup-total', ms(setup.total));
+  $('split').setAttribute('aria-label', 'Set-up time by layer: '
+    + LAYERS.map(name => `${title(name)} ${ms(setup[name])}`).join(', '));
+}
+
+function renderFleet() {
+  if (!fleet) return;
+  const { relay, transceivers } = fleet;
+  $('hop-relay').classList.toggle('lost', !relay.pid);
+  put('relay-text', relay.pid ? `process ${relay.pid}` : 'restarting');
+  const owner = call && (call.snapshot?.node ?? call.taken);
+  const wanted = transceivers.map(each => `${each.node} ${each.pid} ${each.node === owner}`).join();
+  if ($('fleet').dataset.shows === wanted) return;
+  $('fleet').dataset.shows = wanted;
+  $('fleet').replaceChildren(...transceivers.map(each => {
+    const item = document.createElement('li'), name = document.createElement('b');
+    const small = document.createElement('small');
+    name.textContent = `Transceiver ${each.node}`;
+    small.textContent = `process ${each.pid}`;
+    item.classList.toggle('owner', each.node === owner);
+    if (each.node === owner) item.setAttribute('aria-current', 'true');
+    item.append(name, small);
+    return item;
+  }));
+}
+
+function renderRoute(mine) {
+  const { ufrag, snapshot } = mine;
+  if (ufrag && $('ufrag').textContent !== ufrag) {
+    const configuration = document.createElement('b');
+    configuration.textContent = ufrag[0];
+    configuration.title = 'key configuration';
+    $('ufrag').replaceChildren(configuration, ufrag.slice(1));
+  }
+  put('hint-configuration', ufrag ? ufrag[0] : '–');
+  put('hint-cluster', snapshot ? `${snapshot.cluster}` : '–');
+  put('hint-node', snapshot ? `${snapshot.node}` : '–');
+  put('call-id', mine.url?.split('/').pop() ?? '–');
+  const owner = fleet?.transceivers.find(each => each.node === mine.taken);
+  put('route-text', call === null ? 'No call'
+    : owner ? `Taken by transceiver ${owner.node}, process ${owner.pid}` : 'Calling');
+}
+
+function renderFigures(mine) {
+  const { stats, snapshot, tone } = mine;
+  const roundTrip = stats.iceRoundTrip || stats.rtcpRoundTrip ?? null, loss = lossOf(stats);
+  unit('figure-rtt', roundTrip === null ? null : (roundTrip * 1000).toFixed(1), 'ms');
+  put('figure-rtt-sub', stats.rtcpRoundTrip ? `RTCP ${(stats.rtcpRoundTrip * 1000).toFixed(1)} ms` : 'ICE checks');
+  unit('figure-jitter', stats.jitter == null ? null : (stats.jitter * 1000).toFixed(1), 'ms');
+  const jitter = snapshot?.audio.jitter;
+  put('figure-jitter-sub', jitter == null ? 'of the echo' : `server ${(jitter * 1000).toFixed(1)} ms`);
+  unit('figure-loss', loss === null ? null : (loss * 100).toFixed(1), '%');
+  const there = snapshot?.audio;
+  put('figure-loss-sub', there?.expected ? `server ${(100 * Math.max(0, there.lost) / there.expected).toFixed(1)} %` : 'of the echo');
+  unit('figure-tone', tone.heard === null ? null : tone.heard.toFixed(0), 'Hz');
+  put('figure-tone-sub', tone.sent === null ? 'test tone only' : `sent ${tone.sent} Hz`);
+  const end = each => !each ? '?' : each.address && !each.address.endsWith('.local')
+    ? `${each.address}:${each.port}` : 'hidden by the browser';
+  put('detail-path', stats.remote ? `${end(stats.local)} → ${end(stats.remote)}` : '–');
+  const version = { FEFD: '1.2', FEFC: '1.3' }[stats.dtls] ?? snapshot?.dtls_version?.replace(/^DTLS\s*/i, '');
+  const cipher = snapshot?.cipher_suite ?? stats.dtlsCipher;
+  put('detail-dtls', version ? `${version}${cipher ? `, ${cipher}` : ''}` : '–');
+  put('detail-srtp', snapshot?.srtp_profile ?? stats.srtpCipher ?? '–');
+  put('detail-codec', stats.codec ?? '–');
+  put('detail-packets', stats.packetsSent ? `${stats.packetsSent} sent, ${stats.packetsReceived} received` : '–');
+  put('detail-phase', snapshot?.phase ?? '–');
+}
+
+function frame() {
+  const { audio } = call ?? {};
+  for (const way of ['out', 'in']) {
+    const level = audio?.[way]?.level() ?? null;
+    if (call) call.levels[way] = level;
+    const share = level === null ? 0 : Math.max(0, Math.min(1, (level + 60) / 60));
+    $(`meter-${way}`).style.transform = `scaleX(${share})`;
+  }
+  chart.draw();
+  requestAnimationFrame(frame);
+}
+
+function sample() {
+  if (!call || call.phase !== 'live') return;
+  const roundTrip = call.stats.iceRoundTrip || call.stats.rtcpRoundTrip ?? null;
+  const level = call.audio.in?.level() ?? null;
+  chart.add(performance.now() / 1000, roundTrip === null ? null : roundTrip * 1000, call.grewAt ? level : null);
+  if (call.source === 'tone') {
+    call.tone = { sent: call.audio.oscillator.frequency.value, heard: call.audio.in?.pitch() ?? null };
+  }
+  render();
+}
+
+$('call').addEventListener('click', () => call ? finish(call, 'You hung up.') : begin('microphone'));
+$('tone').addEventListener('click', () => call || begin('tone'));
+$('restart').addEventListener('click', onRestart);
+$('listen').addEventListener('change', event => { $('echo').muted = !event.target.checked; });
+$('pitch').addEventListener('input', event => {
+  put('pitch-text', `${event.target.value} Hz`);
+  call?.audio?.oscillator?.frequency.setValueAtTime(Number(event.target.value), call.audio.context.currentTime);
+});
+addEventListener('pagehide', () => {
+  if (call?.url) fetch(call.url, { method: 'DELETE', keepalive: true }).catch(() => {});
+});
+setInterval(sample, 200);
+setInterval(() => { if (!call) pollDemo(); }, 5000);
+requestAnimationFrame(frame);
+pollDemo();
+window.demo = {
+  report: () => JSON.parse(JSON.stringify(report())),
+  // Begin counting the longest gap anew, from now.
+  mark: () => { if (call) call.longestGap = 0; },
+};
