@@ -12,7 +12,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.__main__", "transceiver.__main__", "transceiver.demo"),
     ("conformance",),
     # The transceiver, from its doors inwards.
-    ("transceiver.http",),
+    ("transceiver.http", "transceiver.fleet"),
     ("transceiver.aio", "stunroute.udp"),
     ("transceiver.backend", "stunroute.store"),
     ("transceiver.endpoint",),
@@ -59,6 +59,7 @@ CLOCK_ENTROPY_AND_IO = frozenset(
 )
 ROOMS_WITH_IO = (
     *("stunroute.__main__", "transceiver.__main__", "conformance.__main__", "transceiver.demo"),
+    "transceiver.fleet",
     *("stunroute.udp", "stunroute.store", "transceiver.aio", "transceiver.http"),
     *("transceiver.backend", "conformance.blackbox"),
 )
