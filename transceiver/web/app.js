@@ -359,7 +359,7 @@ function report() {
   return {
     phase: mine.phase, source: mine.source, problem: mine.problem, call: mine.url?.split('/').pop() ?? null,
     layers: Object.fromEntries(LAYERS.map(name => [name, mine.layers[name].state])),
-    setup: mine.setup, roundTrip: stats.iceRoundTrip || stats.rtcpRoundTrip ?? null,
+    setup: mine.setup, roundTrip: stats.iceRoundTrip || stats.rtcpRoundTrip || null,
     jitter: stats.jitter ?? null, loss: lossOf(stats), level: mine.levels.in, tone: { ...mine.tone },
     audio: {
       packets: mine.packets, longestGap: mine.longestGap, stalls: mine.stalls,
@@ -470,7 +470,7 @@ function renderRoute(mine) {
 
 function renderFigures(mine) {
   const { stats, snapshot, tone } = mine;
-  const roundTrip = stats.iceRoundTrip || stats.rtcpRoundTrip ?? null, loss = lossOf(stats);
+  const roundTrip = stats.iceRoundTrip || stats.rtcpRoundTrip || null, loss = lossOf(stats);
   unit('figure-rtt', roundTrip === null ? null : (roundTrip * 1000).toFixed(1), 'ms');
   put('figure-rtt-sub', stats.rtcpRoundTrip ? `RTCP ${(stats.rtcpRoundTrip * 1000).toFixed(1)} ms` : 'ICE checks');
   unit('figure-jitter', stats.jitter == null ? null : (stats.jitter * 1000).toFixed(1), 'ms');
@@ -507,7 +507,7 @@ function frame() {
 
 function sample() {
   if (!call || call.phase !== 'live') return;
-  const roundTrip = call.stats.iceRoundTrip || call.stats.rtcpRoundTrip ?? null;
+  const roundTrip = call.stats.iceRoundTrip || call.stats.rtcpRoundTrip || null;
   const level = call.audio.in?.level() ?? null;
   chart.add(performance.now() / 1000, roundTrip === null ? null : roundTrip * 1000, call.grewAt ? level : null);
   if (call.source === 'tone') {
