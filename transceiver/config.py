@@ -50,6 +50,9 @@ class DtlsLimits:
     peer's Finished has come; one more is dropped."""
     hello_verifications: int = 4
     """HelloVerifyRequests answered as client; one more is dropped."""
+    answered_hellos: int = 4
+    """Different hellos that a server keeps as answered until one of them is shown to be the
+    peer's; the oldest makes room."""
     outgoing_messages: int = 64
     """Application messages accepted before the handshake is done; one more raises to the caller."""
 

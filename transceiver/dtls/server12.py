@@ -5,7 +5,7 @@
     AwaitClientHello --ClientHello--> AwaitCertificate --Certificate-->
           |  ^                          |  ^       AwaitKeyExchange --ClientKeyExchange-->
           +--+ (HelloVerifyRequest,     +--+            AwaitVerify --CertificateVerify-->
-               where it is on)     (another hello)           AwaitFinished --Finished--> Done
+               where it is on)     (another hello)      AwaitFinished --Finished--> Done
 
 Any refusal between ``AwaitCertificate`` and ``AwaitVerify`` leads back to ``AwaitCertificate``.
 ``CertificateVerify`` is where the client proves itself. The key exchange is computed only after
@@ -16,8 +16,10 @@ cookie would show, and the answer goes nowhere else. ``verify_hello`` asks for t
 same. With it or without, a hello that follows a HelloVerifyRequest is taken (message_seq 1, with a
 cookie), whoever sent that request.
 
-Until the client's next flight has begun, a hello that differs from the last one replaces it: a
-client that starts over is served, and a stranger's hello does not stand in the way of the peer's.
+A hello proves nothing, so one that differs from the last does not count for less, nor for more. A
+few are answered side by side, and the client's signature tells which of them was the peer's: it
+covers the hello. So a client that starts over is served, and a stranger's hello spoils nothing,
+whether it comes before the peer's or after it.
 
 A post-quantum hello of DTLS 1.3 comes in two fragments or more and is whole before it gets here.
 Its legacy version is 1.2; ``supported_versions`` only tells whether the client would go along
@@ -86,34 +88,40 @@ class AwaitClientHello:
 
 
 @frozen(slots=True)
-class AwaitCertificate:
-    """``hello`` is the ClientHello that has been answered."""
+class Answer:
+    """A hello and what we said to it. ``transcript`` is both."""
 
     hello: Message
     negotiated: Negotiated
     exchange: Exchange
+    flight: tuple[Message, ...]
     transcript: bytes = field(repr=False)
 
 
 @frozen(slots=True)
+class AwaitCertificate:
+    """``answers`` are to hellos of the same message_seq, the newest last."""
+
+    answers: tuple[Answer, ...]
+
+
+@frozen(slots=True)
 class AwaitKeyExchange:
-    sequence: int
-    negotiated: Negotiated
-    exchange: Exchange
+    """``said`` is what the client's flight has brought so far."""
+
+    answers: tuple[Answer, ...]
     peer: Peer
-    transcript: bytes = field(repr=False)
+    said: bytes = field(repr=False)
 
 
 @frozen(slots=True)
 class AwaitVerify:
     """``public`` is the client's half of the key exchange, not yet looked at."""
 
-    sequence: int
-    negotiated: Negotiated
-    exchange: Exchange
+    answers: tuple[Answer, ...]
     peer: Peer
     public: bytes
-    transcript: bytes = field(repr=False)
+    said: bytes = field(repr=False)
 
 
 @frozen(slots=True)
@@ -160,21 +168,11 @@ class Server12:
                 return self._hello_untrusted(state, message)
             case AwaitCertificate(), HandshakeType.CERTIFICATE:
                 peer = peer_untrusted(self._party, message.body)
-                self.state = AwaitKeyExchange(
-                    state.hello.sequence + 5,
-                    state.negotiated,
-                    state.exchange,
-                    peer,
-                    state.transcript + message.raw,
-                )
+                self.state = AwaitKeyExchange(state.answers, peer, message.raw)
             case AwaitKeyExchange(), HandshakeType.CLIENT_KEY_EXCHANGE:
+                public = decode_client_key_exchange_untrusted(message.body)
                 self.state = AwaitVerify(
-                    state.sequence,
-                    state.negotiated,
-                    state.exchange,
-                    state.peer,
-                    decode_client_key_exchange_untrusted(message.body),
-                    state.transcript + message.raw,
+                    state.answers, state.peer, public, state.said + message.raw
                 )
             case AwaitVerify(), HandshakeType.CERTIFICATE_VERIFY:
                 return self._verify_untrusted(state, message)
@@ -191,8 +189,9 @@ class Server12:
         match self.state:
             case AwaitClientHello():
                 return _HELLO_SEQUENCES
-            case AwaitCertificate(hello=hello):
-                return range(hello.sequence, _HELLO_SEQUENCES.stop)
+            case AwaitCertificate(answers=answers):
+                # One with message_seq 0 still counts after one with 1, which may be a stranger's.
+                return range(answers[-1].hello.sequence + 1)
             case _:
                 return range(0)
 
@@ -202,9 +201,22 @@ class Server12:
     def _hello_untrusted(
         self, state: AwaitClientHello | AwaitCertificate, message: Message
     ) -> Progress:
-        if isinstance(state, AwaitCertificate) and message == state.hello:
-            return Progress(repeat=True, stay=True)
+        answers = state.answers if isinstance(state, AwaitCertificate) else ()
+        if answers:
+            if message == answers[-1].hello:
+                return Progress(repeat=True, stay=True)
+            if message.sequence > answers[-1].hello.sequence:
+                raise Refused(Drop.DTLS_MESSAGE_UNEXPECTED, "a cookie that nobody asked for")
+            for answer in answers:
+                if message == answer.hello:
+                    return self._answered(answer)
         hello = decode_client_hello_untrusted(message.body)
+        if (
+            answers
+            and message.sequence < answers[-1].hello.sequence
+            and hello.random == answers[-1].negotiated.client_random
+        ):
+            raise Refused(Drop.DTLS_OLD_MESSAGE, "the hello before the one with a cookie")
         if self._verify_hello:
             cookie = self._cookie(hello)
             if not hmac.compare_digest(cookie, hello.cookie):
@@ -245,8 +257,20 @@ class Server12:
             for sequence, (type_, body) in enumerate(bodies, message.sequence)
         )
         transcript = message.raw + b"".join([part.raw for part in flight])
-        self.state = self._checkpoint = AwaitCertificate(message, negotiated, exchange, transcript)
-        return Progress(flight)
+        return self._answered(Answer(message, negotiated, exchange, flight, transcript))
+
+    def _answered(self, answer: Answer) -> Progress:
+        """Make ``answer`` the newest."""
+        kept: tuple[Answer, ...] = ()
+        if isinstance(self.state, AwaitCertificate):
+            kept = tuple(
+                other
+                for other in self.state.answers
+                if other.hello.sequence == answer.hello.sequence and other is not answer
+            )
+        answers = (*kept, answer)[-self._party.limits.answered_hellos :]
+        self.state = self._checkpoint = AwaitCertificate(answers)
+        return Progress(answer.flight)
 
     def _choose_untrusted(self, hello: ClientHello) -> tuple[CipherSuite, Group, SrtpProfile]:
         """By our preference, among what the client offers."""
@@ -287,21 +311,28 @@ class Server12:
 
     def _verify_untrusted(self, state: AwaitVerify, message: Message) -> Progress:
         scheme, signature = decode_certificate_verify_untrusted(message.body)
-        if not verifies(state.peer.key, scheme, signature, state.transcript):
+        for answer in reversed(state.answers):
+            transcript = answer.transcript + state.said
+            if verifies(state.peer.key, scheme, signature, transcript):
+                break
+        else:
             raise Refused(Drop.DTLS_SIGNATURE, "the client did not sign this handshake")
-        negotiated = state.negotiated
+        negotiated = answer.negotiated
         secrets = Secrets.extended(
             negotiated.suite,
-            state.exchange.shared_untrusted(state.public),
-            state.transcript,
+            answer.exchange.shared_untrusted(state.public),
+            transcript,
             negotiated.client_random,
             negotiated.server_random,
         )
-        transcript = state.transcript + message.raw
+        transcript += message.raw
         completed = Completed(secrets, negotiated.profile, state.peer)
         # From here on what counts is sealed, so there is nothing left to return from.
         self.state = self._checkpoint = AwaitFinished(
-            state.sequence, completed, secrets.client_finished(transcript), transcript
+            answer.hello.sequence + len(answer.flight),
+            completed,
+            secrets.client_finished(transcript),
+            transcript,
         )
         reading, writing = secrets.protections()
         return Progress(reading=reading, writing=writing)

@@ -1,5 +1,7 @@
 """Our client and our server, over a network that does what it likes with datagrams."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,7 +104,7 @@ def test_the_first_flight_is_resent_early_then_backs_off() -> None:
         assert transmits(client) == []
         client.handle_timeout(due)
         times.append(due)
-    gaps = [round(later - earlier, 6) for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [round(later - earlier, 6) for earlier, later in pairwise(times)]
     assert gaps[:9] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]
     assert set(gaps[9:]) == {LIMITS.resend_maximum}
 
@@ -209,5 +211,3 @@ def test_close_is_answered_and_both_sides_end() -> None:
     assert PeerClosed() in pair.events[Role.SERVER]
     assert pair.client.stage is pair.server.stage is Stage.CLOSED
     assert pair.drops(Role.CLIENT) == [Drop.DTLS_CLOSED], "the answer to its close_notify"
-
-

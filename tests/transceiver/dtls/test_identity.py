@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -32,7 +33,7 @@ def test_the_certificate_says_nothing() -> None:
     identity = Identity.generate(
         entropy_of("a"),
         not_before=datetime(2026, 5, 1, 2, tzinfo=zone),
-        not_after=datetime(2026, 5, 3),  # noqa: DTZ001
+        not_after=datetime(2026, 5, 3),
     )
     certificate = x509.load_der_x509_certificate(identity.certificate_der)
     assert certificate.subject.rfc4514_string() == "CN=stunroute"
@@ -111,10 +112,8 @@ def test_fingerprints_as_clients_write_them() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_parses_or_raises_decode_error(text: str) -> None:
-    try:
+    with contextlib.suppress(DecodeError):
         Fingerprint.parse_untrusted(text)
-    except DecodeError:
-        pass
 
 
 def test_which_fingerprint_decides() -> None:

@@ -1,3 +1,6 @@
+import contextlib
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,10 +96,8 @@ def test_certificates() -> None:
 @pytest.mark.parametrize("decoder", DECODERS)
 @given(data=st.binary(max_size=120))
 def test_any_bytes_decode_or_raise_decode_error(decoder: object, data: bytes) -> None:
-    try:
+    with contextlib.suppress(DecodeError):
         decoder(data)  # type: ignore[operator]
-    except DecodeError as error:
-        assert str(error)
 
 
 def test_extensions_that_stand_twice_or_do_not_end() -> None:
@@ -124,9 +125,7 @@ def test_use_srtp() -> None:
 
 
 def test_our_hello_offers_what_the_design_says() -> None:
-    block = extensions.decode_block_untrusted(
-        Reader(extensions.client_block(tuple(SrtpProfile)))
-    )
+    block = extensions.decode_block_untrusted(Reader(extensions.client_block(tuple(SrtpProfile))))
     assert extensions.decode_list_untrusted(block[Extension.SUPPORTED_GROUPS]) == tuple(Group)
     assert block[Extension.EXTENDED_MASTER_SECRET] == b""
     assert block[Extension.RENEGOTIATION_INFO] == b"\x00"
@@ -148,17 +147,16 @@ def test_fragments_of_a_message(body: bytes, type_: int, sequence: int, cuts: li
     assert message.body == body
     assert message.fragment(0, len(body)) == message.raw
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
-    data = b"".join(
-        message.fragment(start, end - start)
-        for start, end in zip(places, places[1:], strict=False)
-    )
+    data = b"".join(message.fragment(start, end - start) for start, end in pairwise(places))
     offset, found = 0, list[Fragment]()
     while offset < len(data):
         fragment, offset = messages.decode_fragment_untrusted(data, offset)
         found.append(fragment)
     assert b"".join(fragment.data for fragment in found) == body
     assert all((f.type, f.sequence, f.length) == (type_, sequence, len(body)) for f in found)
-    assert [fragment.final for fragment in found] == [False] * (len(found) - 1) + [True] * bool(body)
+    assert [fragment.final for fragment in found] == [False] * (len(found) - 1) + [True] * bool(
+        body
+    )
 
 
 def test_fragments_that_contradict_themselves() -> None:

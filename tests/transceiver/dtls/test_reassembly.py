@@ -31,7 +31,9 @@ def test_any_order_overlap_and_interleaving(bodies: list[bytes], pieces: int, se
         starts = list(range(0, len(body), pieces)) or [0]
         for start in starts:
             end = min(len(body), start + pieces + chance.randrange(5))
-            fragments += [fragment(start, end, sequence=sequence, body=body)] * chance.choice((1, 2))
+            fragments += [fragment(start, end, sequence=sequence, body=body)] * chance.choice(
+                (1, 2)
+            )
     chance.shuffle(fragments)
     reassembly = Reassembly(DtlsLimits())
     found = []
