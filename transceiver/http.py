@@ -252,6 +252,10 @@ class HttpServer:
         """Bind and begin; the address bound. Raises OSError where it cannot be had."""
         family = socket.AF_INET if self.listen.is_ipv4 else socket.AF_INET6
         outer = socket.create_server((self.listen.ip, self.listen.port), family=family)
+        # Head and body of an answer leave as two segments, and Nagle would keep the second one
+        # until the client's delayed acknowledgement, 40 ms later. asyncio turns Nagle off only for
+        # sockets that say IPPROTO_TCP, which those made by create_server do not.
+        outer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = outer.getsockname()[:2]
         self.listen = Address.of(host, port)
         self._task = asyncio.create_task(self._server.serve(sockets=[outer]), name="http")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 
 import httpx
 import pytest
@@ -308,3 +309,25 @@ def test_no_sdp_is_logged(caplog):
     serve(test)
     assert "call rtc_" in caplog.text
     assert "secret-marker" not in caplog.text
+
+
+def test_nagle_holds_no_answer_back(monkeypatch):
+    """Head and body leave as two segments; the second must not wait 40 ms for the client's delayed
+    acknowledgement. Accepted sockets take the option over from the one that listens."""
+    made = []
+    create = socket.create_server
+    monkeypatch.setattr(
+        socket, "create_server", lambda *a, **k: made.append(create(*a, **k)) or made[-1]
+    )
+
+    async def main():
+        server = http.HttpServer(Starlette(), Address.parse("127.0.0.1:0"))
+        listening = await server.start()
+        reader, writer = await asyncio.open_connection(listening.ip, listening.port)
+        assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        await writer.wait_closed()
+        assert reader is not None
+        await server.stop()
+
+    asyncio.run(main())
