@@ -10,6 +10,7 @@ sense. One line on standard error says which.
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -139,6 +140,9 @@ async def _serve(settings: TransceiverSettings, directory: Path | None) -> None:
             f"node {settings.cluster}/{settings.node}: "
             f"calls at http://{outer}/v1/realtime/calls, relays at udp {inner}"
         )
+        # What is here now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         await stopping.wait()
         stopping.clear()
         await _until(node.server.stop(settings.drain), stopping, node.server)

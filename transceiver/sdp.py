@@ -12,6 +12,7 @@ can still say which line was at fault. All errors are ``OfferError``.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from attrs import field, frozen
@@ -72,13 +73,23 @@ class Section:
 
     lines: tuple[Line, ...] = ()
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[Line]]:
+        """The attributes by name: a negotiation asks for some twenty of them."""
+        index: dict[str, list[Line]] = {}
+        for line in self.lines:
+            if line.kind == "a":
+                index.setdefault(line.name, []).append(line)
+        return index
+
     def named(self, name: str) -> tuple[Line, ...]:
         """All ``a=name`` lines, bare or with a value, in order."""
-        return tuple(line for line in self.lines if line.name == name)
+        return tuple(self._by_name.get(name, ()))
 
     def first(self, name: str) -> Line | None:
         """The first ``a=name`` line."""
-        return next((line for line in self.lines if line.name == name), None)
+        found = self._by_name.get(name)
+        return found[0] if found else None
 
     def has(self, name: str) -> bool:
         return self.first(name) is not None
