@@ -7,7 +7,8 @@ close. ``launch`` gives one of the two behind the same methods. Each browser get
 that is also its home directory, and ends with it.
 
 Nothing here switches off what a stock browser does in a call: host candidates stay hidden behind
-mDNS names, DTLS 1.3 stays on. Only the microphone is a fake one and needs no permission dialogue.
+mDNS names, DTLS 1.3 stays on. Only the sound devices are stand-ins, and the microphone needs no
+permission dialogue.
 """
 
 import base64
@@ -55,6 +56,8 @@ _FIREFOX_PREFERENCES: dict[str, bool | int | str] = {
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
+    # Without sound hardware an AudioContext would never start; this is Firefox's own stand-in.
+    "media.cubeb.force_mock_context": True,
     "app.update.enabled": False,
     "app.update.auto": False,
     "app.normandy.enabled": False,

@@ -359,7 +359,7 @@ function report() {
   return {
     phase: mine.phase, source: mine.source, problem: mine.problem, call: mine.url?.split('/').pop() ?? null,
     layers: Object.fromEntries(LAYERS.map(name => [name, mine.layers[name].state])),
-    setup: mine.setup, roundTrip: stats.iceRoundTrip || stats.rtcpRoundTrip || null,
+    setup: mine.setup, roundTrip: roundTripOf(stats),
     jitter: stats.jitter ?? null, loss: lossOf(stats), level: mine.levels.in, tone: { ...mine.tone },
     audio: {
       packets: mine.packets, longestGap: mine.longestGap, stalls: mine.stalls,
@@ -369,6 +369,9 @@ function report() {
     hint: snapshot && { cluster: snapshot.cluster, node: snapshot.node, ufrag: snapshot.ufrag },
   };
 }
+
+// Seconds. Firefox tells ICE's in whole milliseconds, so that RTCP's is the better one where it says 0.
+const roundTripOf = stats => stats.iceRoundTrip || (stats.rtcpRoundTrip ?? null);
 
 const lossOf = stats => {
   const expected = (stats.packetsReceived ?? 0) + (stats.packetsLost ?? 0);
@@ -470,7 +473,7 @@ function renderRoute(mine) {
 
 function renderFigures(mine) {
   const { stats, snapshot, tone } = mine;
-  const roundTrip = stats.iceRoundTrip || stats.rtcpRoundTrip || null, loss = lossOf(stats);
+  const roundTrip = roundTripOf(stats), loss = lossOf(stats);
   unit('figure-rtt', roundTrip === null ? null : (roundTrip * 1000).toFixed(1), 'ms');
   put('figure-rtt-sub', stats.rtcpRoundTrip ? `RTCP ${(stats.rtcpRoundTrip * 1000).toFixed(1)} ms` : 'ICE checks');
   unit('figure-jitter', stats.jitter == null ? null : (stats.jitter * 1000).toFixed(1), 'ms');
@@ -507,7 +510,7 @@ function frame() {
 
 function sample() {
   if (!call || call.phase !== 'live') return;
-  const roundTrip = call.stats.iceRoundTrip || call.stats.rtcpRoundTrip || null;
+  const roundTrip = roundTripOf(call.stats);
   const level = call.audio.in?.level() ?? null;
   chart.add(performance.now() / 1000, roundTrip === null ? null : roundTrip * 1000, call.grewAt ? level : null);
   if (call.source === 'tone') {
