@@ -307,8 +307,7 @@ class DtlsConnection:
                 and fragment.sequence == self._reassembly.expected
                 and fragment.length <= self.limits.message_length
             ):
-                message = Message.of(fragment.type, fragment.sequence, fragment.data)
-                self._hand_over(message, now)
+                self._hand_over(Message(fragment.type, fragment.sequence, fragment.raw), now)
                 self._deliver(now)
             else:
                 for drop in self._reassembly.add(fragment):

@@ -9,7 +9,7 @@ peers are not ready that soon, and nobody pays for a hello but us. Later flights
 has answered, so they wait for ``resend_initial``. All of them back off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
@@ -78,47 +78,71 @@ class Sender:
             content_type, number, self._protection.seal(content_type, number, content)
         )
 
-    def room(self, part: Part) -> int:
-        """Bytes that a record of that part takes before its message's first byte."""
-        if isinstance(part, Protected) and self._protection is not None:
-            return record.HEADER_LENGTH + self._protection.overhead + HEADER_LENGTH
-        return record.HEADER_LENGTH + HEADER_LENGTH
+    @property
+    def overhead(self) -> int:
+        """What protection adds to a content."""
+        return 0 if self._protection is None else self._protection.overhead
+
+
+@define(slots=True)
+class _Packer:
+    """Records into datagrams of at most ``mtu`` bytes. ``space`` is what the open one has left."""
+
+    mtu: int
+    space: int
+    done: list[bytes] = field(factory=list, init=False)
+    _open: list[bytes] = field(factory=list, init=False)
+
+    def put(self, encoded: bytes) -> None:
+        self._open.append(encoded)
+        self.space -= len(encoded)
+
+    def need(self, size: int) -> None:
+        """Begin another datagram unless this one has so much left, or holds nothing yet."""
+        if self.space < size and self._open:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._open:
+            self.done.append(b"".join(self._open))
+            self._open.clear()
+            self.space = self.mtu
 
 
 def pack(parts: Iterable[Part], sender: Sender, mtu: int) -> list[bytes]:
     """The datagrams of one sending, none longer than ``mtu``. Records share datagrams; a message
     that does not fit is cut, where the datagram has room for a part worth sending."""
-    datagrams: list[bytes] = []
-    pending: list[bytes] = []
-    space = mtu
+    packer = _Packer(mtu, mtu)
     for part in parts:
-        if isinstance(part, ChangeCipherSpec):
-            encoded = sender.plain(ContentType.CHANGE_CIPHER_SPEC, b"\x01")
-            if len(encoded) > space:
-                datagrams.append(b"".join(pending))
-                pending, space = [], mtu
-            pending.append(encoded)
-            space -= len(encoded)
-            continue
-        message = part.message if isinstance(part, Protected) else part
-        send = sender.sealed if isinstance(part, Protected) else sender.plain
-        overhead = sender.room(part)
-        offset, length = 0, len(message.raw) - HEADER_LENGTH
-        while True:
-            left = length - offset
-            if space - overhead < min(left, _LEAST_PART) and pending:
-                datagrams.append(b"".join(pending))
-                pending, space = [], mtu
-            size = min(left, space - overhead)
-            encoded = send(ContentType.HANDSHAKE, message.fragment(offset, size))
-            pending.append(encoded)
-            space -= len(encoded)
-            offset += size
-            if offset == length:
-                break
-    if pending:
-        datagrams.append(b"".join(pending))
-    return datagrams
+        match part:
+            case Message():
+                _put_message(part, sender.plain, record.HEADER_LENGTH, packer)
+            case Protected(message):
+                overhead = record.HEADER_LENGTH + sender.overhead
+                _put_message(message, sender.sealed, overhead, packer)
+            case ChangeCipherSpec():
+                packer.need(record.HEADER_LENGTH + 1)
+                packer.put(sender.plain(ContentType.CHANGE_CIPHER_SPEC, b"\x01"))
+    packer.flush()
+    return packer.done
+
+
+def _put_message(
+    message: Message, send: Callable[[int, bytes], bytes], overhead: int, packer: _Packer
+) -> None:
+    """``overhead`` is what a record adds to its content."""
+    if overhead + len(message.raw) <= packer.space:
+        packer.put(send(ContentType.HANDSHAKE, message.raw))
+        return
+    overhead += HEADER_LENGTH
+    offset, left = 0, len(message.raw) - HEADER_LENGTH
+    while True:
+        packer.need(overhead + min(left, _LEAST_PART))
+        size = min(left, packer.space - overhead)
+        packer.put(send(ContentType.HANDSHAKE, message.fragment(offset, size)))
+        offset, left = offset + size, left - size
+        if not left:
+            return
 
 
 @define(slots=True)

@@ -11,9 +11,9 @@ entropy makes the same certificate.
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import new as new_hash
+from hashlib import sha256, sha384, sha512
 from typing import Final, Self
 
 from attrs import field, frozen
@@ -32,8 +32,8 @@ from stunroute.instant import Entropy
 
 from .wire import vector
 
-DIGESTS: Final = {"sha-512": "sha512", "sha-384": "sha384", "sha-256": "sha256"}
-"""Hash functions of RFC 8122 that are honoured, strongest first, with hashlib's names."""
+DIGESTS: Final = {"sha-512": sha512, "sha-384": sha384, "sha-256": sha256}
+"""Hash functions of RFC 8122 that are honoured, strongest first."""
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _SIGNATURE: Final = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -59,14 +59,14 @@ class Fingerprint:
             raise DecodeError("a fingerprint that is not a name and pairs of digits")
         algorithm, digest = name.lower(), bytes.fromhex("".join(pairs))
         known = DIGESTS.get(algorithm)
-        if known is not None and len(digest) != new_hash(known).digest_size:
+        if known is not None and len(digest) != known().digest_size:
             raise DecodeError("a fingerprint of another length than its hash function's")
         return cls(algorithm, digest)
 
     @classmethod
     def of(cls, certificate: bytes, algorithm: str = "sha-256") -> Self:
         """The fingerprint of a DER certificate under an algorithm of ``DIGESTS``."""
-        return cls(algorithm, new_hash(DIGESTS[algorithm], certificate).digest())
+        return cls(algorithm, DIGESTS[algorithm](certificate).digest())
 
     @property
     def supported(self) -> bool:
@@ -76,21 +76,21 @@ class Fingerprint:
         return f"{self.algorithm} {self.digest.hex(':').upper()}"
 
 
-def find_fingerprint(certificate: bytes, accepted: Iterable[Fingerprint]) -> Fingerprint | None:
+def find_fingerprint(certificate: bytes, accepted: Sequence[Fingerprint]) -> Fingerprint | None:
     """The one of ``accepted`` that the certificate bears, None if it bears none.
 
     Where digests of several hash functions are given, those of the strongest decide and the others
     are not looked at (RFC 8122 section 5): a second, weaker line cannot let another certificate in.
     Compares in constant time; reads the certificate as bytes only."""
-    accepted = tuple(accepted)
-    for algorithm in DIGESTS:
-        candidates = [wanted for wanted in accepted if wanted.algorithm == algorithm]
-        if candidates:
-            digest = new_hash(DIGESTS[algorithm], certificate).digest()
-            return next(
-                (wanted for wanted in candidates if hmac.compare_digest(wanted.digest, digest)),
-                None,
-            )
+    for algorithm, function in DIGESTS.items():
+        digest = None
+        for wanted in accepted:
+            if wanted.algorithm == algorithm:
+                digest = digest or function(certificate).digest()
+                if hmac.compare_digest(wanted.digest, digest):
+                    return wanted
+        if digest is not None:
+            break
     return None
 
 

@@ -92,17 +92,27 @@ class Fragment:
     length: int
     sequence: int
     offset: int
-    data: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
+    """Its header and ``data``: if it is whole, the message's ``raw``."""
+
+    @classmethod
+    def of(cls, type_: int, length: int, sequence: int, offset: int, data: bytes) -> Self:
+        header = _header(type_, length, sequence, offset, len(data))
+        return cls(type_, length, sequence, offset, header + data)
+
+    @property
+    def data(self) -> bytes:
+        return self.raw[HEADER_LENGTH:]
 
     @property
     def final(self) -> bool:
         """Whether the message ends with it."""
-        return self.offset + len(self.data) == self.length
+        return self.offset + len(self.raw) - HEADER_LENGTH == self.length
 
     @property
     def whole(self) -> bool:
         """Whether it is all of the message."""
-        return len(self.data) == self.length
+        return len(self.raw) - HEADER_LENGTH == self.length
 
 
 def decode_fragment_untrusted(data: bytes, offset: int) -> tuple[Fragment, int]:
@@ -115,11 +125,10 @@ def decode_fragment_untrusted(data: bytes, offset: int) -> tuple[Fragment, int]:
     begin, size = high_offset << 8 | low_offset, high_size << 8 | low_size
     if begin + size > length:
         raise DecodeError("a fragment beyond its message")
-    start = offset + HEADER_LENGTH
-    end = start + size
+    end = offset + HEADER_LENGTH + size
     if end > len(data):
         raise DecodeError("a fragment beyond its record")
-    return Fragment(head >> 24, length, sequence, begin, data[start:end]), end
+    return Fragment(head >> 24, length, sequence, begin, data[offset:end]), end
 
 
 @frozen(slots=True)

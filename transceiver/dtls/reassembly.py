@@ -69,8 +69,9 @@ class Reassembly:
             return [Drop.DTLS_FRAGMENT_AHEAD]
         drops: list[Drop] = []
         key = (fragment.sequence, fragment.type, fragment.length)
+        data = fragment.data
         partial = self._partials.get(key)
-        if partial is not None and not partial.agrees(fragment.offset, fragment.data):
+        if partial is not None and not partial.agrees(fragment.offset, data):
             drops.append(Drop.DTLS_FRAGMENT_CONTRADICTION)
             self._remove(key)
             partial = None
@@ -85,7 +86,7 @@ class Reassembly:
             )
             self._partials[key] = partial
             self._room -= fragment.length + OVERHEAD
-        partial.put(fragment.offset, fragment.data)
+        partial.put(fragment.offset, data)
         return drops
 
     @property

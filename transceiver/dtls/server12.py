@@ -38,10 +38,8 @@ from transceiver.keying import SrtpProfile
 
 from .extensions import (
     NO_RENEGOTIATION,
-    UNCOMPRESSED,
     Extension,
-    encode_block,
-    encode_use_srtp,
+    server_block,
 )
 from .flight import ChangeCipherSpec, Protected
 from .handshake12 import (
@@ -350,13 +348,8 @@ class Server12:
 
 def _hello_block(hello: ClientHello, profile: SrtpProfile) -> bytes:
     """A server answers extensions, it does not offer any."""
-    extensions = [(int(Extension.EXTENDED_MASTER_SECRET), b"")]
-    if (
+    renegotiation = (
         Extension.RENEGOTIATION_INFO in hello.extensions
         or RENEGOTIATION_SCSV in hello.cipher_suites
-    ):
-        extensions.append((Extension.RENEGOTIATION_INFO, NO_RENEGOTIATION))
-    if Extension.EC_POINT_FORMATS in hello.extensions:
-        extensions.append((Extension.EC_POINT_FORMATS, UNCOMPRESSED))
-    extensions.append((Extension.USE_SRTP, encode_use_srtp((profile,))))
-    return encode_block(extensions)
+    )
+    return server_block(profile, renegotiation, Extension.EC_POINT_FORMATS in hello.extensions)

@@ -82,7 +82,7 @@ def test_fingerprints_round_trip(algorithm: str, data: bytes) -> None:
     fingerprint = Fingerprint.of(data, algorithm)
     assert fingerprint.supported
     assert Fingerprint.parse_untrusted(str(fingerprint)) == fingerprint
-    assert fingerprint.digest == hashlib.new(DIGESTS[algorithm], data).digest()
+    assert fingerprint.digest == hashlib.new(algorithm.replace("-", ""), data).digest()
 
 
 def test_fingerprints_as_clients_write_them() -> None:

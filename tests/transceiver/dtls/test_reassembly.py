@@ -15,7 +15,7 @@ BODY = bytes(range(200))
 def fragment(
     start: int, end: int, *, sequence: int = 0, type_: int = 1, body: bytes = BODY
 ) -> Fragment:
-    return Fragment(type_, len(body), sequence, start, body[start:end])
+    return Fragment.of(type_, len(body), sequence, start, body[start:end])
 
 
 @given(
@@ -50,8 +50,8 @@ def test_any_order_overlap_and_interleaving(bodies: list[bytes], pieces: int, se
 def test_lengths_that_disagree_are_two_messages() -> None:
     """DTLS 9: another message_length makes another message, and overflows nothing."""
     reassembly = Reassembly(DtlsLimits())
-    assert reassembly.add(Fragment(1, 20, 0, 0, bytes(10))) == []
-    assert reassembly.add(Fragment(1, 10, 0, 9, b"z")) == []
+    assert reassembly.add(Fragment.of(1, 20, 0, 0, bytes(10))) == []
+    assert reassembly.add(Fragment.of(1, 10, 0, 9, b"z")) == []
     assert reassembly.add(fragment(0, 100)) == []
     assert reassembly.add(fragment(100, 200)) == []
     assert reassembly.take(0) == Message.of(1, 0, BODY)
@@ -86,11 +86,11 @@ def test_bounds() -> None:
     """Names ``Drop.DTLS_FRAGMENT_OVERSIZED`` and ``Drop.DTLS_FRAGMENT_AHEAD``."""
     limits = DtlsLimits(message_length=100, messages_ahead=2)
     reassembly = Reassembly(limits)
-    too_long = Fragment(1, 101, 0, 0, b"a")
+    too_long = Fragment.of(1, 101, 0, 0, b"a")
     assert reassembly.add(too_long) == [Drop.DTLS_FRAGMENT_OVERSIZED]
-    assert reassembly.add(Fragment(1, 100, 3, 0, b"a")) == [Drop.DTLS_FRAGMENT_AHEAD]
+    assert reassembly.add(Fragment.of(1, 100, 3, 0, b"a")) == [Drop.DTLS_FRAGMENT_AHEAD]
     assert reassembly.empty
-    assert reassembly.add(Fragment(1, 100, 2, 0, b"a")) == []
+    assert reassembly.add(Fragment.of(1, 100, 2, 0, b"a")) == []
 
 
 @settings(max_examples=50)
@@ -102,7 +102,7 @@ def test_room_is_never_exceeded_and_is_given_back(messages: list[tuple[int, int,
     room = 2000
     reassembly = Reassembly(DtlsLimits(reassembly_bytes=room))
     for type_, sequence, length in messages:
-        drops = reassembly.add(Fragment(type_, length, sequence, 0, b""))
+        drops = reassembly.add(Fragment.of(type_, length, sequence, 0, b""))
         assert set(drops) <= {Drop.DTLS_REASSEMBLY_FULL}
         held = sum(key[2] + OVERHEAD for key in reassembly._partials)
         assert held <= room
