@@ -5,6 +5,7 @@ Run as a program it prints its port and answers ``POST /`` with an SDP answer.
 
 import asyncio
 import sys
+from contextlib import suppress
 
 import uvicorn
 from aiortc import RTCPeerConnection, RTCSessionDescription
@@ -37,12 +38,18 @@ async def call(request: Request) -> Response:
     return Response(peer.localDescription.sdp, status_code=201, media_type="application/sdp")
 
 
+async def page(_: Request) -> Response:
+    """An origin for browsers to call from."""
+    return Response("<!doctype html><title>aiortc</title>", media_type="text/html")
+
+
 async def main() -> None:
-    app = Starlette(routes=[Route("/", call, methods=["POST"])])
+    app = Starlette(routes=[Route("/", call, methods=["POST"]), Route("/", page)])
     port = int(sys.argv[1])
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error")
     await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())

@@ -1,16 +1,18 @@
 """Set-up of a call, its cost to the server, and what an idle session keeps in memory.
 
-The client is aiortc in every case. The servers are the demo (one relay, one transceiver, as
-processes) and an echo server made of aiortc. Rounds alternate between the two; medians are
+The servers are ours (one relay, one transceiver, as processes; signalling straight to the
+transceiver) and an echo server made of aiortc. Rounds alternate between the two; medians are
 printed, and ratios of ours to theirs.
 
-*Set-up* runs from the answer's arrival to the client's ``connected``. *Server CPU* is user and
-system time of the server's processes over the whole round, signalling included. *Memory* is the
-growth in resident set per session over a number of established, silent sessions.
+*Set-up* runs from the answer's arrival to the client's ``connected``. An aiortc client spends 20 ms
+of it asleep between its own checks, whatever the server does, so the part after its ICE has
+completed is printed too; and, where Chromium is installed, the set-up of a client that does not
+sleep. *Server CPU* is user and system time of the server's processes over the whole set-up,
+signalling and hang-up included, one call at a time and ten at once. *Memory* is the growth in
+resident set per session over a number of established, silent sessions.
 """
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -24,9 +26,9 @@ import httpx
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from attrs import define, field
 
+CALLS = "/v1/realtime/calls"
 ROUNDS = 30
 SESSIONS = 100
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def free_port(kind: socket.SocketKind) -> int:
@@ -58,6 +60,9 @@ class Server:
     url: str
     process: subprocess.Popen[str]
     setups: list[float] = field(factory=list)
+    after_ice: list[float] = field(factory=list)
+    front: set[int] = field(factory=set)
+    """Processes that are not part of the server: the demo's web page."""
 
     @property
     def pids(self) -> list[int]:
@@ -65,7 +70,8 @@ class Server:
         found, queue = [], [self.process.pid]
         while queue:
             pid = queue.pop()
-            found.append(pid)
+            if pid not in self.front:
+                found.append(pid)
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             queue += [int(child) for child in children]
         return found
@@ -87,7 +93,7 @@ def start_demo() -> Server:
     command += ["--http", f"127.0.0.1:{http}", "--udp", f"127.0.0.1:{udp}"]
     command += ["--advertise", "127.0.0.1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True)
-    return Server("stunroute", f"http://127.0.0.1:{http}/v1/realtime/calls", process)
+    return Server("stunroute", f"http://127.0.0.1:{http}{CALLS}", process)
 
 
 def start_aiortc() -> Server:
@@ -108,12 +114,28 @@ async def ready(server: Server, client: httpx.AsyncClient) -> None:
     raise SystemExit(f"{server.name} did not come up")
 
 
-async def connect(server: Server, client: httpx.AsyncClient) -> tuple[RTCPeerConnection, float]:
-    """One silent call; returns it and the seconds from answer to connected."""
+async def straight_to_the_node(server: Server, client: httpx.AsyncClient) -> None:
+    """Past the demo's page, which a fleet does not have."""
+    page = server.url.removesuffix(CALLS)
+    state = (await client.get(f"{page}/demo/state")).json()
+    server.url = f"http://{state['transceivers'][0]['http']}{CALLS}"
+    server.front = {server.process.pid}
+
+
+async def connect(
+    server: Server, client: httpx.AsyncClient
+) -> tuple[RTCPeerConnection, float, float]:
+    """One silent call; returns it, the seconds from answer to connected, and those of them after
+    the client's ICE had completed."""
     peer = RTCPeerConnection()
     peer.addTransceiver("audio", direction="recvonly")
     await peer.setLocalDescription(await peer.createOffer())
     connected = asyncio.get_running_loop().create_future()
+    at: dict[str, float] = {}
+
+    @peer.on("iceconnectionstatechange")
+    def checked() -> None:
+        at.setdefault(peer.iceConnectionState, time.perf_counter())
 
     @peer.on("connectionstatechange")
     def changed() -> None:
@@ -129,33 +151,51 @@ async def connect(server: Server, client: httpx.AsyncClient) -> tuple[RTCPeerCon
     begun = time.perf_counter()
     await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
     done = await asyncio.wait_for(connected, 20)
-    return peer, done - begun
+    return peer, done - begun, done - at["completed"]
 
 
 async def measure(servers: list[Server]) -> None:
+    ours, theirs = servers
     async with httpx.AsyncClient(timeout=20) as client:
         for server in servers:
             await ready(server, client)
-            for _ in range(3):
-                peer, _ = await connect(server, client)
-                await peer.close()
-        cpu = {server.name: 0.0 for server in servers}
-        for _ in range(ROUNDS):
-            for server in servers:
-                before = server.cpu()
-                peer, took = await connect(server, client)
-                cpu[server.name] += server.cpu() - before
-                server.setups.append(took)
-                await peer.close()
-        await asyncio.sleep(1.0)
-        memory = {server.name: await growth(server, client) for server in servers}
-    ours, theirs = servers
-    a, b = (statistics.median(s.setups) * 1e3 for s in servers)
-    row("set-up, answer to connected", f"{a:.1f} ms", f"{b:.1f} ms", a / b, "1/3")
-    a, b = (cpu[s.name] / ROUNDS * 1e3 for s in servers)
-    row("server CPU per set-up", f"{a:.2f} ms", f"{b:.2f} ms", a / b, "1/4")
-    a, b = (memory[s.name] / 1024 for s in (ours, theirs))
-    row("memory per idle session", f"{a:.0f} KiB", f"{b:.0f} KiB", a / b, "60 KB")
+        page = ours.url.removesuffix(CALLS) + "/"
+        await straight_to_the_node(ours, client)
+        for server in servers:
+            await burst(server, client, 3)
+        # First, while no memory has been used and given back that would hide the growth.
+        memory = [await growth(server, client) / 1024 for server in servers]
+        row("memory per idle session", memory, "KiB", "60 KB")
+        single = await cpu_per_call(servers, client, ROUNDS, 1)
+        medians("set-up, aiortc client", [s.setups for s in servers], "1/3")
+        medians("  of it after the client's ICE", [s.after_ice for s in servers])
+        loaded = await cpu_per_call(servers, client, 10 * ROUNDS, 10)
+        row("server CPU per set-up", single, "ms", "1/4")
+        row("  of ten at once", loaded, "ms")
+    in_chromium(page, theirs.url)
+
+
+async def burst(server: Server, client: httpx.AsyncClient, calls: int) -> None:
+    """So many calls at once, and hang up."""
+    made = await asyncio.gather(*(connect(server, client) for _ in range(calls)))
+    for peer, took, after_ice in made:
+        if calls == 1:
+            server.setups.append(took)
+            server.after_ice.append(after_ice)
+        await peer.close()
+
+
+async def cpu_per_call(
+    servers: list[Server], client: httpx.AsyncClient, calls: int, at_once: int
+) -> list[float]:
+    """Milliseconds of each server's CPU per call, rounds alternating."""
+    spent = [0.0 for _ in servers]
+    for _ in range(calls // at_once):
+        for index, server in enumerate(servers):
+            before = server.cpu()
+            await burst(server, client, at_once)
+            spent[index] += server.cpu() - before
+    return [seconds / calls * 1e3 for seconds in spent]
 
 
 async def growth(server: Server, client: httpx.AsyncClient) -> float:
@@ -163,7 +203,7 @@ async def growth(server: Server, client: httpx.AsyncClient) -> float:
     before = server.memory()
     peers = []
     for _ in range(SESSIONS):
-        peer, _ = await connect(server, client)
+        peer, _, _ = await connect(server, client)
         peers.append(peer)
     await asyncio.sleep(2.0)
     grown = server.memory() - before
@@ -172,8 +212,47 @@ async def growth(server: Server, client: httpx.AsyncClient) -> float:
     return grown / SESSIONS
 
 
-def row(what: str, ours: str, theirs: str, ratio: float, goal: str) -> None:
-    print(f"{what:32} ours {ours:>10}   aiortc {theirs:>10}   ratio {ratio:5.2f}   goal {goal}")
+CALL = """(async url => {
+    const pc = new RTCPeerConnection();
+    pc.addTransceiver('audio', { direction: 'recvonly' });
+    await pc.setLocalDescription();
+    const answer = await fetch(url, { method: 'POST', body: pc.localDescription.sdp,
+                                      headers: { 'Content-Type': 'application/sdp' } });
+    const sdp = await answer.text(), begun = performance.now();
+    const connected = new Promise(done => { pc.onconnectionstatechange = () => {
+        if (pc.connectionState === 'connected') done(performance.now() - begun); }; });
+    await pc.setRemoteDescription({ type: 'answer', sdp });
+    const took = await connected;
+    pc.close();
+    return took / 1000;
+})"""
+
+
+def in_chromium(page: str, theirs: str) -> None:
+    """The same set-up from a stock Chromium; each server's own page is its origin."""
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from browser import find, launch
+
+    if find("chromium") is None:
+        print("set-up, Chromium client          skipped: no Chromium on this machine")
+        return
+    took: list[list[float]] = [[], []]
+    with launch("chromium") as browser:
+        for _ in range(10):
+            for times, origin, url in ((took[0], page, CALLS), (took[1], theirs, "/")):
+                browser.navigate(origin)
+                times.append(float(browser.evaluate(f"{CALL}('{url}')")))
+    medians("set-up, Chromium client", took)
+
+
+def medians(what: str, seconds: list[list[float]], goal: str = "") -> None:
+    row(what, [statistics.median(times) * 1e3 for times in seconds], "ms", goal)
+
+
+def row(what: str, values: list[float], unit: str, goal: str = "") -> None:
+    ours, theirs = values
+    shown = f"ours {ours:8.2f} {unit:3}  aiortc {theirs:8.2f} {unit:3}  ratio {ours / theirs:5.2f}"
+    print(f"{what:32} {shown}" + (f"  goal {goal}" if goal else ""), flush=True)
 
 
 def main() -> None:
