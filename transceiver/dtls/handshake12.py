@@ -12,6 +12,11 @@ it fails, and is forgotten in the same way. So nothing unauthenticated ends a ha
 never have succeeded (a peer with another certificate, or with no suite in common) ends when the
 session's time to establish has run out, and ``DtlsConnection.refusal`` tells why.
 
+Two messages of a server's flight are signed by nobody until the Finished: CertificateRequest and
+ServerHelloDone. Who forges one of them just then, between the signature and the honest one, makes
+the transcripts differ, and the handshake ends with the session's time. A flight in one datagram
+leaves no such moment.
+
 Messages that come under the connection's keys are another matter: only the peer whose certificate
 and signature were verified can seal them. If one of those is wrong, the peer is, and the connection
 fails at once.

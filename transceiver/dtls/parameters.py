@@ -93,11 +93,7 @@ class Alert(IntEnum):
     """Alert descriptions that are sent or told apart (RFC 5246 section 7.2)."""
 
     CLOSE_NOTIFY = 0
-    UNEXPECTED_MESSAGE = 10
-    DECODE_ERROR = 50
     DECRYPT_ERROR = 51
-    INTERNAL_ERROR = 80
-    USER_CANCELED = 90
     NO_RENEGOTIATION = 100
 
 
