@@ -11,15 +11,16 @@ is offered to the sessions that know its SSRC, and its tag decides: that is a cl
 has just given it a new port.
 
 *Deadlines.* The heap may hold an entry that is earlier than what its session wants by now. Such
-an entry wakes us for nothing and is put back at the right place; in exchange no packet ever
-touches the heap.
+an entry wakes us for nothing and is put back at the right place; in exchange hardly any packet
+touches the heap. Entries that nobody waits for any more (of calls that have ended, say) are thrown
+out as soon as they outnumber the others.
 """
 
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from attrs import define, evolve, field, frozen
 
@@ -49,7 +50,7 @@ class Answered:
     """A call was opened: its id, and the SDP answer that goes back to the client."""
 
     call: str
-    answer: str
+    answer: str = field(repr=False)  # holds the call's password
 
 
 @define(slots=True, eq=False)
@@ -62,7 +63,12 @@ class _Slot:
     hint: Hint
     addresses: dict[Address, Path] = field(factory=dict)
     sources: set[int] = field(factory=set)
-    scheduled: Instant | None = None
+    scheduled: "_Entry | None" = field(default=None, repr=False)
+
+
+_Entry: TypeAlias = tuple[Instant, int, _Slot]
+_SPARE_ENTRIES = 64
+"""Entries of the heap that may be void before it is worth looking for them."""
 
 
 class Endpoint:
@@ -89,7 +95,7 @@ class Endpoint:
         self._by_ufrag: dict[bytes, _Slot] = {}
         self._by_address: dict[Address, list[_Slot]] = {}
         self._by_source: dict[int, list[_Slot]] = {}
-        self._heap: list[tuple[Instant, int, _Slot]] = []
+        self._heap: list[_Entry] = []
         self._turn = count()
         self._transmits: deque[Transmit] = deque()
         self._events: deque[Event] = deque()
@@ -309,11 +315,15 @@ class Endpoint:
         return Drop.SESSION_UNKNOWN
 
     def handle_timeout(self, now: Instant) -> None:
-        """Serve what is due by ``now``."""
+        """Serve what is due by ``now``, each session once: one that is at once due again waits for
+        the next call, and cannot keep us here."""
+        entries = []
         while self._heap and self._heap[0][0] <= now:
-            at, _, slot = heapq.heappop(self._heap)
-            if slot.scheduled != at:
-                continue  # a later entry took this one's place
+            entries.append(heapq.heappop(self._heap))
+        for entry in entries:
+            slot = entry[2]
+            if slot.scheduled is not entry:
+                continue  # another entry took this one's place
             slot.scheduled = None
             due = slot.session.next_deadline()
             if due is not None and due.at <= now:
@@ -353,9 +363,10 @@ class Endpoint:
             self._note(journal.Settled(session.call, now, at, reason))
         if session.phase is Phase.CLOSED:
             self._release(slot)
-        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled):
-            slot.scheduled = due.at
-            heapq.heappush(self._heap, (due.at, next(self._turn), slot))
+        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
+            slot.scheduled = due.at, next(self._turn), slot
+            heapq.heappush(self._heap, slot.scheduled)
+            self._prune()
 
     def _heed(self, slot: _Slot, signal: Signal, now: Instant) -> None:
         match signal:
@@ -380,12 +391,12 @@ class Endpoint:
         stay listed behind it, so that one call's end does not cut off its twin."""
         _remove(self._by_address, path.client, slot)
         self._by_address.setdefault(path.client, []).append(slot)
-        slot.addresses.pop(path.client, None)
         slot.addresses[path.client] = path
-        if len(slot.addresses) > self.config.ice.validated_paths:
-            oldest = next(iter(slot.addresses))
-            del slot.addresses[oldest]
-            _remove(self._by_address, oldest, slot)
+        agent = slot.session.agent
+        for address, known in list(slot.addresses.items()):
+            if not agent.is_validated(known):  # it has made room for this one
+                del slot.addresses[address]
+                _remove(self._by_address, address, slot)
 
     def _release(self, slot: _Slot) -> None:
         """Forget an ended session, and let its relays forget its client."""
@@ -394,11 +405,23 @@ class Endpoint:
             self._by_ufrag.pop(ufrag, None)
         for ssrc in slot.sources:
             _remove(self._by_source, ssrc, slot)
+        route = slot.session.route
+        if route is not None and route.client in slot.addresses:
+            slot.addresses[route.client] = route  # the relay may be another by now
         for address, path in slot.addresses.items():
             _remove(self._by_address, address, slot)
             if address not in self._by_address:
                 self._transmits.append(Transmit(forward.encode(address, path.proxy), path.relay))
         slot.scheduled = None
+        self._prune()
+
+    def _prune(self) -> None:
+        """Let no more void entries gather than there are calls, and none at the head."""
+        if len(self._heap) > 2 * len(self._slots) + _SPARE_ENTRIES:
+            self._heap = [entry for entry in self._heap if entry[2].scheduled is entry]
+            heapq.heapify(self._heap)
+        while self._heap and self._heap[0][2].scheduled is not self._heap[0]:
+            heapq.heappop(self._heap)
 
     def _tell(self, event: Event) -> None:
         """Queue an event. Audio that nobody fetches goes first, oldest first."""

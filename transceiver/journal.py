@@ -24,8 +24,8 @@ class Opened:
 
     call: str
     at: Instant
-    offer: str
-    answer: str
+    offer: str = field(repr=False)  # both hold passwords
+    answer: str = field(repr=False)
 
 
 @frozen(slots=True)
@@ -55,7 +55,7 @@ class Acted:
     call: str
     at: Instant
     verb: str
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] = field(repr=False)  # an offer may be among them
 
 
 @frozen(slots=True)
