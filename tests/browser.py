@@ -26,8 +26,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from namespace import Namespace
 from websockets.sync.client import ClientConnection, connect
+
+from namespace import Namespace
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _FIREFOX = ("firefox-esr", "firefox")
@@ -87,12 +88,14 @@ class BrowserError(Exception):
 
 
 class Browser(ABC):
-    """One running browser with one page. Use as a context manager."""
+    """One running browser with one page. Use as a context manager. ``version`` is what the
+    browser says of itself."""
 
     name: str
+    version: str = ""
 
     def __init__(self, program: str, *, namespace: Namespace | None, dark: bool) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
         self._home = Path(tempfile.mkdtemp(prefix=f"stunroute-{self.name}-"))
         self._log = (self._home / "log").open("wb")
         self._ids = itertools.count(1)
@@ -215,7 +218,7 @@ class Browser(ABC):
         raise BrowserError(f"{self.name} did not start:\n{log}")
 
     def _attach(self, port: int, path: str) -> None:
-        carrier = self._namespace.connect("127.0.0.1", port) if self._namespace else None
+        carrier = self.namespace.connect("127.0.0.1", port) if self.namespace else None
         connection = connect(
             f"ws://127.0.0.1:{port}{path}",
             sock=carrier,
@@ -253,6 +256,7 @@ class Chromium(Browser):
         lines = self._await_file("DevToolsActivePort").splitlines()
         self._session: str | None = None
         self._attach(int(lines[0]), lines[1])
+        self.version = self._cdp("Browser.getVersion")["product"].rpartition("/")[2]
         targets = self._cdp("Target.getTargets")["targetInfos"]
         page = next(target for target in targets if target["type"] == "page")
         attached = self._cdp("Target.attachToTarget", targetId=page["targetId"], flatten=True)
@@ -332,7 +336,8 @@ class Firefox(Browser):
     def _open(self) -> None:
         server = json.loads(self._await_file("WebDriverBiDiServer.json"))
         self._attach(server["ws_port"], "/session")
-        self._bidi("session.new", capabilities={})
+        session = self._bidi("session.new", capabilities={})
+        self.version = session["capabilities"]["browserVersion"]
         tree = self._bidi("browsingContext.getTree", maxDepth=0)
         self._context = tree["contexts"][0]["context"]
 

@@ -12,6 +12,8 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -63,9 +65,10 @@ def _address(_: click.Context, parameter: click.Parameter, text: str) -> Address
 )
 @click.option(
     "--advertise",
-    metavar="IP",
+    metavar="IP[:PORT]",
     multiple=True,
-    help="An address that clients are told instead, such as one in front of a NAT. Repeatable. "
+    help="An address that clients are told instead, such as one in front of a NAT; the port is "
+    "--udp's unless given, as in [2001:db8::1]:3478. Repeatable. "
     "[default: every address listened on, this machine's own ones first]",
 )
 @click.option(
@@ -122,11 +125,17 @@ def _addresses(
     if udp.ip == "0.0.0.0" and not advertise:
         listen = tuple(Address.of(ip, udp.port) for ip in [*own_addresses(), "127.0.0.1"])
         return listen, listen
-    try:
-        named = tuple(Address.of(ip, udp.port) for ip in advertise)
-    except ValueError:
-        raise click.BadParameter("an IP address is wanted", param_hint="--advertise") from None
-    return (udp,), named or (udp,)
+    return (udp,), tuple(_advertised(text, udp.port) for text in advertise) or (udp,)
+
+
+def _advertised(text: str, port: int) -> Address:
+    """A bare IP address takes ``port``. The colons of a bare IPv6 address begin no port: one that
+    names a port has brackets."""
+    for read in (partial(Address.of, port=port), Address.parse):
+        with suppress(ValueError):
+            return read(text)
+    problem = f"{text!r} is neither an IP address nor one with a port, such as 192.0.2.1:3478"
+    raise click.BadParameter(problem, param_hint="--advertise")
 
 
 def _check(address: Address, kind: socket.SocketKind, option: str) -> None:

@@ -40,8 +40,9 @@ class FleetError(Exception):
 
 @frozen(slots=True)
 class Plan:
-    """``listen`` is where the relay binds, ``advertise`` what answers name (the same port).
-    ``delay`` is the echo's, in seconds; calls are recorded into ``record`` where it is given."""
+    """``listen`` is where the relay binds, ``advertise`` what answers name: the same addresses,
+    or one bound address and whatever leads to it. ``delay`` is the echo's, in seconds;
+    calls are recorded into ``record`` where it is given."""
 
     listen: tuple[Address, ...]
     advertise: tuple[Address, ...]
@@ -197,7 +198,10 @@ def _hint_table(hint: HintConfiguration) -> str:
 
 def relay_settings(plan: Plan, hint: HintConfiguration, inner: Address, legs: list[Address]) -> str:
     """The relay's file, in TOML."""
-    listen = "".join(f'[[listen]]\nbind = "{address}"\n' for address in plan.listen)
+    listen = "".join(
+        f'[[listen]]\nbind = "{bind}"\nadvertise = "{public}"\n'
+        for bind, public in zip(plan.listen, plan.advertise, strict=False)
+    )
     nodes = "".join(
         f'[[directory.nodes]]\ncluster = {CLUSTER}\nnode = {node}\naddress = "{leg}"\n'
         for node, leg in enumerate(legs, 1)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from browser import Browser, BrowserError, launch, names
 from namespace import Namespace
 from tools import require_root, require_tool
