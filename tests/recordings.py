@@ -19,7 +19,7 @@ WALL_BASE_NS = 1_790_000_000_123_456_789
 
 def configuration() -> EndpointConfig:
     """Not quite the defaults, so that a sidecar has something to say about limits."""
-    return endpoint_config(session=SessionLimits(report_interval=1.0))
+    return endpoint_config(session=SessionLimits(report_interval=1.0, probes=1))
 
 
 def recorder(

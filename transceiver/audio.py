@@ -63,6 +63,8 @@ class AudioStream:
     _report_at: Instant | None = field(init=False, default=None)
     _sent_at_report: int = field(init=False, default=0)
     packets_in: int = field(init=False, default=0)
+    _arrived_at: Instant | None = field(init=False, default=None)
+    _probes: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.sender = SenderStatistics(ssrc=self.ssrc, clock_rate=self.clock_rate)
@@ -82,6 +84,7 @@ class AudioStream:
         source = self._source(packet.ssrc)
         extended = source.receive(packet.sequence, packet.timestamp, now, len(packet.payload))
         self.packets_in += 1
+        self._arrived_at, self._probes = now, 0
         if extended is None:
             return Drop.RTP_DISCONTINUITY
         if not packet.payload:
@@ -149,6 +152,21 @@ class AudioStream:
         packet = rtcp.encode_compound([self._own_report(now), self._description()])
         self._sent_at_report = self.sender.packets
         return packet
+
+    @property
+    def next_probe(self) -> Instant | None:
+        """When to ask whether the peer is still to be reached, None where there is no reason to:
+        its audio flows, never did, or has been missing for so long that it may be meant."""
+        if self._arrived_at is None or self._probes >= self.limits.probes:
+            return None
+        return self._arrived_at + (self._probes + 1) * self.limits.probe_interval
+
+    def probe(self, now: Instant) -> bytes:
+        """A report before its time, which RFC 4585 (3.2) allows. What counts is that something
+        goes down the path: a relay that was restarted makes its flow from it, and the peer's audio
+        finds its way again without waiting for the peer's next check."""
+        self._probes += 1
+        return rtcp.encode_compound([self._own_report(now), self._description()])
 
     def goodbye(self, now: Instant) -> bytes:
         """The compound packet that takes our source away (RFC 3550, 6.6)."""

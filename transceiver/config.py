@@ -88,6 +88,11 @@ class SessionLimits:
     """A session ends after this long without one authenticated packet (RFC 7675)."""
     disconnected_after: float = 6.0
     """Established but silent for this long: phase ``disconnected``."""
+    probe_interval: float = 0.5
+    """When audio that was flowing stops, a report goes out this often: a relay that has lost its
+    flows learns this one from it."""
+    probes: int = 10
+    """How many of them at most, until audio flows again."""
     maximum_length: float = 3600.0
     """A call's longest life, from the answer."""
     warning_before: float = 60.0

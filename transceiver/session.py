@@ -12,6 +12,10 @@ an SRTP or SRTCP packet whose tag verifies (compare RFC 7675, which a lite agent
 without the password can race a ClientHello against the client's. SRTP proves itself, so it is
 taken from any address that its tag vouches for; that is what carries the uplink across a NAT
 rebinding. Our own packets follow only an authenticated check.
+
+*Probing.* A relay that was restarted has no flow for the client's audio, and makes one from the
+next check, which may be 5 s away, or from the next packet of ours, which an echo never sends. So
+when audio stops short, a report goes out twice a second for a while.
 """
 
 from collections import Counter, deque
@@ -266,6 +270,8 @@ class Session:
                 self._drain_dtls(now)
             case Wake.REPORT:
                 self._send_rtcp(self.audio.report(now))
+            case Wake.PROBE:
+                self._send_rtcp(self.audio.probe(now))
             case Wake.SILENCE:
                 self._advance(Cause.SILENT)
             case Wake.WARNING:
@@ -340,6 +346,7 @@ class Session:
             _deadline(self.agent.next_timeout(), Wake.ICE),
             _deadline(self.connection.next_timeout(), Wake.DTLS),
             _deadline(self.audio.next_report, Wake.REPORT),
+            _deadline(self.audio.next_probe, Wake.PROBE),
         )
 
     @property

@@ -20,6 +20,7 @@ class Wake(Enum):
     ICE = "ice"
     DTLS = "dtls"
     REPORT = "report"
+    PROBE = "probe"
     SILENCE = "silence"
     CONSENT = "consent"
     WARNING = "warning"

@@ -85,3 +85,19 @@ def test_reports_are_spread_around_their_interval_and_say_what_was_sent() -> Non
     assert rtcp.is_compound(busy)
     last = rtcp.decode_compound_untrusted(audio.goodbye(18.0))
     assert last[-1] == rtcp.Bye((0x01020304,))
+
+
+def test_missing_audio_is_asked_after_until_it_comes_or_may_be_meant() -> None:
+    audio = stream()
+    audio.start(10.0)
+    assert audio.next_probe is None, "none ever came"
+    audio.receive_rtp_untrusted(packet(1), 11.0)
+    asked = []
+    while (due := audio.next_probe) is not None:
+        packets = rtcp.decode_compound_untrusted(audio.probe(due))
+        assert rtcp.is_compound(packets)
+        asked.append(due)
+    assert asked == [11.0 + LIMITS.probe_interval * n for n in range(1, LIMITS.probes + 1)]
+    assert audio.next_report == 10.0 + LIMITS.report_interval / 2, "reports keep their own time"
+    audio.receive_rtp_untrusted(packet(2), 20.0)
+    assert audio.next_probe == 20.0 + LIMITS.probe_interval

@@ -190,6 +190,22 @@ class TestRelays:
         sent = rig.endpoint.next_transmit().data
         assert forward.decode_untrusted(sent).proxy == PUBLIC
 
+    def test_audio_comes_back_through_a_relay_that_has_lost_its_flows(self) -> None:
+        """The client sends no check any more, and we send nothing that it did not send first."""
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        client.keepalives = False
+        talk(rig, client)
+        rig.relay = Rig.build().relay
+        lost_at = rig.now
+        heard = len(of_kind(rig, AudioReceived))
+        while len(of_kind(rig, AudioReceived)) == heard:
+            talk(rig, client, 1, first=100)
+        assert rig.now - lost_at < SessionLimits().probe_interval + 0.1
+        assert any(crossing.drop is Drop.NO_FLOW for crossing in rig.crossings)
+        assert rig.relay.counters.healed == 1
+
 
 class TestRestart:
     def test_ice_restarts_on_the_same_five_tuple_while_audio_goes_on(self) -> None:
