@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .dtls import Identity
 
 
+EXTRA = frozenset({"httpx", "pylibsrtp", "starlette", "uvicorn"})
+"""What the extra ``transceiver`` brings, by the names of its modules."""
 CONFIG_VARIABLE = f"{settings_of.ENVIRONMENT}_CONFIG"
 
 
@@ -49,6 +51,16 @@ class _Commands(click.Group):
     """Commands that are imported when they are asked for, so that one does not cost the others."""
 
     elsewhere: Mapping[str, str] = {"demo": "transceiver.demo:demo"}
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As ever, but a missing extra is one line and not a traceback."""
+        try:
+            return super().main(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRA:
+                raise
+            extra = "pip install 'stunroute[transceiver]'"
+            _refuse(f"needs {error.name}; install the extra: {extra}", 2)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *self.elsewhere})

@@ -199,3 +199,19 @@ def test_an_identity_is_read_from_its_file(config, tmp_path):
     pem.write_text(identity.to_pem())
     found = program._identity(pem)
     assert found.fingerprint == identity.fingerprint
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_a_missing_extra_is_one_line(arguments, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "httpx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "transceiver.demo", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    with pytest.raises(SystemExit) as caught:
+        main.main(arguments, prog_name="transceiver")
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == "transceiver: needs httpx; install the extra: pip install 'stunroute[transceiver]'\n"
+    )
