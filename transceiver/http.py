@@ -34,6 +34,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stunroute.address import Address
 
@@ -49,6 +50,9 @@ OFFER_SECONDS = 10.0
 
 BACKEND_RETRY = 5
 """Seconds that a caller is told to wait whom the application refused."""
+
+HEAD_SECONDS = 10.0
+"""How long a connection may go without a request; a head that comes more slowly counts as none."""
 
 GRACE_SECONDS = 2
 """How long a request may go on after the server was told to stop."""
@@ -218,6 +222,31 @@ async def _on_failure(request: Request, error: Exception) -> Response:
     return _error(500, "internal_error", "the transceiver failed")
 
 
+class _Connection(H11Protocol):
+    """Uvicorn's connection, with an end to its patience: it would wait for a head for ever, and
+    whoever opens a thousand connections and says nothing would keep everybody else out.
+
+    Uvicorn's other parser is quicker by 0.15 ms a request, but takes in a head of any length."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._look, self.cycle)
+
+    def _look(self, last: object) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering or self.cycle is not last:
+            self._wait()
+        else:
+            self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers: whoever runs the loop decides when to leave."""
 
@@ -230,16 +259,18 @@ class HttpServer:
     """Serves an ASGI application on the running loop until it is stopped.
 
     ``connections`` bounds those open at once; a further one is answered with 503. Requests are not
-    logged: their addresses are people's.
+    logged: their addresses are people's, and what is no HTTP comes in any number.
     """
 
     def __init__(self, app: ASGIApp, listen: Address, connections: int = 1000) -> None:
         self.listen = listen
         self._config = uvicorn.Config(
             app,
+            http=_Connection,
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             limit_concurrency=connections,

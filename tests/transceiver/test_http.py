@@ -331,3 +331,86 @@ def test_nagle_holds_no_answer_back(monkeypatch):
         await server.stop()
 
     asyncio.run(main())
+
+
+def on_a_socket(test):
+    """Run ``test(ask)``; ``ask(data)`` sends ``data`` over a connection of its own and returns all
+    that comes back until its end."""
+
+    async def ask(listening, data, then=b"", pause=0.0):
+        reader, writer = await asyncio.open_connection(listening.ip, listening.port)
+        try:
+            writer.write(data)
+            await writer.drain()
+            if then:
+                await asyncio.sleep(pause)
+                writer.write(then)
+                await writer.drain()
+            async with asyncio.timeout(5):
+                return await reader.read(65536)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async def main():
+        endpoint = FakeEndpoint()
+        node = TransceiverServer(endpoint, Address.parse("127.0.0.1:0"), Silent)
+        await node.start()
+        web = http.HttpServer(create_app(node), Address.parse("127.0.0.1:0"))
+        listening = await web.start()
+        try:
+            await test(lambda *a, **k: ask(listening, *a, **k))
+        finally:
+            await web.stop()
+            await node.stop()
+
+    asyncio.run(main())
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: edge\r\n"
+
+
+def test_a_head_has_a_bound():
+    async def test(ask):
+        assert (await ask(HEALTH + b"X: " + bytes(1000).hex().encode() + b"\r\n\r\n"))[
+            9:12
+        ] == b"200"
+        endless = b"".join(b"X-%d: %s\r\n" % (i, b"a" * 1000) for i in range(1000))
+        answer = await ask(HEALTH + endless)
+        assert answer == b"" or answer[9:12] == b"400"
+
+    on_a_socket(test)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /heal", HEALTH + b"\r\n" + b"GET /heal"])
+def test_a_connection_without_a_request_is_closed(monkeypatch, begun):
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+
+    async def test(ask):
+        async with asyncio.timeout(2):
+            await ask(begun)
+
+    on_a_socket(test)
+
+
+def test_a_request_that_is_being_answered_is_not_cut_off(monkeypatch):
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    head = f"POST {CALLS} HTTP/1.1\r\nHost: edge\r\nContent-Type: {SDP}\r\n"
+    offer = OFFER.encode()
+    head += f"Content-Length: {len(offer)}\r\nConnection: close\r\n\r\n"
+
+    async def test(ask):
+        answer = await ask(head.encode() + offer[:5], then=offer[5:], pause=0.4)
+        assert answer[9:12] == b"201"
+
+    on_a_socket(test)
+
+
+def test_what_is_no_http_is_refused_and_not_logged(caplog):
+    async def test(ask):
+        for junk in (b"\x16\x03\x01\x02\x00", bytes(range(256)), b"GET /"):
+            assert (await ask(junk + b"\r\n\r\n"))[9:12] == b"400"
+
+    on_a_socket(test)
+    assert caplog.text == ""
