@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,9 @@ from click.testing import CliRunner
 import conformance.__main__
 import stunroute.__main__
 import transceiver.__main__
+import transceiver.settings
+from stunroute import config
+from stunroute.settings import RelaySettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,9 +45,20 @@ def test_json_snippets_are_json(source: str) -> None:
     json.loads(source)
 
 
-@pytest.mark.parametrize("source", blocks("toml"))
-def test_toml_snippets_are_toml(source: str) -> None:
-    tomllib.loads(source)
+def test_settings_shown_are_settings(tmp_path: Path) -> None:
+    relay, node = blocks("toml")
+    for text, load in ((relay, load_relay), (node, load_node)):
+        path = tmp_path / "settings.toml"
+        path.write_text(text)
+        load(path)
+
+
+def load_relay(path: Path) -> None:
+    config.load(RelaySettings, path=path, environ={}, prefix="STUNROUTE_RELAY", options={})
+
+
+def load_node(path: Path) -> None:
+    transceiver.settings.load(path, {}, {})
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
