@@ -113,9 +113,12 @@ def refused(ice: IceLite, data: bytes, way: Path = A, now: float = 0.0) -> Drop:
     return event.drop
 
 
-def answered(ice: IceLite, data: bytes, way: Path = A, now: float = 0.0) -> stun.Message:
-    """The one answer to an authenticated request, sent back the way it came."""
-    assert ice.receive_stun(data, way, now)
+def answered(
+    ice: IceLite, data: bytes, way: Path = A, now: float = 0.0, *, again: bool = False
+) -> stun.Message:
+    """The one answer to an authenticated request, sent back the way it came. ``again``: the agent
+    has had the same request before, which then proves nothing."""
+    assert ice.receive_stun(data, way, now) is not again
     transmit = ice.next_transmit()
     assert transmit is not None
     assert ice.next_transmit() is None

@@ -22,8 +22,9 @@ newest media came the same way, or the pair in use has been silent: that is what
 looks like to a client that nominates once. Media alone never moves anything.
 
 **Repetition.** A check carries no proof of freshness. Requests are remembered for a while by their
-integrity: one that is repeated on its own pair is a retransmission, gets the same answer and
-changes nothing; one that is repeated from elsewhere has been copied on the way, and is dropped.
+integrity: one that is repeated on its own pair is a retransmission, gets the same answer, changes
+nothing and, because anybody may have sent it, proves nothing; one that is repeated from elsewhere
+has been copied on the way, and is dropped.
 """
 
 from collections import OrderedDict, deque
@@ -291,7 +292,8 @@ class IceLite:
 
     def receive_stun(self, data: bytes, path: Path, now: Instant) -> bool:
         """Take in a datagram that looks like STUN. True if it proves that the client is there: a
-        request whose integrity verifies, whatever the answer to it."""
+        request that has not been seen before and whose integrity verifies, whatever the answer to
+        it."""
         self.handle_timeout(now)
         verdict = self._classify(data)
         if isinstance(verdict, Drop):
@@ -306,10 +308,10 @@ class IceLite:
             case _Check():
                 answer = stun.binding_success(verdict.message, path.client, verdict.credentials.key)
                 self._transmits.append(IceTransmit(answer, path))
-                self._hear(pair, path, now)
                 if before is None:
+                    self._hear(pair, path, now)
                     self._select(verdict, pair, now)
-        return True
+        return before is None
 
     def note_media(self, path: Path, now: Instant) -> None:
         """An authenticated packet that is not STUN came over ``path``. It counts for the pair where

@@ -139,6 +139,19 @@ def test_the_flow_is_released_at_the_relay_that_has_it_now() -> None:
     assert {transmit.address for transmit in transmits} == {OTHER_INNER}
 
 
+def test_a_recorded_check_played_again_and_again_keeps_no_call_alive() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    rig.establish(client)
+    check = fresh_check(client)
+    deliver(rig, check)
+    rig.clients.clear()
+    for _ in range(31):
+        deliver(rig, check)
+        rig.run(1.0)
+    assert rig.endpoint.calls == []
+
+
 def test_what_is_recorded_or_returned_does_not_show_passwords() -> None:
     entries: list[object] = []
     rig = Rig.build(journal=entries.append)

@@ -110,7 +110,7 @@ def test_retransmission_is_answered_again_identically() -> None:
     ice, data = agent(), check()
     first = answered(ice, data)
     events(ice)
-    assert answered(ice, data, now=0.5).raw == first.raw
+    assert answered(ice, data, now=0.5, again=True).raw == first.raw
     assert events(ice) == []
 
 
@@ -375,4 +375,4 @@ def test_unknown_attributes_come_before_everything_else() -> None:
 
 def test_errors_are_repeated_for_retransmissions() -> None:
     ice, data = agent(), raw((0x4000, b""), PRIORITY)
-    assert answered(ice, data).raw == answered(ice, data).raw
+    assert answered(ice, data).raw == answered(ice, data, again=True).raw

@@ -205,7 +205,7 @@ def test_a_delayed_retransmission_does_not_nominate_again() -> None:
     answered(ice, first, A)
     answered(ice, check(nominate=True), B)
     events(ice)
-    assert answered(ice, first, A).message_class is stun.MessageClass.SUCCESS
+    assert answered(ice, first, A, again=True).message_class is stun.MessageClass.SUCCESS
     assert events(ice) == []
     assert ice.selected == B
 
