@@ -211,8 +211,8 @@ class Endpoint:
         self, call: str, payload: bytes, timestamp: int, marker: bool, now: Instant
     ) -> bool:
         """Send one packet of the call's codec to the client. ``timestamp`` counts the media clock
-        from any origin. False where it could not be sent (not established, or the offer takes no
-        audio). Raises UnknownCall."""
+        from any origin. False where it could not be sent (not established, the offer takes no
+        audio, or more than ``session.LONGEST_PAYLOAD``). Raises UnknownCall."""
         slot = self._slot(call)
         self._act(slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker)
         sent = slot.session.send_audio(payload, timestamp, marker, now)

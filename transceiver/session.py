@@ -102,6 +102,10 @@ class Refused:
     drop: Drop
 
 
+LONGEST_PAYLOAD = 1300
+"""Bytes of audio in one packet of ours. With the headers of RTP, of the leg and of UDP over IPv6,
+and the longest tag of SRTP, that is well inside what an Ethernet frame carries."""
+
 Signal: TypeAlias = AddressValidated | UfragRetired | SourceLearned | SourceForgotten | Refused
 """What a session tells its endpoint, beside the events meant for the application."""
 
@@ -289,8 +293,11 @@ class Session:
 
     def send_audio(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bool:
         """Send one packet of our codec. False, and nothing sent, before keys are agreed, after the
-        end, or where the offer takes no audio from us."""
+        end, where the offer takes no audio from us, or where the payload is longer than a packet
+        holds: a client may send more than we can give back, and an echo gives it back."""
         if self._srtp is None or self._route is None or not self.negotiated.may_send:
+            return False
+        if len(payload) > LONGEST_PAYLOAD:
             return False
         packet = self.audio.packetise(payload, timestamp, marker, now)
         self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtp(packet)))

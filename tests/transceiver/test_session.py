@@ -9,7 +9,7 @@ from stunroute import stun
 from stunroute.address import Address
 from transceiver.events import EndReason, Phase
 from transceiver.path import Path
-from transceiver.session import TRANSITIONS, Cause, Session
+from transceiver.session import LONGEST_PAYLOAD, TRANSITIONS, Cause, Session
 
 EXPECTED = {
     (Phase.NEW, Cause.CHECKED): Phase.CHECKING,
@@ -158,3 +158,18 @@ def test_a_clock_that_jumps_far_ahead_is_survived() -> None:
         _, _, session = in_phase(phase)
         session.handle_timeout(1e9)
         assert session.phase is Phase.CLOSED
+
+
+def test_audio_too_long_for_a_packet_is_refused_and_not_raised() -> None:
+    """A client may send packets longer than ours can be, and an echo sends back what it gets."""
+    rig, client, session = in_phase(Phase.ESTABLISHED)
+    assert session.send_audio(bytes(LONGEST_PAYLOAD), 0, False, rig.now)
+    assert not session.send_audio(bytes(LONGEST_PAYLOAD + 1), 960, False, rig.now)
+    assert session.send_audio(b"short", 1920, False, rig.now)
+    sent = list(iter(session.next_transmit, None))
+    assert max(len(out.payload) for out in sent) < 1400
+    for out in sent:
+        client.receive_datagram(out.payload, PUBLIC, rig.now)
+    assert [len(packet.payload) for packet in client.audio] == [LONGEST_PAYLOAD, 5]
+    first, second = (packet.sequence for packet in client.audio)
+    assert (second - first) % 65536 == 1
