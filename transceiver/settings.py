@@ -76,10 +76,38 @@ def _routable(_: object, attribute: "Attribute[Any]", value: tuple[Address, ...]
             raise ConfigError(key, "has no port")
 
 
-def _no_negatives(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+_LEAST = {
+    # What comes again after a while would leave time for nothing else.
+    "report_interval": 0.01,
+    "probe_interval": 0.01,
+    "first_resend": 0.001,
+    "resend_initial": 0.001,
+    "resend_maximum": 0.001,
+    # Room that no call can do without.
+    "mtu": 512,
+    "message_length": 2048,
+    "reassembly_bytes": 4096,
+    "validated_paths": 2,
+    "requests": 1,
+    "pending": 4,
+    "sources": 1,
+    "remote_sources": 1,
+    # What libsrtp takes.
+    "replay_window": 64,
+}
+_MOST = {"mtu": 16384, "replay_window": 32767}
+
+
+def _workable(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    """No bound of the cores may be negative, and some have to leave them room."""
     for inner in fields(type(value)):
-        if not getattr(value, inner.name) >= 0:
-            raise ConfigError(f"{attribute.name}.{inner.name}", "is less than 0")
+        number, least = getattr(value, inner.name), _LEAST.get(inner.name, 0)
+        if not number >= least:
+            raise ConfigError(f"{attribute.name}.{inner.name}", f"is less than {least:g}")
+        if number > _MOST.get(inner.name, number):
+            raise ConfigError(
+                f"{attribute.name}.{inner.name}", f"is more than {_MOST[inner.name]:g}"
+            )
 
 
 def _bits(bits: int) -> Any:
@@ -136,10 +164,10 @@ class Limits:
     sessions: int = field(default=1000, validator=at_least(1))
     retry_after: float = field(default=5.0, validator=at_least(0))
     events: int = field(default=65536, validator=at_least(1))
-    session: SessionLimits = field(factory=SessionLimits, validator=_no_negatives)
-    ice: IceLimits = field(factory=IceLimits, validator=_no_negatives)
-    dtls: DtlsLimits = field(factory=DtlsLimits, validator=_no_negatives)
-    srtp: SrtpLimits = field(factory=SrtpLimits, validator=_no_negatives)
+    session: SessionLimits = field(factory=SessionLimits, validator=_workable)
+    ice: IceLimits = field(factory=IceLimits, validator=_workable)
+    dtls: DtlsLimits = field(factory=DtlsLimits, validator=_workable)
+    srtp: SrtpLimits = field(factory=SrtpLimits, validator=_workable)
 
 
 @frozen(slots=True)

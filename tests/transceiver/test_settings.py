@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from attrs import fields
 
+from calls import of_kind, talk
+from pair import Rig, endpoint_config
 from stunroute.address import Address
 from stunroute.errors import ConfigError
 from stunroute.hint import Hint
 from stunroute.trace import Drop
 from transceiver import settings
 from transceiver.config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
+from transceiver.events import AudioReceived, Ended
 from transceiver.settings import TransceiverSettings, load
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -69,13 +72,13 @@ def test_every_bound_of_the_core_can_be_set(read):
     for name, schema in limits.items():
         text += f"[limits.{name}]\n"
         for index, inner in enumerate(fields(schema)):
-            text += f"{inner.name} = {index + 11}\n"
+            text += f"{inner.name} = {index + 16_000}\n"
     config = read(text).endpoint_config()
     for name, value in wanted.items():
         assert getattr(config, name) == value
     for name, schema in limits.items():
         for index, inner in enumerate(fields(schema)):
-            assert getattr(getattr(config, name), inner.name) == index + 11
+            assert getattr(getattr(config, name), inner.name) == index + 16_000
     assert config.codecs == ("PCMA", "opus")
     # Whatever the core's config may hold one day can be set from here.
     assert {inner.name for inner in fields(EndpointConfig)} == {
@@ -194,6 +197,41 @@ def test_what_cannot_work_is_refused_by_its_key(read, line, instead, key):
         read(MINIMAL.replace(line, instead))
     assert caught.value.key == key
     assert "\n" not in str(caught.value)
+
+
+LIMITS = {"session": SessionLimits, "ice": IceLimits, "dtls": DtlsLimits, "srtp": SrtpLimits}
+BOUNDS = [(table, inner.name) for table, schema in LIMITS.items() for inner in fields(schema)]
+
+
+@pytest.mark.parametrize(("table", "name"), BOUNDS)
+def test_every_bound_has_an_end(read, table, name):
+    least = settings._LEAST.get(name, 0)
+    most = settings._MOST.get(name)
+    wrong = [least - 1] if most is None else [least - 1, most + 1]
+    if name.endswith(("_interval", "resend", "resend_initial", "resend_maximum")):
+        wrong += [0, float("nan")]  # it would come again at once, for ever
+    for value in wrong:
+        with pytest.raises(ConfigError) as caught:
+            read(f"{MINIMAL}\n[limits.{table}]\n{name} = {value}\n")
+        assert caught.value.key == f"limits.{table}.{name}"
+    for value in (least, *([] if most is None else [most])):
+        found = read(f"{MINIMAL}\n[limits.{table}]\n{name} = {value}\n").endpoint_config()
+        assert getattr(getattr(found, table), name) == value
+
+
+@pytest.mark.parametrize("table", ["ice", "dtls", "srtp"])
+def test_the_least_of_every_bound_still_carries_a_call(read, table):
+    text = f"{MINIMAL}\n[limits.{table}]\n"
+    for inner in fields(LIMITS[table]):
+        text += f"{inner.name} = {settings._LEAST.get(inner.name, 0)}\n"
+    limits = getattr(read(text).endpoint_config(), table)
+    rig = Rig.build(config=endpoint_config(**{table: limits}))
+    client = rig.client()
+    rig.establish(client)
+    talk(rig, client)
+    rig.run(10.0)
+    assert len(of_kind(rig, AudioReceived)) == 5
+    assert not of_kind(rig, Ended)
 
 
 def test_no_secret_is_shown(read):
