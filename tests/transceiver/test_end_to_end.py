@@ -3,7 +3,6 @@ transceiver on loopback sockets, signalling over HTTP, and a tone that must come
 
 import asyncio
 import contextlib
-import fractions
 import math
 import socket
 from array import array
@@ -11,65 +10,23 @@ from array import array
 import aioice.ice
 import httpx
 import pytest
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCSessionDescription
 from attrs import frozen
-from av import AudioFrame
 
 from stunroute.config import load
 from stunroute.settings import RelaySettings
 from stunroute.udp.plain import RelayServer
+from tone import RATE, TONE, Tone, listen, share_of_tone
 from transceiver import settings as settings_of
 from transceiver.__main__ import assemble
 from transceiver.http import CALLS, HttpServer, create_app
 
-RATE = 48000
-TONE = 620.0  # Hz; no harmonic of the mains, no divisor of the frame rate
 SDP = {"Content-Type": "application/sdp"}
 HINT = {
     "hint.configurations.0.id": "0",
     "hint.configurations.0.routing_key": "ab" * 16,
     "hint.configurations.0.password_key": "cd" * 32,
 }
-
-
-class Tone(MediaStreamTrack):
-    """A sine, in frames of 20 ms, in real time."""
-
-    kind = "audio"
-
-    def __init__(self):
-        super().__init__()
-        self._sent = 0
-        self._begin = None
-
-    async def recv(self):
-        loop = asyncio.get_running_loop()
-        if self._begin is None:
-            self._begin = loop.time()
-        await asyncio.sleep(self._begin + self._sent / RATE - loop.time())
-        samples = array("h", bytes(2 * 960))
-        for index in range(960):
-            phase = 2 * math.pi * TONE * (self._sent + index) / RATE
-            samples[index] = int(12000 * math.sin(phase))
-        frame = AudioFrame(format="s16", layout="mono", samples=960)
-        frame.planes[0].update(samples.tobytes())
-        frame.sample_rate = RATE
-        frame.pts = self._sent
-        frame.time_base = fractions.Fraction(1, RATE)
-        self._sent += 960
-        return frame
-
-
-def share_of_tone(samples: array, frequency: float) -> float:
-    """The part of the samples' power that lies at ``frequency`` (Goertzel), 0 to 1."""
-    coefficient = 2 * math.cos(2 * math.pi * frequency / RATE)
-    before = earlier = 0.0
-    total = 0.0
-    for sample in samples:
-        before, earlier = sample + coefficient * before - earlier, before
-        total += sample * sample
-    power = before * before + earlier * earlier - coefficient * before * earlier
-    return 2 * power / (len(samples) * total) if total else 0.0
 
 
 def test_the_measure_tells_tones_apart():
@@ -150,19 +107,6 @@ async def caller(monkeypatch):
         yield client
     finally:
         await client.close()
-
-
-async def listen(track, seconds: float) -> array:
-    """Mono samples of what comes over ``track``."""
-    heard = array("h")
-    while len(heard) < seconds * RATE:
-        frame = await track.recv()
-        assert frame.sample_rate == RATE
-        samples = array(
-            "h", bytes(frame.planes[0])[: 2 * frame.samples * len(frame.layout.channels)]
-        )
-        heard.extend(samples[:: len(frame.layout.channels)])
-    return heard
 
 
 async def hear_the_tone(track) -> None:
