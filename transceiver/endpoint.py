@@ -27,7 +27,7 @@ from attrs import define, evolve, field, frozen
 from stunroute import demux, forward, stun
 from stunroute.address import Address, Transmit
 from stunroute.errors import DecodeError
-from stunroute.hint import Hint, KeyRing
+from stunroute.hint import Hint, HintError, KeyRing
 from stunroute.instant import Entropy, Instant
 from stunroute.trace import Drop
 
@@ -161,9 +161,15 @@ class Endpoint:
         return _Slot(session, draw, [local.ufrag], hint), str(settled.answer)
 
     def _mint(self, draw: Entropy, now: Instant) -> ice.Credentials:
-        """Credentials whose ufrag no live session has."""
+        """Credentials whose ufrag no live session has. Raises AtCapacity where the keys to make
+        them with are no longer, or not yet, to be used."""
         while True:
-            ufrag = self._keyring.mint(self.config.cluster, self.config.node, draw, now).encode()
+            try:
+                text = self._keyring.mint(self.config.cluster, self.config.node, draw, now)
+            except HintError:
+                problem = "this transceiver has no key to take calls with at the moment"
+                raise AtCapacity(problem, self.config.retry_after) from None
+            ufrag = text.encode()
             if ufrag not in self._by_ufrag:
                 return ice.Credentials(ufrag, self._keyring.password(ufrag))
 
@@ -184,7 +190,7 @@ class Endpoint:
     def reoffer(self, call: str, offer: str, now: Instant) -> str:
         """Answer a further offer of a live call, which may restart ICE. Returns the SDP answer.
 
-        Raises UnknownCall, and OfferError where the offer would change more than that.
+        Raises UnknownCall, AtCapacity, and OfferError where the offer would change more than that.
         """
         slot = self._slot(call)
         session = slot.session

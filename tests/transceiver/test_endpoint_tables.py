@@ -2,12 +2,16 @@
 
 from itertools import count
 
+import pytest
+
 from calls import OTHER_INNER, check_for, deliver, talk
-from pair import HOME, INNER, PUBLIC, Client, Rig, endpoint_config
+from pair import HOME, INNER, PUBLIC, Client, Rig, endpoint_config, seeded
 from stunroute import forward, stun
 from stunroute.address import Address, Transmit
+from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.pump import pump
 from transceiver.config import DtlsLimits, IceLimits
+from transceiver.errors import AtCapacity
 from transceiver.events import EndReason
 from transceiver.timers import Wake
 
@@ -150,6 +154,23 @@ def test_a_recorded_check_played_again_and_again_keeps_no_call_alive() -> None:
         deliver(rig, check)
         rig.run(1.0)
     assert rig.endpoint.calls == []
+
+
+def test_keys_that_have_expired_refuse_calls_and_restarts_but_end_none() -> None:
+    rig = Rig.build()
+    hint = HintConfiguration.generate("0", seeded("hints 0"), read_until=rig.now + 10)
+    rig.endpoint._keyring = KeyRing((hint,))
+    client = rig.client()
+    call = rig.endpoint.open_call(client.offer(), rig.now).call
+    rig.now += 10
+    for refused in (
+        lambda: rig.endpoint.open_call(client.offer(), rig.now),
+        lambda: rig.endpoint.reoffer(call, client.restart(), rig.now),
+    ):
+        with pytest.raises(AtCapacity):
+            refused()
+    assert rig.endpoint.calls == [call]
+    assert tables(rig) == (1, 1, 0, 0)
 
 
 def test_what_is_recorded_or_returned_does_not_show_passwords() -> None:
