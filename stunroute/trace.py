@@ -132,8 +132,8 @@ class Drop(Enum):
     LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded
     LEG_UNKNOWN_PROXY = "leg-unknown-proxy"  # the header names a public address that is not ours
 
-    # The relay's sockets
-    TOO_LONG = "too-long"  # longer than the relay's receive buffer, so it would be cut
+    # Sockets
+    TOO_LONG = "too-long"  # longer than what is read of a datagram, so it would be cut
     SEND_BACKLOG = "send-backlog"  # the kernel takes no more, and the bounded backlog is full
 
     # Sessions and their endpoint

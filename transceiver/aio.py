@@ -22,9 +22,11 @@ from typing import Any, ClassVar, Protocol, cast
 
 from attrs import define, field
 
+from stunroute import forward
 from stunroute.address import Address, Transmit
 from stunroute.instant import Entropy, Instant
 from stunroute.pump import Output, pump
+from stunroute.trace import Drop
 
 from .backend.interface import Backend, BackendFactory
 from .endpoint import Answered, Endpoint
@@ -37,9 +39,9 @@ logger = logging.getLogger("transceiver")
 CLOCK_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 """RTP clock of each codec (RFC 7587, section 4.1; RFC 3551, section 4.5.14)."""
 
-_LARGEST_DATAGRAM = 2048
-"""Read at most this much of a datagram; nobody's path carries more than an Ethernet frame's 1500
-bytes, and the transport allocates the whole of it for every read."""
+LARGEST_DATAGRAM = 2048 + forward.HEADER_LENGTH
+"""A longer datagram is let go; nobody's path carries more than an Ethernet frame's 1500 bytes, and
+the transport allocates the whole of it for every read. It is what relays forward at most."""
 
 
 class BackendUnavailable(CallError):
@@ -201,7 +203,7 @@ class TransceiverServer:
             inner.close()
             raise
         if hasattr(transport, "max_size"):  # asyncio's own; other loops read by their means
-            transport.max_size = _LARGEST_DATAGRAM
+            transport.max_size = LARGEST_DATAGRAM + 1  # one more, to see that it was too long
         self._transport = cast("_Transport", transport)
         host, port = inner.getsockname()[:2]
         self.listen = Address.of(host, port)
@@ -306,6 +308,9 @@ class TransceiverServer:
     def receive_datagram(self, data: bytes, address: Address) -> None:
         """A datagram of the leg, as the socket gave it."""
         self.counters.received += 1
+        if len(data) > LARGEST_DATAGRAM:
+            self.endpoint.drops[Drop.TOO_LONG] += 1
+            return
         self.endpoint.receive_datagram(data, address, self.now())
         self._drain()
 

@@ -6,7 +6,10 @@ import logging
 import pytest
 
 from fake_endpoint import FakeEndpoint
+from stunroute import forward
 from stunroute.address import Address
+from stunroute.trace import Drop
+from stunroute.udp.plain import DATAGRAM_LENGTH
 from transceiver.aio import BackendUnavailable, TransceiverServer
 from transceiver.backend.task import in_task
 from transceiver.errors import UnknownCall
@@ -222,6 +225,25 @@ def test_what_the_kernel_does_not_take_is_bounded(monkeypatch):
         assert server.counters.sent == 0
 
     serve(test, send_buffer=4096)
+
+
+def test_what_relays_forward_at_most_arrives_whole_and_no_more():
+    async def test(server, core, backends):
+        remote = ("127.0.0.1", server.listen.port)
+        loop = asyncio.get_running_loop()
+        _, relay = await loop.create_datagram_endpoint(Relay, remote_addr=remote)
+        call = server.open_call(OFFER).call
+        head = f"audio {call} 960 "
+        longest = forward.HEADER_LENGTH + DATAGRAM_LENGTH
+        for length in (longest + 1, longest):
+            relay.say(head.ljust(length, "x"))
+        await settle(lambda: server.counters.received == 2)
+        (heard,) = backends[0].heard
+        assert len(heard.payload) == longest - len(head)
+        assert core.drops == {Drop.TOO_LONG: 1}
+        relay.transport.close()
+
+    serve(test)
 
 
 def test_an_error_of_the_socket_is_counted():
