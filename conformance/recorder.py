@@ -104,9 +104,7 @@ class Recorder:
         try:
             self._note(entry)
         except (OSError, ValueError) as error:
-            self.failures[str(error)] += 1
-            if (recording := self._recordings.pop(entry.call, None)) is not None:
-                recording.abandon()
+            self._give_up(entry.call, error)
 
     def _note(self, entry: journal.Entry) -> None:
         if isinstance(entry, journal.Opened):
@@ -129,7 +127,14 @@ class Recorder:
         )
 
     def _finish(self, call: str, truncated: str) -> None:
-        self.finished.append(self._recordings.pop(call).finish(truncated))
+        self.finished.append(self._recordings[call].finish(truncated))
+        del self._recordings[call]
+
+    def _give_up(self, call: str, error: Exception) -> None:
+        # Not the whole text: it may name the call's file, and would be another one for each call.
+        self.failures[getattr(error, "strerror", None) or type(error).__name__] += 1
+        if (recording := self._recordings.pop(call, None)) is not None:
+            recording.abandon()
 
     def close(self) -> None:
         """Finish what is being recorded; those calls' sidecars say that they go on."""
@@ -137,7 +142,7 @@ class Recorder:
             try:
                 self._finish(call, "the recorder was closed before the call ended")
             except OSError as error:
-                self.failures[str(error)] += 1
+                self._give_up(call, error)
 
 
 class _Digesting:

@@ -11,6 +11,7 @@ from pair import Rig, seeded
 from recordings import configuration, play, recorded, recorder
 from transceiver import journal
 from transceiver.errors import OfferError
+from transceiver.events import EndReason
 
 
 def test_a_call_becomes_two_files(tmp_path: Path) -> None:
@@ -134,6 +135,33 @@ def test_a_failing_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> N
     rig.establish(rig.client(0), entropy=sink.entropy_for_call())
     assert sum(sink.failures.values()) == 1
     assert sink.finished == []
+
+
+def test_a_disk_that_fails_call_after_call_is_one_reason(tmp_path: Path) -> None:
+    sink = recorder(tmp_path / "absent")
+    rig = Rig.build(0, config=configuration(), journal=sink)
+    for index in range(3):
+        rig.open(rig.client(index), entropy=sink.entropy_for_call())
+    assert sink.failures == {"No such file or directory": 3}
+
+
+@pytest.mark.parametrize("end", ["call", "recorder"])
+def test_a_recording_that_cannot_be_finished_is_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    sink = recorder(tmp_path)
+    rig = Rig.build(0, config=configuration(), journal=sink)
+    call = rig.establish(rig.client(0), entropy=sink.entropy_for_call())
+
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "replace", full)
+    if end == "call":
+        rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    sink.close()
+    assert sink.failures == {"No space left on device": 1}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_packet_that_no_capture_holds_ends_the_recording(tmp_path: Path) -> None:
