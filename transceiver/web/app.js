@@ -17,12 +17,14 @@ const chart = new Chart($('chart'));
 let call = null;             // the call being made or held; null between calls
 let lastReport = null;       // what the previous call had to say
 let fleet = null;            // what the demo says of its processes
+let demoGone = false;        // whether it has stopped to say anything
 
 class Call {
   source; audio = null; pc = null; url = null; etag = null;
   phase = 'starting';                         // starting, calling, live, ended
   began = 0; at = {};                         // clock readings of each layer's first success
   layers = Object.fromEntries(LAYERS.map(name => [name, { state: 'idle', text: 'idle' }]));
+  ufrag = null;                               // the server's, from its newest answer
   taken = null;                               // node that answered, as the demo says
   snapshot = null; stats = {}; restarts = 0; problem = null;
   packets = 0; grewAt = null; longestGap = 0; stalls = 0; stalled = false;
@@ -30,10 +32,6 @@ class Call {
   timers = [];
 
   constructor(source) { this.source = source; }
-
-  get ufrag() {
-    return this.pc?.remoteDescription?.sdp.match(/^a=ice-ufrag:(.+)\r?$/m)?.[1].trim() ?? null;
-  }
 
   get setup() {
     const at = this.at, span = (from, to) => from === undefined || to === undefined ? null : to - from;
@@ -127,7 +125,8 @@ function listenTo(context, node) {
 async function exchange(method, url, offer, etag) {
   const headers = { 'Content-Type': 'application/sdp' };
   if (etag) headers['If-Match'] = etag;
-  const response = await fetch(url, { method, headers, body: offer });
+  const response = await fetch(url, { method, headers, body: offer })
+    .catch(() => { throw new Error('the demo does not answer'); });
   if (!response.ok) {
     const body = await response.json().catch(() => null);
     throw new Error(body?.error?.message ?? `${method} was answered with ${response.status}`);
@@ -146,7 +145,7 @@ async function openCall(mine) {
   mine.etag = response.headers.get('ETag');
   mine.taken = Number(response.headers.get('X-Demo-Node')) || null;
   if (call !== mine) { fetch(mine.url, { method: 'DELETE' }); return; }
-  await pc.setRemoteDescription({ type: 'answer', sdp: answer });
+  await take(mine, answer);
 }
 
 async function restartIce(mine) {
@@ -154,8 +153,13 @@ async function restartIce(mine) {
   await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
   const { response, answer } = await exchange('PATCH', mine.url, pc.localDescription.sdp, mine.etag);
   mine.etag = response.headers.get('ETag') ?? mine.etag;
-  await pc.setRemoteDescription({ type: 'answer', sdp: answer });
+  await take(mine, answer);
   mine.restarts += 1;
+}
+
+async function take(mine, answer) {
+  await mine.pc.setRemoteDescription({ type: 'answer', sdp: answer });
+  mine.ufrag = answer.match(/^a=ice-ufrag:(\S+)/m)?.[1] ?? null;
 }
 
 function watch(mine, pc) {
@@ -173,7 +177,7 @@ function watch(mine, pc) {
       transport.addEventListener('statechange', look);
     }
     if (transport && mine.at.ice !== undefined) mine.layer('dtls', ...dtls[transport.state]);
-    if (pc.connectionState === 'closed') finish(mine, 'The call has ended.');
+    if (transport?.state === 'closed') return finish(mine, 'The transceiver has ended the call.');
     LAYERS.forEach((name, index) => {
       const { text } = mine.layers[name];
       if (text !== before[index] && name !== 'media') note(`${title(name)}: ${text}`);
@@ -220,6 +224,10 @@ async function begin(source) {
     if (call === mine) fail(mine, error);
   }
   render();
+}
+
+function sayItFlows(mine) {
+  say(mine.source === 'tone' ? 'The tone goes out and comes back.' : 'Connected. Speak, and hear yourself.');
 }
 
 function fail(mine, error) {
@@ -313,7 +321,10 @@ function notePackets(mine, count) {
   const now = performance.now();
   if (count > mine.packets) {
     if (mine.grewAt !== null) mine.longestGap = Math.max(mine.longestGap, now - mine.grewAt);
-    if (mine.stalled) note(`Audio is back after ${ms(now - mine.grewAt)}`);
+    if (mine.stalled) {
+      note(`Audio is back after ${ms(now - mine.grewAt)}`);
+      sayItFlows(mine);
+    }
     mine.packets = count;
     mine.grewAt = now;
     mine.stalled = false;
@@ -321,11 +332,15 @@ function notePackets(mine, count) {
       mine.layer('dtls', 'ok', 'connected');
       mine.layer('media', 'ok', 'flowing');
       note(`First audio ${ms(mine.setup.total)} after the button`);
-      say(mine.source === 'tone' ? 'The tone goes out and comes back.' : 'Connected. Speak, and hear yourself.');
+      sayItFlows(mine);
     }
     mine.layer('media', 'ok', 'flowing');
   } else if (mine.grewAt !== null && now - mine.grewAt > STALLED) {
-    if (!mine.stalled) { mine.stalls += 1; note('No audio for a second', true); }
+    if (!mine.stalled) {
+      mine.stalls += 1;
+      note('No audio for a second', true);
+      say('The echo has stopped. It comes back by itself once the relay and the transceiver are reached again.', true);
+    }
     mine.stalled = true;
     mine.layer('media', 'working', 'stalled');
   } else if (mine.grewAt === null && mine.at.dtls !== undefined) {
@@ -343,6 +358,10 @@ async function readServer(mine) {
 
 async function pollDemo() {
   const response = await fetch('/demo/state', { cache: 'no-store' }).catch(() => null);
+  if (demoGone !== !response?.ok) {
+    demoGone = !response?.ok;
+    note(demoGone ? 'The demo does not answer any more' : 'The demo answers again', demoGone);
+  }
   if (!response?.ok) return;
   const next = await response.json();
   if (fleet && fleet.relay.restarts !== next.relay.restarts) {
@@ -410,6 +429,7 @@ function render(shown = call) {
   put('call', busy ? 'Hang up' : 'Call');
   $('call').classList.toggle('hang', busy);
   $('tone').disabled = busy;
+  if (shown) put('figures-title', busy ? 'Right now' : 'When the call ended');
   $('restart').disabled = call?.phase !== 'live' || call.at.media === undefined;
   renderFleet();
   $('route').classList.toggle('live', call?.layers.media.state === 'ok');
