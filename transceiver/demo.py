@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from stunroute.address import Address
 from stunroute.hint import Hint
@@ -204,6 +205,17 @@ def state(fleet: Fleet) -> dict[str, object]:
     }
 
 
+class Page(StaticFiles):
+    """The page's files. A browser asks for them anew each time, since the next demo at this address
+    may be of another version, and takes nothing from anywhere else."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        return response
+
+
 @define(slots=True, eq=False)
 class Front:
     """The demo's own web server: the page, and the way to the transceivers' signalling."""
@@ -219,7 +231,7 @@ class Front:
                 Route(CALLS + "/{call}", self.forward, methods=METHODS),
                 Route(CALLS + "/{call}/hangup", self.forward, methods=METHODS),
                 Route("/demo/state", self.state),
-                Mount("/", StaticFiles(directory=WEB, html=True)),
+                Mount("/", Page(directory=WEB, html=True)),
             ]
         )
 

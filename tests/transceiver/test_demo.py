@@ -1,13 +1,16 @@
 """What the demo makes of its command line. That it works is for the live tests."""
 
+import asyncio
+import re
 import tomllib
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from stunroute.address import Address
 from stunroute.hint import HintConfiguration
-from transceiver.demo import _addresses, demo
+from transceiver.demo import WEB, Page, _addresses, demo
 from transceiver.fleet import Plan, relay_settings
 
 UDP = Address.of("10.0.0.1", 3478)
@@ -55,3 +58,31 @@ def test_the_relay_is_told_by_which_addresses_clients_know_it() -> None:
     text = relay_settings(Plan((UDP,), (other,), 1), hint, UDP, [UDP])
     (listen,) = tomllib.loads(text)["listen"]
     assert listen == {"bind": str(UDP), "advertise": str(other)}
+
+
+async def _get(path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(Page(directory=WEB, html=True))
+    async with httpx.AsyncClient(transport=transport, base_url="http://demo") as client:
+        return await client.get(path)
+
+
+def test_the_page_is_whole_and_takes_nothing_from_elsewhere() -> None:
+    page = asyncio.run(_get("/"))
+    assert page.headers["content-security-policy"] == "default-src 'self'"
+    assert page.headers["cache-control"] == "no-cache"
+    wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+    script = asyncio.run(_get("/app.js")).text
+    wanted |= set(re.findall(r"from '\./([^']+)'", script))
+    assert wanted == {"icon.svg", "style.css", "app.js", "chart.js"}
+    assert {asyncio.run(_get(f"/{name}")).status_code for name in wanted} == {200}
+    for name in wanted:
+        text = asyncio.run(_get(f"/{name}")).text.replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"(https?:)?//[a-z0-9]+\.", text), name
+
+
+def test_every_element_the_script_names_is_on_the_page() -> None:
+    page, script = ((WEB / name).read_text("utf-8") for name in ("index.html", "app.js"))
+    ids = set(re.findall(r'id="([^"]+)"', page))
+    named = set(re.findall(r"(?:\$|put|unit)\('([^']+)'", script))
+    assert named, "the pattern finds them"
+    assert named <= ids
