@@ -62,6 +62,22 @@ def at_least(minimum: float) -> Callable[[object, "Attribute[Any]", Any], None]:
     return validate
 
 
+def between(minimum: float, maximum: float) -> Callable[[object, "Attribute[Any]", Any], None]:
+    """As ``at_least``, with an end above."""
+    check_least = at_least(minimum)
+
+    def validate(instance: object, attribute: "Attribute[Any]", value: Any) -> None:
+        check_least(instance, attribute, value)
+        if value > maximum:
+            raise ConfigError(attribute.name, f"is more than {maximum:.0f}")
+
+    return validate
+
+
+SOCKET_BUFFER = 2**31 - 1
+"""The most that the kernel can be asked for."""
+
+
 @frozen(slots=True)
 class RelayConfig:
     """The bounds and durations of the relay's core. Durations are seconds."""

@@ -61,13 +61,25 @@ from datetime import datetime
 from attrs import Attribute, evolve, field, frozen
 
 from .address import Address
-from .config import RelayConfig, Verify, at_least, redacted
+from .config import SOCKET_BUFFER, RelayConfig, Verify, at_least, between, redacted
 from .directory import NextHop, NodeState, StaticDirectory
 from .errors import ConfigError
 from .hint import HintConfiguration, KeyRing
 from .instant import Instant
 
 _FOREVER = float("inf")
+
+
+def unreachable(address: Address, source: Address) -> str | None:
+    """Why a socket bound to ``source`` can never send to ``address``; None if it can. Without this
+    each packet would fail, and only a counter would tell."""
+    if address.port == 0:
+        return "has no port"
+    if not any(address.packed):
+        return "is the unspecified address; nobody can send there"
+    if address.is_ipv4 != source.is_ipv4 and any(source.host):
+        return f"cannot be reached from {source.ip}, which is of the other IP version"
+    return None
 
 
 @frozen(slots=True)
@@ -165,8 +177,8 @@ class Upstream:
 
 @frozen(slots=True)
 class Sockets:
-    receive_buffer: int = field(default=4 << 20, validator=at_least(0))
-    send_buffer: int = field(default=4 << 20, validator=at_least(0))
+    receive_buffer: int = field(default=4 << 20, validator=between(0, SOCKET_BUFFER))
+    send_buffer: int = field(default=4 << 20, validator=between(0, SOCKET_BUFFER))
     backlog: int = field(default=65_536, validator=at_least(0))
     """Bytes that may wait per socket when the kernel takes no more; then packets are dropped
     (``SEND_BACKLOG``)."""
@@ -193,6 +205,16 @@ class RelaySettings:
         for index, address in enumerate(public):
             if address.port and address in public[:index]:
                 raise ConfigError(f"listen.{index}", "has the public address of an earlier one")
+
+    @directory.validator
+    def _check_hops(self, _: "Attribute[object]", value: DirectorySettings) -> None:
+        hops = [
+            (f"directory.nodes.{i}.address", node.address) for i, node in enumerate(value.nodes)
+        ]
+        hops += [(f"directory.clusters.{i}.relay", c.relay) for i, c in enumerate(value.clusters)]
+        for key, address in hops:
+            if problem := unreachable(address, self.inner):
+                raise ConfigError(key, problem)
 
     @property
     def core(self) -> RelayConfig:

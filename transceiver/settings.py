@@ -47,11 +47,11 @@ from attrs import Attribute, field, fields, frozen
 
 from stunroute import config
 from stunroute.address import Address
-from stunroute.config import at_least
+from stunroute.config import SOCKET_BUFFER, at_least, between
 from stunroute.errors import ConfigError
 from stunroute.hint import KeyRing
 from stunroute.instant import Instant
-from stunroute.settings import Hints
+from stunroute.settings import Hints, unreachable
 
 from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
 
@@ -74,6 +74,12 @@ def _routable(_: object, attribute: "Attribute[Any]", value: tuple[Address, ...]
             raise ConfigError(key, "is the unspecified address; nobody can send there")
         if address.port == 0:
             raise ConfigError(key, "has no port")
+
+
+def _reachable(udp: "UdpSettings", attribute: "Attribute[Any]", value: tuple[Address, ...]) -> None:
+    for index, address in enumerate(value):
+        if problem := unreachable(address, udp.listen):
+            raise ConfigError(f"{attribute.name}.{index}", problem)
 
 
 _LEAST = {
@@ -141,10 +147,10 @@ class UdpSettings:
 
     listen: Address
     candidates: tuple[Address, ...] = field(validator=_routable)
-    relays: tuple[Address, ...] = field(validator=_routable)
+    relays: tuple[Address, ...] = field(validator=[_routable, _reachable])
     send_buffer: int = field(default=262_144, validator=at_least(0))
     """Bytes that wait at most where the kernel is behind; more is let go."""
-    receive_buffer: int = field(default=4_194_304, validator=at_least(4096))
+    receive_buffer: int = field(default=4_194_304, validator=between(4096, SOCKET_BUFFER))
     """Asked of the kernel for the socket."""
 
 

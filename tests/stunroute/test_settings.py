@@ -112,3 +112,42 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
     assert "redacted" in text
     assert "aabbcc" not in text
     assert "\\x" not in text.replace("\\x00", "").partition("hint=")[2].partition("directory=")[0]
+
+
+@pytest.mark.parametrize(
+    ("inner", "hop", "problem"),
+    [
+        ("10.0.0.5:4000", "10.0.0.7:4000", None),
+        ("[::]:4000", "10.0.0.7:4000", None),
+        ("[::]:4000", "[2001:db8::7]:4000", None),
+        ("[2001:db8::5]:4000", "[2001:db8::7]:4000", None),
+        ("10.0.0.5:4000", "[2001:db8::7]:4000", "cannot be reached from 10.0.0.5"),
+        ("0.0.0.0:4000", "[2001:db8::7]:4000", "cannot be reached from 0.0.0.0"),
+        ("[2001:db8::5]:4000", "10.0.0.7:4000", "cannot be reached from 2001:db8::5"),
+        ("10.0.0.5:4000", "10.0.0.7:0", "has no port"),
+        ("10.0.0.5:4000", "0.0.0.0:4000", "is the unspecified address"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["node", "cluster"])
+def test_next_hops_that_no_packet_could_reach(
+    tmp_path: Path, kind: str, inner: str, hop: str, problem: str | None
+) -> None:
+    text = MINIMAL.replace("10.0.0.5:4000", inner)
+    if kind == "node":
+        key = "directory.nodes.0.address"
+        text += f'[[directory.nodes]]\ncluster = 1\nnode = 7\naddress = "{hop}"\n'
+    else:
+        key = "directory.clusters.0.relay"
+        text += f'[[directory.clusters]]\ncluster = 1\nrelay = "{hop}"\n'
+    if problem is None:
+        assert loaded(tmp_path, text).directory.build()
+    else:
+        with pytest.raises(ConfigError, match=re.escape(f"{key}: {problem}")):
+            loaded(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ["receive_buffer", "send_buffer"])
+def test_a_buffer_larger_than_the_kernel_can_be_asked_for(tmp_path: Path, name: str) -> None:
+    assert loaded(tmp_path, f"{MINIMAL}\n[sockets]\n{name} = {2**31 - 1}\n")
+    with pytest.raises(ConfigError, match=rf"sockets\.{name}: is more than 2147483647"):
+        loaded(tmp_path, f"{MINIMAL}\n[sockets]\n{name} = {2**31}\n")

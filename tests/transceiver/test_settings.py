@@ -166,6 +166,12 @@ def test_no_configuration_to_mint_under_is_refused_at_the_start(read):
         ('relays = ["10.1.0.1:4000"]', "relays = []", "udp.relays"),
         ('relays = ["10.1.0.1:4000"]', 'relays = ["10.1.0.1"]', "udp.relays.0"),
         ('relays = ["10.1.0.1:4000"]', 'relays = ["10.1.0.1:0"]', "udp.relays.0"),
+        ('relays = ["10.1.0.1:4000"]', 'relays = ["[2001:db8::2]:4000"]', "udp.relays.0"),
+        (
+            'relays = ["10.1.0.1:4000"]',
+            'relays = ["10.1.0.1:4000"]\nreceive_buffer = 2147483648',
+            "udp.receive_buffer",
+        ),
         ('"[2001:db8::1]:3478"', '"[::]:3478"', "udp.candidates.1"),
         ('"[2001:db8::1]:3478"', '"0.0.0.0:3478"', "udp.candidates.1"),
         ('id = "0"', "", "hint.configurations.0.id"),
