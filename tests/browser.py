@@ -39,6 +39,7 @@ _CHROMIUM_SWITCHES = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--hide-scrollbars",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-quic",

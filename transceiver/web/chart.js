@@ -65,7 +65,7 @@ export class Chart {
       g.fillText(text, left - 8, y);
     };
     line(yRtt(0), '0'); line(yRtt(ceiling / 2), `${ceiling / 2}`); line(yRtt(ceiling), `${ceiling} ms`);
-    line(yLevel(FLOOR), `${FLOOR}`); line(yLevel(-35), '−35'); line(yLevel(0), '0 dB');
+    line(yLevel(FLOOR), `−${-FLOOR}`); line(yLevel(-35), '−35'); line(yLevel(0), '0 dB');
     g.textBaseline = 'alphabetic';
     g.textAlign = 'center';
     for (let ago = 0; ago <= WINDOW; ago += 15) {
