@@ -13,7 +13,14 @@ from tools import require_tool
 
 pytestmark = pytest.mark.live
 
-KINDS = {"STUN": "stun", "DTLS": "dtls", "SRTP": "rtp", "RTP": "rtp", "SRTCP": "rtcp"}
+KINDS = {
+    "STUN": "stun",
+    "DTLS": "dtls",
+    "SRTP": "rtp",
+    "RTP": "rtp",
+    "SRTCP": "rtcp",
+    "RTCP": "rtcp",
+}
 MEDIA = {"rtp", "rtcp"}
 HANDSHAKE = {
     "ClientHello": 1,
