@@ -44,6 +44,9 @@ from .srtp import rtcp, rtp
 
 _K = TypeVar("_K")
 
+TWINS = 4
+"""How many sessions of one client address, the newest, get what names none of them."""
+
 
 @frozen(slots=True)
 class Answered:
@@ -277,35 +280,37 @@ class Endpoint:
         if isinstance(found, Drop):
             self._note(journal.Dropped("", now, found, leg.client))
             return self._drop(found)
-        self._note(journal.Received(found.session.call, now, path, payload))
-        found.session.receive_datagram(payload, path, now)
-        return self._settle(found, now)
+        for slot in found:
+            self._note(journal.Received(slot.session.call, now, path, payload))
+            slot.session.receive_datagram(payload, path, now)
+            self._settle(slot, now)
+        return None
 
-    def _find(self, payload: bytes, path: Path) -> _Slot | Drop:
-        """Whose datagram this is. Pure."""
+    def _find(self, payload: bytes, path: Path) -> list[_Slot] | Drop:
+        """Whose datagram this is. Pure. Where several sessions were validated at one address and
+        the packet names none of them, all are asked (the newest few): what is not its own a session
+        drops as it drops a stranger's, while a choice made here could be the wrong one, and made so
+        by whoever can forge the address."""
         kind = demux.classify(payload)
-        at_address = self._by_address.get(path.client)
+        at_address = self._by_address.get(path.client, [])[-TWINS:]
         match kind:
             case demux.Kind.STUN:
                 username = stun.peek_username_untrusted(payload)
                 if username is not None:
-                    ufrag = username.partition(b":")[0]
-                    return self._by_ufrag.get(ufrag) or Drop.UFRAG_UNKNOWN
-                return at_address[-1] if at_address else Drop.SESSION_UNKNOWN
-            case demux.Kind.RTP | demux.Kind.RTCP:
-                if at_address and len(at_address) == 1:
-                    return at_address[0]
-                return self._find_by_source(payload, kind, at_address or [])
+                    named = self._by_ufrag.get(username.partition(b":")[0])
+                    return [named] if named else Drop.UFRAG_UNKNOWN
+            case demux.Kind.RTP | demux.Kind.RTCP if len(at_address) != 1:
+                return self._find_by_source(payload, kind, at_address)
             case demux.Kind.EMPTY:
                 return Drop.EMPTY
-            case _:
-                return at_address[-1] if at_address else Drop.SESSION_UNKNOWN
+        return at_address or Drop.SESSION_UNKNOWN
 
     def _find_by_source(
         self, payload: bytes, kind: demux.Kind, at_address: list[_Slot]
-    ) -> _Slot | Drop:
-        """Of several sessions at an address, or of none, the one that knows the packet's SSRC. It
-        must be one alone: guessing would let a stranger pick whose tag we spend time on."""
+    ) -> list[_Slot] | Drop:
+        """Of several sessions at an address, or of none, the one that knows the packet's SSRC. Off
+        a known address it must be one alone: a stranger must not pick whose tags we spend time on.
+        """
         try:
             if kind is demux.Kind.RTCP:
                 ssrc = rtcp.peek_ssrc_untrusted(payload)
@@ -315,10 +320,8 @@ class Endpoint:
             return Drop.SRTP_TOO_SHORT
         known = self._by_source.get(ssrc, [])
         if at_address:
-            return next((slot for slot in reversed(at_address) if slot in known), at_address[-1])
-        if len(known) == 1:
-            return known[0]
-        return Drop.SESSION_UNKNOWN
+            return [slot for slot in at_address if slot in known] or at_address
+        return known[:] if len(known) == 1 else Drop.SESSION_UNKNOWN
 
     def handle_timeout(self, now: Instant) -> None:
         """Serve what is due by ``now``, each session once: one that is at once due again waits for
@@ -393,8 +396,8 @@ class Endpoint:
                 self._note(journal.Dropped(slot.session.call, now, drop, None))
 
     def _claim(self, slot: _Slot, path: Path) -> None:
-        """The newest validation of an address is the one that gets its packets; earlier holders
-        stay listed behind it, so that one call's end does not cut off its twin."""
+        """List the session at an address, as its newest; earlier ones stay listed, so that one
+        call's end does not cut off its twin."""
         _remove(self._by_address, path.client, slot)
         self._by_address.setdefault(path.client, []).append(slot)
         slot.addresses[path.client] = path

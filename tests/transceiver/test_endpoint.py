@@ -125,6 +125,24 @@ def test_of_two_twins_media_reaches_the_one_that_knows_its_source() -> None:
     assert [event.call for event in of_kind(rig, AudioReceived)] == [one, one, two, two, one, one]
 
 
+def test_a_session_forged_onto_an_address_does_not_get_its_handshake() -> None:
+    """DTLS 6, STUN and ICE 9: a caller of ours who can forge a source address has a check
+    of its own validated there, while the victim's handshake is under way."""
+    rig = Rig.build()
+    victim, intruder = rig.client(1), rig.client(2, address=ELSEWHERE)
+    rig.lose = lambda _, transmit: b"\x16" in (transmit.data[:1], transmit.data[38:39])
+    rig.open(victim)
+    rig.run(0.02)
+    call = rig.endpoint.open_call(intruder.offer(), rig.now)
+    intruder.accept(call.answer, rig.now)
+    deliver(rig, check_for(intruder), HOME)
+    rig.lose = None
+    rig.run(1.0)
+    assert victim.keys is not None
+    talk(rig, victim)
+    assert len(of_kind(rig, AudioReceived)) == 5
+
+
 class TestRebinding:
     def test_uplink_goes_on_at_once_and_downlink_with_the_next_check(self) -> None:
         """SRTP, RTP, RTCP 3: media arrive from an address that no check has validated."""
