@@ -160,6 +160,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), f"is not TOML: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(str(path), "is not TOML: it is not UTF-8") from None
+    except RecursionError:
+        raise ConfigError(str(path), "is nested too deeply") from None
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from None
 

@@ -229,3 +229,10 @@ def test_the_relays_bounds_are_checked() -> None:
     assert good == RelayConfig(flows=5, verify=Verify.OWNER)
     with pytest.raises(ConfigError, match="flows: is less than 1"):
         load(RelayConfig, path=None, environ={}, prefix="", options={"flows": 0})
+
+
+def test_a_file_nested_too_deeply_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load(RelayConfig, path=path, environ={}, prefix="X", options={})
