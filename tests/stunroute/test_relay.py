@@ -169,7 +169,7 @@ class TestDrops:
         assert drop_of(relay(), data) is Drop.STUN_NO_USERNAME
 
     def test_an_attribute_that_runs_past_the_end(self) -> None:
-        """Length 0xFFFF (trap 1)."""
+        """STUN and ICE 1: length 0xFFFF."""
         data = bytearray(check(1))
         data[22:24] = b"\xff\xff"
         assert drop_of(relay(), bytes(data)) is Drop.STUN_MALFORMED

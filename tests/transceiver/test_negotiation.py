@@ -27,6 +27,7 @@ def refused(text: str, line: int | None, problem: str) -> None:
 
 
 def test_the_answer_line_by_line() -> None:
+    """SDP 1 and 2: rejected sections in their places and out of the group."""
     text = PLAIN + f"a=extmap:4 {MID_EXTENSION}\na=rtcp-rsize\nm=video 9 UDP/TLS/RTP/SAVPF 96 97\n"
     settled = answer_to(text + "a=mid:1\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\n")
     digest = bytes(range(32)).hex(":").upper()
@@ -326,6 +327,7 @@ def test_the_session_s_direction_is_the_default() -> None:
     ],
 )
 def test_we_are_the_client_where_we_may(setup: str, role: Role, answered: str) -> None:
+    """DTLS 5: never the same part on both sides; that we are lite does not matter to it."""
     settled = answer_to(changed("a=setup:actpass\n", setup))
     assert settled.role is role
     assert attribute(settled, "setup") == answered
@@ -386,6 +388,7 @@ def test_malformed_lines_of_the_section_are_named() -> None:
 
 
 def test_lines_that_do_not_matter_do_not_matter() -> None:
+    """SDP 2, STUN and ICE 11: ``.local`` names and broken candidates are not even read."""
     settled = answer_to(
         PLAIN
         + "b=TIAS:lots\na=candidate:broken\na=candidate:1 1 udp 1 never-resolved.local 9 typ host\n"
@@ -425,6 +428,7 @@ def test_what_must_be_there(name: str) -> None:
 
 
 def test_several_fingerprints() -> None:
+    """DTLS 12: several lines, capitals, and hashes that nobody trusts any more."""
     line = f"a=fingerprint:sha-256 {SHA256}\n"
     more = (
         f"a=fingerprint:sha-1 {':'.join(['00'] * 20)}\na=fingerprint:md5 00\n"

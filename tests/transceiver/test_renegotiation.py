@@ -46,6 +46,7 @@ def test_the_same_offer_again_changes_the_version_alone() -> None:
     ],
 )
 def test_ufrag_or_password_alone_restart_ice(changes: list[tuple[str, str]]) -> None:
+    """STUN and ICE 8: either alone, or both."""
     text = PLAIN
     for old, new in changes:
         text = changed(old, new, text)
