@@ -28,6 +28,10 @@ _RSA_PKCS1: Final = {0x0401: SHA256(), 0x0501: SHA384(), 0x0601: SHA512()}
 SCHEMES: Final = (ECDSA_SHA256, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0603, 0x0806, 0x0601)
 """What we verify, best first."""
 
+_UNREADABLE: Final = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm, Warning)
+"""What the parser of certificates raises. A warning is raised where a program has made warnings
+errors."""
+
 RSA_BITS: Final = range(2048, 8193)
 """Shorter keys prove too little, longer ones cost too much to verify."""
 
@@ -38,8 +42,7 @@ def public_key_untrusted(certificate: bytes) -> PublicKey:
     for keys other than ECDSA P-256 and RSA within ``RSA_BITS``."""
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, Warning) as error:
-        # A Warning is raised only where a program has turned warnings into errors.
+    except _UNREADABLE as error:
         raise DecodeError("a certificate that cannot be read") from error
     match key:
         case ec.EllipticCurvePublicKey() if isinstance(key.curve, ec.SECP256R1):
