@@ -66,8 +66,8 @@ def test_tshark_sees_what_we_see_and_nothing_wrong(path: Path) -> None:
     assert [int(row["frame.number"]) for row in theirs] == [line["packet"] for line in ours]
     for row, line in zip(theirs, ours, strict=True):
         seen = row["_ws.col.Protocol"].partition("v")[0]
-        # When an ICE restart or a new port begins a conversation anew, it no longer knows that media
-        # are enciphered: they are plain UDP to it then, or broken.
+        # When an ICE restart or a new port begins a conversation anew, it no longer knows that
+        # media are enciphered: they are plain UDP to it then, or broken.
         assert line["kind"] in (MEDIA if seen == "UDP" else {KINDS[seen]}), row
         assert row["_ws.malformed"] == "" or line["kind"] in MEDIA
         assert {row["ip.checksum.status"], row["udp.checksum.status"]} == {GOOD}
