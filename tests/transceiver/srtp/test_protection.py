@@ -322,6 +322,18 @@ def test_second_guess_leaves_no_trace_where_it_fails(profile: SrtpProfile) -> No
 
 
 @every_profile
+def test_a_forged_first_packet_takes_no_guess_from_the_real_one(profile: SrtpProfile) -> None:
+    """SRTP 1 and 2: who forges a source's first packet has not made the source known; its real
+    first packet, from past the wrap, opens all the same."""
+    receiver = context(profile)
+    for sequence in (1, 65000):
+        forged = bytearray(sealed(profile, sequence))
+        forged[-1] ^= 1
+        assert refused(receiver.unprotect_rtp_untrusted, bytes(forged)) is Drop.SRTP_AUTHENTICATION
+    assert opens(receiver, profile, 65536 + 7)
+
+
+@every_profile
 def test_second_guesses_are_bounded(profile: SrtpProfile) -> None:
     receiver = context(profile, rollover_guesses=3)
     for _ in range(3):
