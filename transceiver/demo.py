@@ -32,7 +32,7 @@ from stunroute.address import Address
 from stunroute.hint import Hint
 
 from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
-from .http import CALLS, OFFER_BYTES, HttpServer
+from .http import CALLS, REFUSALS, HttpServer, Refusal, read_body
 
 WEB = Path(__file__).with_name("web")
 METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
@@ -232,7 +232,8 @@ class Front:
                 Route(CALLS + "/{call}/hangup", self.forward, methods=METHODS),
                 Route("/demo/state", self.state),
                 Mount("/", Page(directory=WEB, html=True)),
-            ]
+            ],
+            exception_handlers=REFUSALS,
         )
 
     async def state(self, _: Request) -> Response:
@@ -251,29 +252,16 @@ class Front:
             for member in self.fleet.transceivers:
                 if member.node == hint.node:
                     return await self._pass_on(request, member)
-        return _error(404, "call_not_found", "no transceiver here has such a call")
+        raise Refusal(404, "call_not_found", "no transceiver here has such a call")
 
     async def _pass_on(self, request: Request, member: Member) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > OFFER_BYTES:
-                return _error(413, "offer_too_large", f"an offer has at most {OFFER_BYTES} bytes")
+        body = await read_body(request)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url = f"http://{member.http}{request.url.path}"
         try:
-            answer = await self.client.request(
-                request.method, url, content=bytes(body), headers=headers
-            )
+            answer = await self.client.request(request.method, url, content=body, headers=headers)
         except httpx.TransportError:
-            return _error(502, "transceiver_gone", f"{member.name} does not answer")
+            raise Refusal(502, "transceiver_gone", f"{member.name} does not answer") from None
         kept = {name: text for name, text in answer.headers.items() if name not in _KEPT_BACK}
         kept["X-Demo-Node"] = str(member.node)
         return Response(answer.content, answer.status_code, kept)
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    return JSONResponse(
-        {"error": {"type": kind, "code": code, "message": message}}, status_code=status
-    )

@@ -21,8 +21,9 @@ is never logged: it holds addresses and passwords.
 import asyncio
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import cattrs
 import uvicorn
@@ -60,8 +61,8 @@ GRACE_SECONDS = 2
 _PREFLIGHT_SECONDS = 86400
 
 
-class _Refusal(Exception):
-    """An answer other than success, on its way out of a handler."""
+class Refusal(Exception):
+    """An answer other than success, on its way out of a handler; ``REFUSALS`` turns it into one."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None
@@ -80,16 +81,9 @@ def _error(
     return JSONResponse(body, status_code=status, headers=headers)
 
 
-async def _offer(request: Request) -> str:
-    """The request's body, bounded in length and time, as text."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != SDP:
-        problem = f"the body is to be a whole offer as {SDP}"
-        if content_type:
-            problem += f", not {content_type.partition(';')[0].strip()[:80]}"
-        headers = {"Accept-Post" if request.method == "POST" else "Accept-Patch": SDP}
-        raise _Refusal(415, "unsupported_media_type", problem, headers)
-    too_large = _Refusal(413, "offer_too_large", f"an offer has at most {OFFER_BYTES} bytes")
+async def read_body(request: Request) -> bytes:
+    """The request's body, bounded in length and time. Raises Refusal."""
+    too_large = Refusal(413, "offer_too_large", f"an offer has at most {OFFER_BYTES} bytes")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > OFFER_BYTES:
         raise too_large
@@ -101,7 +95,20 @@ async def _offer(request: Request) -> str:
                 if len(body) > OFFER_BYTES:
                     raise too_large
     except TimeoutError:
-        raise _Refusal(408, "offer_timeout", "the offer did not arrive in time") from None
+        raise Refusal(408, "offer_timeout", "the offer did not arrive in time") from None
+    return bytes(body)
+
+
+async def _offer(request: Request) -> str:
+    """The request's body as text."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != SDP:
+        problem = f"the body is to be a whole offer as {SDP}"
+        if content_type:
+            problem += f", not {content_type.partition(';')[0].strip()[:80]}"
+        headers = {"Accept-Post" if request.method == "POST" else "Accept-Patch": SDP}
+        raise Refusal(415, "unsupported_media_type", problem, headers)
+    body = await read_body(request)
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -167,19 +174,13 @@ def create_app(server: TransceiverServer) -> Starlette:
                 max_age=_PREFLIGHT_SECONDS,
             )
         ],
-        exception_handlers={
-            _Refusal: _on_refusal,
-            CallError: _on_call_error,
-            ClientDisconnect: _on_disconnect,
-            HTTPException: _on_http_exception,
-            Exception: _on_failure,
-        },
+        exception_handlers=REFUSALS,
     )
     return app
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, _Refusal)
+    assert isinstance(error, Refusal)
     return _error(error.status, error.code, str(error), error.headers)
 
 
@@ -220,6 +221,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_failure(request: Request, error: Exception) -> Response:
     """A fault of ours: the caller learns no more than that; the log has the traceback."""
     return _error(500, "internal_error", "the transceiver failed")
+
+
+REFUSALS: Mapping[Any, Any] = {
+    Refusal: _on_refusal,
+    CallError: _on_call_error,
+    ClientDisconnect: _on_disconnect,
+    HTTPException: _on_http_exception,
+    Exception: _on_failure,
+}
+"""Exception handlers that give every refusal its one form."""
 
 
 class _Connection(H11Protocol):
