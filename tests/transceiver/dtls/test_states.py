@@ -4,7 +4,7 @@ import random
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dtls_pair import (
@@ -24,6 +24,7 @@ from dtls_states import (
     forge,
     split,
 )
+from stunroute.errors import DecodeError
 from stunroute.trace import Drop
 from transceiver.config import DtlsLimits
 from transceiver.dtls import (
@@ -105,6 +106,7 @@ def test_any_bytes_in_any_state(role: Role, state: type, data: bytes) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(seed=662)
 @given(seed=st.integers(0, 1 << 32))
 def test_spoilt_copies_before_the_honest_datagrams(seed: int) -> None:
     """DTLS 6: messages that are almost right, and come first, delay and no more. What stands in
@@ -135,7 +137,10 @@ def spoilable(datagram: bytes) -> list[int]:
     places: list[int] = []
     offset = 0
     while offset < len(datagram):
-        one, end = record.decode_untrusted(datagram, offset)
+        try:
+            one, end = record.decode_untrusted(datagram, offset)
+        except DecodeError:  # it has been spoilt here before
+            break
         body = offset + record.HEADER_LENGTH
         if one.epoch == 1 or one.content_type == ContentType.CHANGE_CIPHER_SPEC:
             places += range(offset, end)
