@@ -43,7 +43,7 @@ export class Chart {
     const colour = name => style.getPropertyValue(name).trim();
     g.font = '11.5px system-ui, "Liberation Sans", sans-serif';
 
-    const left = 44, right = width - 10, axis = height - 18, gap = 20;
+    const left = 60, right = width - 10, axis = height - 18, gap = 20;
     const strip = (axis - gap - 8) / 2;
     const upper = { top: 8, bottom: 8 + strip }, lower = { top: 8 + strip + gap, bottom: axis };
     const end = this.#samples.length ? this.#samples.at(-1).at : 0;
