@@ -35,7 +35,7 @@ from transceiver.keying import SrtpProfile
 from . import record
 from .client12 import Client12
 from .events import ApplicationData, Dropped, Event, Failed, HandshakeComplete, PeerClosed
-from .flight import Flight, Sender, pack
+from .flight import LEAST_MTU, Flight, Sender, pack
 from .handshake12 import CONSUMED, VERSION, Completed, Machine, Party, Progress, Refused
 from .identity import Fingerprint, Identity
 from .keys import Protection
@@ -117,6 +117,8 @@ class DtlsConnection:
             raise ValueError("no fingerprint of a supported algorithm")
         if not self.profiles:
             raise ValueError("no SRTP profile")
+        if self.limits.mtu < LEAST_MTU:
+            raise ValueError(f"an mtu of less than {LEAST_MTU} bytes")
 
     @_machine.default
     def _new_machine(self) -> Machine:

@@ -26,6 +26,10 @@ _EARLY_RESENDS: Final = 3
 _LEAST_PART: Final = 32
 """A message is not begun in what is left of a datagram where less than this of it would fit."""
 
+LEAST_MTU: Final = 96
+"""A datagram must hold a record, its AEAD's overhead, a message's header and a part worth sending:
+13 + 24 + 12 + 32 bytes, and some to spare. In less a message would be cut without end."""
+
 
 @frozen(slots=True)
 class ChangeCipherSpec:

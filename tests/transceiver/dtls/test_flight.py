@@ -2,8 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtls_pair import Pair
 from transceiver.config import DtlsLimits
-from transceiver.dtls.flight import ChangeCipherSpec, Flight, Part, Protected, Sender, pack
+from transceiver.dtls.flight import (
+    LEAST_MTU,
+    ChangeCipherSpec,
+    Flight,
+    Part,
+    Protected,
+    Sender,
+    pack,
+)
 from transceiver.dtls.keys import protection
 from transceiver.dtls.messages import Fragment, Message, decode_fragment_untrusted
 from transceiver.dtls.parameters import SUITES
@@ -99,3 +108,12 @@ def test_a_flight_without_a_timer() -> None:
     assert flight.deadline is None
     assert not flight.may_repeat(5.04)
     assert flight.may_repeat(5.06)
+
+
+def test_the_least_datagram_that_a_handshake_fits_into() -> None:
+    pair = Pair.make(limits=DtlsLimits(mtu=LEAST_MTU))
+    pair.client.start(0.0)
+    pair.run()
+    assert pair.settled
+    with pytest.raises(ValueError, match="mtu"):
+        Pair.make(limits=DtlsLimits(mtu=LEAST_MTU - 1))
