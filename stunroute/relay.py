@@ -42,8 +42,7 @@ from .waiting import Forget, HeldPacket, Lookup, Remember, Request, WaitingRoom
 _STUN_HEADER = Struct(">HHI")
 _SSRC = Struct(">I")
 _CLASS_BITS = 0x0110
-_BINDING_REQUEST = 0x0001
-_BINDING_SUCCESS = b"\x01\x01"
+_BINDING_SUCCESS = stun.BINDING_SUCCESS.to_bytes(2, "big")
 _LAST_STUN_OCTET = 3  # RFC 7983
 _ANSWER = slice(forward.HEADER_LENGTH, forward.HEADER_LENGTH + len(_BINDING_SUCCESS))
 
@@ -304,7 +303,7 @@ class Relay:
         if message_type & _CLASS_BITS:
             # A response or an indication names nobody, so it follows the flow.
             return self._flows.uplink(client, now) or Drop.NO_FLOW
-        if message_type != _BINDING_REQUEST:
+        if message_type != stun.BINDING_REQUEST:
             return Drop.STUN_NOT_BINDING
         return self._route_check_untrusted(data, client, proxy, now)
 

@@ -21,7 +21,14 @@ from .attributes import (
     encode_xor_address,
 )
 from .build import binding_error, binding_request, binding_success, build
-from .header import HEADER_LENGTH, decode_type, encode_type, peek_username_untrusted
+from .header import (
+    BINDING_REQUEST,
+    BINDING_SUCCESS,
+    HEADER_LENGTH,
+    decode_type,
+    encode_type,
+    peek_username_untrusted,
+)
 from .integrity import IntegrityKey, checksum, long_term_key, userhash
 from .message import Message, decode_untrusted
 from .registry import (
@@ -35,6 +42,8 @@ from .registry import (
 )
 
 __all__ = [
+    "BINDING_REQUEST",
+    "BINDING_SUCCESS",
     "HEADER_LENGTH",
     "MAGIC_COOKIE",
     "Algorithm",

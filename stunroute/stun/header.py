@@ -99,4 +99,6 @@ def peek_username_untrusted(data: bytes) -> bytes | None:
 
 
 BINDING_REQUEST = encode_type(Method.BINDING, MessageClass.REQUEST)
+"""The first 16 bits of a check."""
 BINDING_SUCCESS = encode_type(Method.BINDING, MessageClass.SUCCESS)
+"""The first 16 bits of the answer that accepts it."""
