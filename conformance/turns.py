@@ -32,10 +32,10 @@ class Cutter:
 
     _open: Turn | None = None
     _whole: deque[Turn] = field(factory=deque)
-    stray: int = 0
-    """Outputs that no input stands before. An endpoint makes none."""
 
     def feed(self, entry: journal.Entry) -> None:
+        """Raises ValueError for an output that no input stands before: an endpoint makes none, and
+        a record that lacks one must not pass for whole."""
         match entry:
             case journal.Sent() if self._open is not None:
                 self._open.sent.append(entry)
@@ -48,7 +48,7 @@ class Cutter:
                 self.flush()
                 self._open = Turn(entry)
             case _:
-                self.stray += 1
+                raise ValueError("an output that no input stands before")
 
     def flush(self) -> None:
         """What is open is whole: nothing more will come of its input."""

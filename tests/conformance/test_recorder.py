@@ -185,3 +185,14 @@ def test_a_hostile_call_id_chooses_no_directory(tmp_path: Path) -> None:
     assert [path.name for path in sink.finished] == ["______x_y.pcap"]
     assert sink.finished[0].parent == tmp_path
     assert sidecar.load(tmp_path / "______x_y.toml").call == "../../x/y"
+
+
+def test_an_output_without_an_input_ends_the_recording(tmp_path: Path) -> None:
+    sink = recorder(tmp_path)
+    rig = Rig.build(0, config=configuration(), journal=sink)
+    call = rig.establish(rig.client(0), entropy=sink.entropy_for_call())
+    path = rig.endpoint._slots[call].session.route
+    assert path is not None
+    sink(journal.Sent(call, rig.now, path, b"from nowhere"))
+    assert sum(sink.failures.values()) == 1
+    assert list(tmp_path.iterdir()) == []
