@@ -29,7 +29,7 @@ class Call {
   snapshot = null; stats = {}; restarts = 0; problem = null;
   packets = 0; grewAt = null; longestGap = 0; stalls = 0; stalled = false;
   tone = { sent: null, heard: null }; levels = { out: null, in: null };
-  timers = [];
+  timers = []; reading = false;
 
   constructor(source) { this.source = source; }
 
@@ -287,10 +287,10 @@ function watchStats(mine) {
   readServer(mine);
 }
 
-let reading = false;
 async function readStats(mine) {
-  if (call !== mine || reading) return;
-  reading = true;
+  // Asked while its connection closes, Firefox may never answer: the next call must not wait for it.
+  if (call !== mine || mine.reading) return;
+  mine.reading = true;
   try {
     const all = [...(await mine.pc.getStats()).values()];
     if (call !== mine) return;
@@ -314,7 +314,7 @@ async function readStats(mine) {
       remote: far ? { type: far.candidateType, address: far.address ?? null, port: far.port } : null,
     };
     notePackets(mine, mine.stats.packetsReceived);
-  } finally { reading = false; }
+  } finally { mine.reading = false; }
 }
 
 function notePackets(mine, count) {
