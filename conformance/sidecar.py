@@ -425,9 +425,14 @@ class _Table:
 
     def _typed(self, key: str, value: Any, kind: type[T]) -> T:
         if kind is float and type(value) is int:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise self.fail(key, "is out of range") from None
         if type(value) is not kind:
             raise self.fail(key, f"is {type(value).__name__}, not {kind.__name__}")
+        if value != value:
+            raise self.fail(key, "is not a number")
         return value
 
     def table(self, key: str) -> "_Table":
@@ -574,6 +579,6 @@ def _argument(table: _Table, name: str) -> Any:
             return table.unhex(name, text)
         case {"none": True} if len(value) == 1:
             return None
-        case str() | bool() | int() | float():
+        case str() | bool() | int() | float() if value == value:
             return value
     raise table.fail(name, "is no argument that a verb takes")

@@ -13,16 +13,37 @@ from attrs import frozen
 _MAPPED = b"\x00" * 10 + b"\xff\xff"
 
 
-@frozen(slots=True, order=True)
-class Address:
-    """A UDP transport address.
+class Address(bytes):
+    """A UDP transport address: ``host``, 16 bytes in network order with IPv4 mapped into IPv6
+    (RFC 4291, 2.5.5.2), followed by ``port``, 2 bytes in network order.
 
-    ``host`` is 16 bytes in network order, IPv4 mapped into IPv6 (RFC 4291, 2.5.5.2);
-    ``port`` is 0 to 65535.
+    It *is* those 18 bytes, because it is above all a key: bytes are hashed and compared in C, and
+    a table of a million flows holds a million of these.
     """
 
-    host: bytes
-    port: int
+    __slots__ = ()
+
+    def __new__(cls, host: bytes, port: int) -> "Address":
+        """``host`` as above, ``port`` 0 to 65535. Raises ValueError if they are not."""
+        if len(host) != 16 or not 0 <= port < 65536:
+            raise ValueError("an address is 16 bytes of host and a port of 16 bits")
+        return bytes.__new__(cls, host + port.to_bytes(2, "big"))
+
+    def __getnewargs__(self) -> tuple[bytes, int]:  # type: ignore[override]
+        return self.host, self.port
+
+    @classmethod
+    def of_octets(cls, octets: bytes) -> "Address":
+        """From 18 bytes that are known to be host and port."""
+        return bytes.__new__(cls, octets)
+
+    @property
+    def host(self) -> bytes:
+        return self[:16]
+
+    @property
+    def port(self) -> int:
+        return self[16] << 8 | self[17]
 
     @classmethod
     def of(cls, host: str, port: int) -> "Address":
@@ -44,17 +65,20 @@ class Address:
 
     @property
     def is_ipv4(self) -> bool:
-        return self.host.startswith(_MAPPED)
+        return self.startswith(_MAPPED)
 
     @property
     def packed(self) -> bytes:
         """4 bytes for IPv4, 16 for IPv6, in network order."""
-        return self.host[12:] if self.is_ipv4 else self.host
+        return self[12:16] if self.is_ipv4 else self[:16]
 
     @property
     def ip(self) -> str:
         """The IP address as text; a mapped one reads as IPv4."""
         return str(ipaddress.ip_address(self.packed))
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
 
     def __str__(self) -> str:
         return f"{self.ip}:{self.port}" if self.is_ipv4 else f"[{self.ip}]:{self.port}"

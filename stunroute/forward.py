@@ -36,6 +36,7 @@ from .errors import DecodeError
 MAGIC = 0x56EC
 HEADER_LENGTH = 38
 
+_MAGIC = MAGIC.to_bytes(2, "big")
 _HEADER = Struct(">H16s16sHH")
 
 
@@ -49,7 +50,7 @@ class Leg:
 
 def encode(client: Address, proxy: Address) -> bytes:
     """The 38 bytes to put in front of a payload."""
-    return _HEADER.pack(MAGIC, client.host, proxy.host, client.port, proxy.port)
+    return b"".join((_MAGIC, client[:16], proxy[:16], client[16:], proxy[16:]))
 
 
 def decode_untrusted(data: bytes) -> Leg:

@@ -5,6 +5,10 @@
     # Where transceivers reach the relay. Fixed, so that a restarted relay is found again.
     inner = "10.0.0.5:4000"
 
+    # Processes on the public port, one per core. Worker k receives the leg at the inner port + k,
+    # so a transceiver lists that many relays.
+    workers = 1
+
     # "edge": check MESSAGE-INTEGRITY here, "owner": leave it to the transceiver. Left out, it is
     # the edge for every hint configuration that has a password_key.
     verify = "edge"
@@ -53,10 +57,26 @@
     receive_buffer = 4194304
     send_buffer = 4194304
     backlog = 65536
+    adapter = "batched"        # or "plain"; left out, the batched one wherever this machine has it
+
+    # A Redis or Valkey that the relays of a fleet share: redis://, rediss://, unix://,
+    # redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE or redis+cluster://HOST:PORT. "key"
+    # authenticates what is kept there; all relays have the same one (stunroute store keygen).
+    [store]
+    url = "redis://10.0.0.9:6379/0"
+    key = "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
+
+    # For operators: metrics and health by HTTP, the admin socket of "stunroute top".
+    [operations]
+    http = "127.0.0.1:9464"
+    admin = "/run/stunroute.sock"
+    log = "text"               # or "json"
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
+from pathlib import Path
 
 from attrs import Attribute, evolve, field, frozen
 
@@ -66,6 +86,8 @@ from .directory import NextHop, NodeState, StaticDirectory
 from .errors import ConfigError
 from .hint import HintConfiguration, KeyRing
 from .instant import Instant
+
+STORE_KEY_MINIMUM = 16
 
 _FOREVER = float("inf")
 
@@ -175,6 +197,13 @@ class Upstream:
     proxies: tuple[Address, ...]
 
 
+class Adapter(Enum):
+    """How packets get from and to the sockets."""
+
+    BATCHED = "batched"
+    PLAIN = "plain"
+
+
 @frozen(slots=True)
 class Sockets:
     receive_buffer: int = field(default=4 << 20, validator=between(0, SOCKET_BUFFER))
@@ -182,6 +211,52 @@ class Sockets:
     backlog: int = field(default=65_536, validator=at_least(0))
     """Bytes that may wait per socket when the kernel takes no more; then packets are dropped
     (``SEND_BACKLOG``)."""
+    adapter: Adapter | None = None
+    """None: the batched one wherever this machine has what it needs."""
+
+
+@frozen(slots=True)
+class StoreSettings:
+    """``key`` authenticates values, so that who can write to the store cannot steer packets.
+    Durations are seconds."""
+
+    url: str = field(repr=redacted)
+    key: bytes = field(repr=redacted)
+    prefix: str = "stunroute:"
+    """What the names of all entries begin with."""
+    ttl: float = field(default=120.0, validator=between(1, 86_400))
+    """How long an entry that is not renewed is kept; longer than two idle timeouts."""
+    lookup_timeout: float = field(default=0.2, validator=between(0.001, 10))
+    """How long an answer is waited for; packets wait no longer than ``limits.waiting_time``."""
+    write_interval: float = field(default=0.05, validator=between(0.001, 10))
+    """Changes are gathered for so long and written together."""
+    batch: int = field(default=100, validator=between(1, 10_000))
+    """Changes in one round trip; more would hold the loop up."""
+    lookups: int = field(default=256, validator=at_least(1))
+    """Look-ups under way at once; the answer to one more is none."""
+    changes: int = field(default=65_536, validator=at_least(1))
+    """Changes that wait to be written; the oldest of more are lost and counted."""
+
+    @key.validator
+    def _check_key(self, _: "Attribute[bytes]", value: bytes) -> None:
+        if len(value) < STORE_KEY_MINIMUM:
+            raise ConfigError("key", f"is shorter than {STORE_KEY_MINIMUM} bytes")
+
+
+class Log(Enum):
+    """How log lines look: for people or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@frozen(slots=True)
+class Operations:
+    """Where operators reach the relay; what is left out is not offered."""
+
+    http: Address | None = None
+    admin: Path | None = None
+    log: Log = Log.TEXT
 
 
 @frozen(slots=True)
@@ -196,6 +271,9 @@ class RelaySettings:
     verify: Verify | None = None
     limits: RelayConfig = field(factory=RelayConfig)
     sockets: Sockets = field(factory=Sockets)
+    workers: int = field(default=1, validator=between(1, 256))
+    store: StoreSettings | None = None
+    operations: Operations = field(factory=Operations)
 
     @listen.validator
     def _check(self, _: "Attribute[object]", value: tuple[Listen, ...]) -> None:
@@ -218,7 +296,18 @@ class RelaySettings:
 
     @property
     def core(self) -> RelayConfig:
-        return self.limits if self.verify is None else evolve(self.limits, verify=self.verify)
+        """The settings of the core; that there is a store is said in one place only."""
+        return evolve(
+            self.limits,
+            verify=self.limits.verify if self.verify is None else self.verify,
+            store=self.limits.store or self.store is not None,
+        )
+
+    def inner_of(self, worker: int) -> Address:
+        """Where transceivers reach ``worker`` (from 0): one port after the other, so that each is
+        found again after a restart. Port 0 stays 0."""
+        port = self.inner.port
+        return Address(self.inner.host, port + worker if port else 0)
 
     @property
     def upstreams(self) -> Mapping[Address, Address]:

@@ -10,6 +10,7 @@ from source import PACKAGES, Import, Module, imports, modules
 LAYERS: tuple[tuple[str, ...], ...] = (
     # The programs, and what proves them.
     ("stunroute.__main__", "transceiver.__main__", "transceiver.demo"),
+    ("stunroute.operations",),
     ("conformance",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
@@ -45,7 +46,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.forward",),
     ("stunroute.config",),
     # Leaves.
-    ("stunroute.trace", "stunroute.pump"),
+    ("stunroute.trace", "stunroute.pump", "stunroute.status"),
     ("stunroute.instant", "stunroute.address", "stunroute.errors"),
 )
 """Rooms by layer. A room is a module or a package with all that is in it. A room imports only
@@ -60,7 +61,8 @@ CLOCK_ENTROPY_AND_IO = frozenset(
 ROOMS_WITH_IO = (
     *("stunroute.__main__", "transceiver.__main__", "conformance.__main__", "transceiver.demo"),
     "transceiver.fleet",
-    *("stunroute.udp", "stunroute.store", "transceiver.aio", "transceiver.http"),
+    *("stunroute.udp", "stunroute.store", "stunroute.operations"),
+    *("transceiver.aio", "transceiver.http"),
     *("transceiver.backend", "conformance.blackbox"),
 )
 MAY_IMPORT_CONFORMANCE_LAZILY = ("transceiver.__main__", "transceiver.demo")

@@ -1,6 +1,7 @@
 """A sidecar says on reading what it was given on writing, and names what is wrong with it."""
 
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -167,6 +168,15 @@ VALUES = [
     '["x"]',
     "1979-05-27",
 ]
+
+
+@pytest.mark.parametrize("number", ["nan", "-nan", "1" + "0" * 400])
+@pytest.mark.parametrize("key", ["at", "next"])
+def test_what_is_no_reading_of_a_clock_is_refused(document: str, key: str, number: str) -> None:
+    hostile = re.sub(rf"\b{key}=[0-9.]+", f"{key}={number}", document, count=1)
+    assert hostile != document
+    with pytest.raises(SidecarError, match=key):
+        sidecar.loads(hostile)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

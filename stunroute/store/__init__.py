@@ -13,9 +13,9 @@ do it leaves undone.
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from .address import Address
-from .relay import Relay
-from .waiting import Forget, Lookup, Remember
+from stunroute.address import Address
+from stunroute.relay import Relay
+from stunroute.waiting import Forget, Lookup, Remember
 
 Answer: TypeAlias = Callable[[Address, Address | None], None]
 """Called with a client and its next hop, or None if nobody has it."""

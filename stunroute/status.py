@@ -1,0 +1,113 @@
+"""What a running relay tells of itself.
+
+One picture, taken of each worker and put together by the supervisor; metrics, the admin socket and
+the terminal view all show it, so they cannot disagree. Counts are since the worker's start, times
+of day are seconds since 1970-01-01 UTC, durations are seconds.
+"""
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from .address import Address
+
+
+@frozen(slots=True)
+class SocketStatus:
+    """``role`` is ``public`` or ``inner``. ``kernel_drops`` are packets that found the socket's
+    receive buffer full: the process never saw them."""
+
+    role: str
+    address: str
+    errors: int = 0
+    kernel_drops: int = 0
+
+
+@frozen(slots=True)
+class StoreStatus:
+    """``state`` is that of the circuit breaker: ``closed`` (in use), ``open`` (left alone for a
+    while) or ``half-open`` (being tried). ``refused`` counts values that did not authenticate,
+    ``lost`` changes that were never written, ``latency`` is of the last answers, smoothed."""
+
+    state: str
+    lookups: int = 0
+    hits: int = 0
+    misses: int = 0
+    timeouts: int = 0
+    refused: int = 0
+    written: int = 0
+    lost: int = 0
+    errors: int = 0
+    latency: float = 0.0
+
+
+@frozen(slots=True)
+class ConfigurationStatus:
+    """A hint configuration: may it be read and minted under now, are its checks verified here, and
+    how many checks have named it."""
+
+    id: str
+    readable: bool
+    mintable: bool
+    verified: bool
+    checks: int = 0
+
+
+@frozen(slots=True)
+class WorkerStatus:
+    """``adapter`` is ``batched`` or ``plain``. ``counters`` are the scalar fields of
+    ``stunroute.relay.Counters`` by name, ``drops`` packets by ``Drop.value``, ``kinds`` packets
+    that were forwarded by (``uplink`` or ``downlink``, ``stun``, ``dtls``, ``rtp``, ``rtcp`` or
+    ``other``). ``loop_lag`` is the longest delay of the event loop since the last picture."""
+
+    worker: int
+    pid: int
+    started: float
+    adapter: str
+    flows: int
+    contenders: int
+    counters: Mapping[str, int]
+    drops: Mapping[str, int]
+    kinds: Mapping[tuple[str, str], int]
+    sockets: tuple[SocketStatus, ...]
+    configurations: tuple[ConfigurationStatus, ...]
+    store: StoreStatus | None = None
+    loop_lag: float = 0.0
+
+
+@frozen(slots=True)
+class FlowStatus:
+    """One flow of a worker. ``made`` is the ``trace.Origin`` by value; ``age`` is since it was
+    made."""
+
+    worker: int
+    client: Address
+    next_hop: Address
+    made: str
+    age: float
+    verified: bool
+    uplink_packets: int
+    downlink_packets: int
+
+
+@frozen(slots=True)
+class Happening:
+    """Something an operator wants to know of: a worker that died, a reload, a store that fails,
+    flows that healed. ``text`` is one line and holds neither keys nor clients' addresses."""
+
+    at: float
+    text: str
+
+
+@frozen(slots=True)
+class RelayStatus:
+    """All of a relay. ``workers`` holds those that answered; ``wanted`` is how many there should
+    be. ``restarts`` and ``reloads`` count since the supervisor's start."""
+
+    at: float
+    version: str
+    wanted: int
+    workers: tuple[WorkerStatus, ...]
+    restarts: int = 0
+    reloads: int = 0
+    happenings: tuple[Happening, ...] = field(default=())
