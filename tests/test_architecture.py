@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("conformance",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
-    ("transceiver.aio", "stunroute.udp"),
+    ("transceiver.aio", "stunroute.udp", "stunroute.web"),
     ("transceiver.backend", "stunroute.store"),
     ("transceiver.endpoint",),
     ("transceiver.report",),
@@ -61,7 +61,7 @@ CLOCK_ENTROPY_AND_IO = frozenset(
 ROOMS_WITH_IO = (
     *("stunroute.__main__", "transceiver.__main__", "conformance.__main__", "transceiver.demo"),
     "transceiver.fleet",
-    *("stunroute.udp", "stunroute.store", "stunroute.operations"),
+    *("stunroute.udp", "stunroute.store", "stunroute.operations", "stunroute.web"),
     *("transceiver.aio", "transceiver.http"),
     *("transceiver.backend", "conformance.blackbox"),
 )

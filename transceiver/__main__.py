@@ -140,7 +140,9 @@ class _Unbound(Exception):
 
 
 async def _serve(settings: TransceiverSettings, directory: Path | None) -> None:
-    from .http import HttpServer, create_app
+    from stunroute.web import HttpServer
+
+    from .http import create_app
 
     stopping = _signals()
     node = assemble(settings, directory)

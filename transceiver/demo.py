@@ -30,9 +30,10 @@ from starlette.types import Scope
 
 from stunroute.address import Address
 from stunroute.hint import Hint
+from stunroute.web import HttpServer
 
 from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
-from .http import CALLS, REFUSALS, HttpServer, Refusal, read_body
+from .http import CALLS, REFUSALS, Refusal, read_body
 
 WEB = Path(__file__).with_name("web")
 METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]

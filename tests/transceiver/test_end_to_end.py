@@ -16,10 +16,11 @@ from attrs import frozen
 from stunroute.config import load
 from stunroute.settings import RelaySettings
 from stunroute.udp.plain import RelayServer
+from stunroute.web import HttpServer
 from tone import RATE, TONE, Tone, listen, share_of_tone
 from transceiver import settings as settings_of
 from transceiver.__main__ import assemble
-from transceiver.http import CALLS, HttpServer, create_app
+from transceiver.http import CALLS, create_app
 
 SDP = {"Content-Type": "application/sdp"}
 HINT = {

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from fake_endpoint import FakeEndpoint
+from stunroute import web
 from stunroute.address import Address
 from transceiver import http
 from transceiver.aio import TransceiverServer
@@ -321,7 +322,7 @@ def test_nagle_holds_no_answer_back(monkeypatch):
     )
 
     async def main():
-        server = http.HttpServer(Starlette(), Address.parse("127.0.0.1:0"))
+        server = web.HttpServer(Starlette(), Address.parse("127.0.0.1:0"))
         listening = await server.start()
         reader, writer = await asyncio.open_connection(listening.ip, listening.port)
         assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -357,12 +358,12 @@ def on_a_socket(test):
         endpoint = FakeEndpoint()
         node = TransceiverServer(endpoint, Address.parse("127.0.0.1:0"), Silent)
         await node.start()
-        web = http.HttpServer(create_app(node), Address.parse("127.0.0.1:0"))
-        listening = await web.start()
+        server = web.HttpServer(create_app(node), Address.parse("127.0.0.1:0"))
+        listening = await server.start()
         try:
             await test(lambda *a, **k: ask(listening, *a, **k))
         finally:
-            await web.stop()
+            await server.stop()
             await node.stop()
 
     asyncio.run(main())
@@ -385,7 +386,7 @@ def test_a_head_has_a_bound():
 
 @pytest.mark.parametrize("begun", [b"", b"GET /heal", HEALTH + b"\r\n" + b"GET /heal"])
 def test_a_connection_without_a_request_is_closed(monkeypatch, begun):
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(web, "HEAD_SECONDS", 0.1)
 
     async def test(ask):
         async with asyncio.timeout(2):
@@ -395,7 +396,7 @@ def test_a_connection_without_a_request_is_closed(monkeypatch, begun):
 
 
 def test_a_request_that_is_being_answered_is_not_cut_off(monkeypatch):
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(web, "HEAD_SECONDS", 0.1)
     head = f"POST {CALLS} HTTP/1.1\r\nHost: edge\r\nContent-Type: {SDP}\r\n"
     offer = OFFER.encode()
     head += f"Content-Length: {len(offer)}\r\nConnection: close\r\n\r\n"
