@@ -58,7 +58,8 @@ class WorkerStatus:
     """``adapter`` is ``batched`` or ``plain``. ``counters`` are the scalar fields of
     ``stunroute.relay.Counters`` by name, ``drops`` packets by ``Drop.value``, ``kinds`` packets
     that were forwarded by (``uplink`` or ``downlink``, ``stun``, ``dtls``, ``rtp``, ``rtcp`` or
-    ``other``). ``loop_lag`` is the longest delay of the event loop since the last picture."""
+    ``other``). ``loop_lag`` is the longest delay of the event loop since the last
+    picture, ``loop_lag_minute`` that of the last minute, filled in by who looks on."""
 
     worker: int
     pid: int
@@ -73,21 +74,21 @@ class WorkerStatus:
     configurations: tuple[ConfigurationStatus, ...]
     store: StoreStatus | None = None
     loop_lag: float = 0.0
+    loop_lag_minute: float = 0.0
 
 
 @frozen(slots=True)
 class FlowStatus:
     """One flow of a worker. ``made`` is the ``trace.Origin`` by value; ``age`` is since it was
-    made."""
+    made, ``idle`` since it was last seen to be used, to within a second or two."""
 
     worker: int
     client: Address
     next_hop: Address
     made: str
     age: float
+    idle: float
     verified: bool
-    uplink_packets: int
-    downlink_packets: int
 
 
 @frozen(slots=True)
@@ -102,7 +103,7 @@ class Happening:
 @frozen(slots=True)
 class RelayStatus:
     """All of a relay. ``workers`` holds those that answered; ``wanted`` is how many there should
-    be. ``restarts`` and ``reloads`` count since the supervisor's start."""
+    be. ``started`` is when the supervisor did; ``restarts`` and ``reloads`` count since then."""
 
     at: float
     version: str
@@ -111,3 +112,4 @@ class RelayStatus:
     restarts: int = 0
     reloads: int = 0
     happenings: tuple[Happening, ...] = field(default=())
+    started: float = 0.0
