@@ -26,19 +26,29 @@ class SocketStatus:
 @frozen(slots=True)
 class StoreStatus:
     """``state`` is that of the circuit breaker: ``closed`` (in use), ``open`` (left alone for a
-    while) or ``half-open`` (being tried). ``refused`` counts values that did not authenticate,
-    ``lost`` changes that were never written, ``latency`` is of the last answers, smoothed."""
+    while) or ``half-open`` (being tried).
+
+    Of ``lookups``, ``hits`` found a next hop and ``misses`` none; ``unasked`` were answered at once
+    because the store was left alone or enough were under way. ``refused`` values did not
+    authenticate. Of changes, ``written`` are in the store, ``stale`` were not written because the
+    store had a fresher one, ``waiting`` are still to be written, ``lost`` never will be.
+    ``timeouts`` and ``errors`` are of whole round trips, ``latency`` is of the last answers,
+    smoothed. ``last_error`` names the kind of the last failure; it holds nothing secret."""
 
     state: str
     lookups: int = 0
     hits: int = 0
     misses: int = 0
+    unasked: int = 0
     timeouts: int = 0
     refused: int = 0
     written: int = 0
+    stale: int = 0
+    waiting: int = 0
     lost: int = 0
     errors: int = 0
     latency: float = 0.0
+    last_error: str = ""
 
 
 @frozen(slots=True)
@@ -58,8 +68,8 @@ class WorkerStatus:
     """``adapter`` is ``batched`` or ``plain``. ``counters`` are the scalar fields of
     ``stunroute.relay.Counters`` by name, ``drops`` packets by ``Drop.value``, ``kinds`` packets
     that were forwarded by (``uplink`` or ``downlink``, ``stun``, ``dtls``, ``rtp``, ``rtcp`` or
-    ``other``). ``loop_lag`` is the longest delay of the event loop since the last
-    picture, ``loop_lag_minute`` that of the last minute, filled in by who looks on."""
+    ``other``). ``loop_lag`` is the longest delay of the event loop within the
+    last 15 to 30 seconds."""
 
     worker: int
     pid: int
@@ -74,7 +84,6 @@ class WorkerStatus:
     configurations: tuple[ConfigurationStatus, ...]
     store: StoreStatus | None = None
     loop_lag: float = 0.0
-    loop_lag_minute: float = 0.0
 
 
 @frozen(slots=True)
