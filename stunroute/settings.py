@@ -217,8 +217,14 @@ class Sockets:
 
 @frozen(slots=True)
 class StoreSettings:
-    """``key`` authenticates values, so that who can write to the store cannot steer packets.
-    Durations are seconds."""
+    """What a relay cannot know after a restart, or when a client's packets come to it instead of
+    another one, it asks the store. Without a store a flow is made again by the client's next check
+    or by its transceiver's next packet. Some clients never check again once they have nominated a
+    pair: while nothing is sent to such a client either, only a store can help it, short of an ICE
+    restart. That is what to choose by.
+
+    ``key`` authenticates values, so that who can write to the store cannot steer packets. When the
+    store fails, calls go on, and only this help is missing. Durations are seconds."""
 
     url: str = field(repr=redacted)
     key: bytes = field(repr=redacted)
@@ -230,12 +236,20 @@ class StoreSettings:
     """How long an answer is waited for; packets wait no longer than ``limits.waiting_time``."""
     write_interval: float = field(default=0.05, validator=between(0.001, 10))
     """Changes are gathered for so long and written together."""
+    write_timeout: float = field(default=1.0, validator=between(0.001, 60))
+    """How long a batch may take to be written; then it is written again."""
     batch: int = field(default=100, validator=between(1, 10_000))
     """Changes in one round trip; more would hold the loop up."""
     lookups: int = field(default=256, validator=at_least(1))
     """Look-ups under way at once; the answer to one more is none."""
     changes: int = field(default=65_536, validator=at_least(1))
     """Changes that wait to be written; the oldest of more are lost and counted."""
+    failures: int = field(default=3, validator=at_least(1))
+    """After so many in a row the store is left alone for a while,"""
+    pause: float = field(default=0.5, validator=between(0.001, 3600))
+    """that is for so long, and twice as long after each attempt that fails again,"""
+    longest_pause: float = field(default=10.0, validator=between(0.001, 3600))
+    """but no longer than this."""
 
     @key.validator
     def _check_key(self, _: "Attribute[bytes]", value: bytes) -> None:
