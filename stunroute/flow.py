@@ -211,14 +211,18 @@ class FlowTable:
         return contender
 
     def restore(
-        self, client: Address, proxy: Address, next_hop: Address, now: Instant
+        self, client: Address, proxy: Address, next_hop: Address, now: Instant, made: Instant
     ) -> Flow | Drop:
         """Make the flow that the store remembers, unless there is one by now. It is unproved: if
-        the store was wrong, the first answered check corrects it at once."""
+        the store was wrong, the first answered check corrects it at once. It is as old as the store
+        says: a relay that knows something later must not be overridden by it."""
         flow = self.uplink(client, now)
         if flow is not None:
             return flow
-        return self._make(client, proxy, next_hop, now, Origin.STORE, _NEVER)
+        restored = self._make(client, proxy, next_hop, now, Origin.STORE, _NEVER)
+        if isinstance(restored, Flow):
+            restored.created = min(made, now)
+        return restored
 
     # Downlink
 
@@ -271,7 +275,7 @@ class FlowTable:
         if flow is not None and flow.next_hop == sender:
             self._flows.pop(client)
             self._forget_ssrcs(flow)
-            self._tell(FlowReleased(now, client, sender))
+            self._tell(FlowReleased(now, client, sender, flow.created))
             if contender is not None:
                 self._promote(contender, now, old=flow)
             return None
@@ -337,7 +341,7 @@ class FlowTable:
         flow = self._flows.get(client)
         if flow is not None:
             flow.peeks = self._config.ssrc_peeks
-            self._tell(FlowRenewed(now, client, flow.next_hop))
+            self._tell(FlowRenewed(now, client, flow.next_hop, flow.created))
         return flow
 
     def _make(
@@ -376,6 +380,7 @@ class FlowTable:
             self._forget_ssrcs(live)
             old = live
         self._contenders.pop(client)
+        contender.created = now
         self._insert(contender, now)
         if old is not None:
             self._tell(FlowMoved(now, client, old.next_hop, contender.next_hop))

@@ -207,10 +207,17 @@ class Relay:
         self.counters.downlink_bytes += len(payload)
         return Downlink(leg.client, leg.proxy, payload, upstream)
 
-    def restore(self, client: Address, next_hop: Address | None, now: Instant) -> list[Transmit]:
-        """The store's answer to a ``Lookup``, or its None. Returns the client's packets that waited
-        for it, with their headers. A next hop that the directory does not know is as none; a flow
-        that was made in the meantime is right, whatever the store says."""
+    def restore(
+        self,
+        client: Address,
+        next_hop: Address | None,
+        now: Instant,
+        made: Instant | None = None,
+    ) -> list[Transmit]:
+        """The store's answer to a ``Lookup``, or its None. ``made`` is when the flow was made or
+        moved that the store remembers; None for now. Returns the client's packets that waited for
+        it, with their headers. A next hop that the directory does not know is as none; a flow that
+        was made in the meantime is right, whatever the store says."""
         packets = self._waiting.take(client)
         if not packets:
             return []
@@ -218,7 +225,8 @@ class Relay:
         if next_hop is None or not self._directory.knows(next_hop):
             flow = self._flows.uplink(client, now)
         else:
-            flow = self._flows.restore(client, packets[0].proxy, next_hop, now)
+            made = now if made is None else made
+            flow = self._flows.restore(client, packets[0].proxy, next_hop, now, made)
         if not isinstance(flow, Flow):
             for _ in packets:
                 self.drop(flow or Drop.NO_FLOW, client, now)
@@ -365,20 +373,20 @@ class Relay:
 
     def _tell(self, record: FlowRecord) -> None:
         match record:
-            case FlowMade(client=client, next_hop=next_hop, origin=origin):
+            case FlowMade(at, client, next_hop, origin):
                 self.counters.made += 1
                 self.counters.healed += origin is Origin.DOWNLINK
                 self.counters.restored += origin is Origin.STORE
                 if origin is not Origin.STORE:
-                    self._request(Remember(client, next_hop))
-            case FlowMoved(client=client, next_hop=next_hop):
+                    self._request(Remember(client, next_hop, at))
+            case FlowMoved(at, client, next_hop=next_hop):
                 self.counters.moved += 1
-                self._request(Remember(client, next_hop))
-            case FlowRenewed(client=client, next_hop=next_hop):
-                self._request(Remember(client, next_hop))
-            case FlowReleased(client=client, next_hop=next_hop):
+                self._request(Remember(client, next_hop, at))
+            case FlowRenewed(_, client, next_hop, made):
+                self._request(Remember(client, next_hop, made))
+            case FlowReleased(_, client, next_hop, made):
                 self.counters.released += 1
-                self._request(Forget(client, next_hop))
+                self._request(Forget(client, next_hop, made))
             case FlowExpired():
                 self.counters.expired += 1
             case FlowContended():

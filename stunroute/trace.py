@@ -57,11 +57,13 @@ class FlowContended:
 
 @frozen(slots=True)
 class FlowReleased:
-    """The owner said that it is done with the client address."""
+    """The owner said that it is done with the client address. ``made`` is when the flow was made
+    or moved."""
 
     at: Instant
     client: Address
     next_hop: Address
+    made: Instant
 
 
 @frozen(slots=True)
@@ -75,11 +77,13 @@ class FlowExpired:
 
 @frozen(slots=True)
 class FlowRenewed:
-    """The first packet of a flow in a new generation: it lives on."""
+    """The first packet of a flow in a new generation: it lives on. ``made`` is when it was made or
+    moved."""
 
     at: Instant
     client: Address
     next_hop: Address
+    made: Instant
 
 
 @frozen(slots=True)

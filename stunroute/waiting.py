@@ -23,10 +23,12 @@ class Lookup:
 
 @frozen(slots=True)
 class Remember:
-    """``client`` belongs to ``next_hop``: a flow was made, has moved, or lives on."""
+    """``client`` belongs to ``next_hop``: a flow was made, has moved, or lives on. ``made`` is when
+    it was made or moved, so that a store can tell which of two relays knows better."""
 
     client: Address
     next_hop: Address
+    made: Instant
 
 
 @frozen(slots=True)
@@ -35,6 +37,7 @@ class Forget:
 
     client: Address
     next_hop: Address
+    made: Instant
 
 
 Request: TypeAlias = Lookup | Remember | Forget

@@ -192,7 +192,7 @@ class RelayServer:
         """Close the sockets; what waits in a backlog is not sent any more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._store.close()
+        await self._store.aclose()
         protocols = [*self.public.values(), self.inner]
         for protocol in protocols:
             protocol.transport.abort()
@@ -218,9 +218,11 @@ class RelayServer:
         self.relay.handle_timeout(self.now() + 0.001)
         self.settle()
 
-    def _answer(self, client: Address, next_hop: Address | None) -> None:
+    def _answer(
+        self, client: Address, next_hop: Address | None, made: Instant | None = None
+    ) -> None:
         now = self.now()
-        for transmit in self.relay.restore(client, next_hop, now):
+        for transmit in self.relay.restore(client, next_hop, now, made):
             self.inner.send(transmit.data, transmit.address, now)
 
 

@@ -172,7 +172,7 @@ class TestTakeover:
         made(flows, CLIENT, B, 1.0)
         flows.downlink(CLIENT, PROXY, B, True, 1.0)
         flows.release(CLIENT, A, 2.0)
-        assert records[-2:] == [FlowReleased(2.0, CLIENT, A), FlowMoved(2.0, CLIENT, A, B)]
+        assert records[-2:] == [FlowReleased(2.0, CLIENT, A, 0.0), FlowMoved(2.0, CLIENT, A, B)]
 
     def test_an_expired_flow_goes_to_the_answered_contender(self) -> None:
         config = RelayConfig(takeover_idle=1000.0)
@@ -244,7 +244,7 @@ class TestLifetime:
         flows.handle_timeout(30.0)
         assert flows.uplink(OTHER, 31.0) is not None
         flows.handle_timeout(60.0)
-        assert records[-2:] == [FlowRenewed(31.0, OTHER, A), FlowExpired(60.0, CLIENT, A)]
+        assert records[-2:] == [FlowRenewed(31.0, OTHER, A, 0.0), FlowExpired(60.0, CLIENT, A)]
         assert list(flows) == [OTHER]
         flows.handle_timeout(90.0)
         flows.handle_timeout(120.0)
@@ -258,7 +258,7 @@ class TestLifetime:
             made(flows, client, A, 0.0)
         assert flows.check(CLIENTS[4], PROXY, A, False, 0.0) is Drop.FLOWS_FULL
         assert flows.downlink(CLIENTS[4], PROXY, A, False, 0.0) is Drop.FLOWS_FULL
-        assert flows.restore(CLIENTS[4], PROXY, A, 0.0) is Drop.FLOWS_FULL
+        assert flows.restore(CLIENTS[4], PROXY, A, 0.0, 0.0) is Drop.FLOWS_FULL
         made(flows, CLIENTS[0], A, 0.0)
 
     def test_healing_is_rate_bounded(self) -> None:
@@ -271,11 +271,11 @@ class TestLifetime:
 
     def test_a_restored_flow_yields_to_the_first_answered_check(self) -> None:
         flows, records = table()
-        assert isinstance(flows.restore(CLIENT, PROXY, A, 0.0), Flow)
+        assert isinstance(flows.restore(CLIENT, PROXY, A, 0.0, 0.0), Flow)
         made(flows, CLIENT, B, 0.1)
         flows.downlink(CLIENT, PROXY, B, True, 0.2)
         assert records[-1] == FlowMoved(0.2, CLIENT, A, B)
-        flow = flows.restore(CLIENT, PROXY, A, 0.3)
+        flow = flows.restore(CLIENT, PROXY, A, 0.3, 0.3)
         assert isinstance(flow, Flow)
         assert flow.next_hop == B
 

@@ -98,13 +98,33 @@ def test_the_store_hears_of_flows_made_moved_renewed_and_released() -> None:
     core.route_client(check(1), CLIENT, PROXY, 0.0)
     core.route_client(check(2), CLIENT, PROXY, 1.0)
     core.route_transceiver(leg(CLIENT, b"\x01\x01"), B, 15.0)
-    assert requests(core) == [Remember(CLIENT, A), Remember(CLIENT, B)]
+    assert requests(core) == [Remember(CLIENT, A, 0.0), Remember(CLIENT, B, 15.0)]
     core.handle_timeout(30.0)
     core.route_client(dtls(), CLIENT, PROXY, 31.0)
     core.route_client(dtls(), CLIENT, PROXY, 31.0)
-    assert requests(core) == [Remember(CLIENT, B)]
+    assert requests(core) == [Remember(CLIENT, B, 15.0)]
     core.route_transceiver(leg(CLIENT), B, 32.0)
-    assert requests(core) == [Forget(CLIENT, B)]
+    assert requests(core) == [Forget(CLIENT, B, 15.0)]
+
+
+@pytest.mark.parametrize("made", [-7.5, 0.0])
+def test_a_restored_flow_is_as_old_as_the_store_says(made: float) -> None:
+    """Else a relay that only repeats what it was told would override one that knows better."""
+    core = relay(config=CONFIG)
+    core.route_client(dtls(), CLIENT, PROXY, 0.0)
+    core.restore(CLIENT, A, 0.0, made)
+    core.handle_timeout(30.0)
+    core.route_client(dtls(), CLIENT, PROXY, 31.0)
+    core.route_transceiver(leg(CLIENT), A, 32.0)
+    assert requests(core) == [Lookup(CLIENT), Remember(CLIENT, A, made), Forget(CLIENT, A, made)]
+
+
+def test_a_restored_flow_is_not_of_the_future() -> None:
+    core = relay(config=CONFIG)
+    core.route_client(dtls(), CLIENT, PROXY, 0.0)
+    core.restore(CLIENT, A, 0.1, 1e9)
+    core.route_transceiver(leg(CLIENT), A, 0.2)
+    assert requests(core) == [Lookup(CLIENT), Forget(CLIENT, A, 0.1)]
 
 
 def test_the_queue_to_the_store_is_bounded() -> None:
@@ -112,7 +132,7 @@ def test_the_queue_to_the_store_is_bounded() -> None:
     for client in (CLIENT, OTHER):
         core.route_client(check(1), client, PROXY, 0.0)
     assert core.counters.requests_lost == 1
-    assert requests(core) == [Remember(CLIENT, A)]
+    assert requests(core) == [Remember(CLIENT, A, 0.0)]
 
 
 def test_without_a_store_nothing_is_asked() -> None:

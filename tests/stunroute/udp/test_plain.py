@@ -14,6 +14,7 @@ from stunroute.config import RelayConfig, Verify
 from stunroute.directory import NextHop, StaticDirectory
 from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
+from stunroute.instant import Instant
 from stunroute.settings import Configuration, Hints, Listen, RelaySettings, Sockets, Upstream
 from stunroute.store import Answer, Store
 from stunroute.trace import Drop
@@ -267,14 +268,17 @@ class Late:
     def lookup(self, client: Address, answer: Answer) -> None:
         asyncio.get_running_loop().call_later(0.02, answer, client, self.next_hop())
 
-    def record(self, client: Address, next_hop: Address) -> None:
+    def record(self, client: Address, next_hop: Address, made: Instant) -> None:
         """Not kept."""
 
-    def forget(self, client: Address, next_hop: Address) -> None:
+    def forget(self, client: Address, next_hop: Address, made: Instant) -> None:
         """Not kept."""
 
     def close(self) -> None:
         self.closed = True
+
+    async def aclose(self) -> None:
+        self.close()
 
 
 def test_the_store_is_asked_and_its_answer_used() -> None:
