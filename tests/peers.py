@@ -39,9 +39,11 @@ PROBE = 500_000_000
 
 _TIMESTAMP = struct.Struct("@qq")
 _SO_TIMESTAMPNS = 35
+_SO_RCVBUFFORCE = 33
 _RTP = struct.Struct(">BBHII8sQ")
 _PADDING = bytes(172 - _RTP.size)
 _RTCP = struct.Struct(">BBHI8sQ")
+_IP_AND_UDP = struct.Struct(">BBHHHBBH4s4sHHHH")
 _FOREVER = float("inf")
 
 
@@ -134,6 +136,7 @@ class Call:
         self.proxy: Address | None = None
         self.back: Address | None = None
         self.heard = 0
+        self._transactions: dict[bytes, Address] = {}
 
     @property
     def address(self) -> Address:
@@ -188,6 +191,8 @@ class Call:
         message = stun.decode_untrusted(request)
         if not message.verify_integrity(self.key):
             return
+        if self._transactions.setdefault(message.transaction_id, leg.client) != leg.client:
+            return  # a copy, from where its author is not
         self.client, self.proxy, self.back = leg.client, leg.proxy, relay
         self.reply(stun.binding_success(message, leg.client, self.key))
 
@@ -278,6 +283,33 @@ class Node:
                 call.hear(payload, leg, sender, at)
                 return
         self.strange.append((payload, leg.client))
+
+
+class Forger:
+    """Sends UDP from whatever IPv4 address it likes. Root only."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def send(self, data: bytes, source: Address, to: Address) -> None:
+        # The kernel fills in the length, the identification and the checksum of IP; a UDP checksum
+        # of 0 says that there is none.
+        packet = _IP_AND_UDP.pack(
+            *(0x45, 0, 0, 0, 0, 64, socket.IPPROTO_UDP, 0, source.packed, to.packed),
+            *(source.port, to.port, 8 + len(data), 0),
+        )
+        self._sock.sendto(packet + data, (to.ip, 0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._sock.close()
 
 
 class Traffic:
@@ -385,7 +417,8 @@ class Traffic:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        with contextlib.suppress(PermissionError):  # root may have more than the system's maximum
+            sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
         sock.bind((host, port))
         self._sockets.append(sock)
         self._selector.register(sock, selectors.EVENT_READ, receive)
