@@ -99,7 +99,9 @@ class RelayConfig:
     """Synchronisation sources remembered of a flow, so that its RTP is known again behind a rebound
     NAT; later ones are not learnt."""
     ssrc_peeks: int = field(default=16, validator=at_least(0))
-    """RTP packets per flow and generation that are looked at for their SSRC."""
+    """Packets of a new flow that are looked at for an SSRC."""
+    ssrc_peeks_later: int = field(default=2, validator=at_least(0))
+    """The same in each later generation of a flow."""
     by_ssrc_rate: float = field(default=10_000.0, validator=at_least(0))
     """Packets per second, and at once, that are routed by SSRC; more are dropped (``NO_FLOW``)."""
     heal_rate: float = field(default=5_000.0, validator=at_least(0))
@@ -109,6 +111,16 @@ class RelayConfig:
     """How many of them at once."""
     edge_keys: int = field(default=65_536, validator=at_least(1))
     """Derived passwords that are remembered; the one longest unused is derived again."""
+    edge_rate: float = field(default=1_000.0, validator=at_least(1))
+    """Checks per second that are verified for one network (IPv4 /24, IPv6 /56), and apart from it
+    for one client whose flow has been verified before; more are dropped (``EDGE_RATE``)."""
+    edge_burst: float = field(default=2_000.0, validator=at_least(1))
+    """How many of them at once."""
+    edge_networks: int = field(default=16_384, validator=at_least(1))
+    """Networks that are counted apart at a time; all others share what one of them has."""
+    cached: int = field(default=131_072, validator=at_least(1))
+    """Answers that the batched adapter keeps for each socket; when there are more it begins
+    anew."""
     legs: int = field(default=65_536, validator=at_least(1))
     """Headers of the leg that are remembered; the one longest unused is read again."""
     store: bool = False

@@ -13,6 +13,8 @@ from enum import Enum, unique
 class Kind(Enum):
     """A protocol that may share the port. The value is the metric label."""
 
+    __hash__ = object.__hash__  # counted for every packet: identity hashes in C
+
     EMPTY = "empty"
     STUN = "stun"
     ZRTP = "zrtp"

@@ -14,11 +14,14 @@ Both are served by letting the two sessions stand side by side:
   been released by its owner, has expired, or has gone unproved for ``takeover_idle``.
 
 Expiry costs nothing per packet. The table has two generations; a look-up carries a flow into the
-young one, and what is still in the old one when the timer swaps them is gone.
+young one, and what is still in the old one when the timer swaps them is gone. Nothing here may hold
+the packets up either, not even with a million flows: each generation is many small dictionaries
+rather than a large one, which would stand still whenever it grows, and what a swap leaves behind is
+buried a few flows at a time.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from attrs import define
 
@@ -41,6 +44,9 @@ from .trace import (
 V = TypeVar("V")
 
 _NEVER = float("-inf")
+_SHARD = 255  # a mask: the shard of a key is in the low bits of its (seeded) hash
+BURIED_AT_ONCE = 500
+"""Expired flows that one call of ``handle_timeout`` deals with: about a millisecond of work."""
 
 
 class TokenBucket:
@@ -71,51 +77,64 @@ class Generations(Generic[V]):
     """A dictionary by client address in two generations. An entry that ``get`` did not meet between
     two calls of ``rotate`` is handed out by the second of them."""
 
-    __slots__ = ("old", "young")
+    __slots__ = ("_old", "_young")
 
     def __init__(self) -> None:
-        self.young: dict[Address, V] = {}
-        self.old: dict[Address, V] = {}
+        # Keys are addresses; plain bytes that equal one find it too.
+        self._young: list[dict[bytes, V]] = _shards()
+        self._old: list[dict[bytes, V]] = _shards()
 
     def __len__(self) -> int:
-        return len(self.young) + len(self.old)
+        return sum(map(len, self._young)) + sum(map(len, self._old))
 
     def __iter__(self) -> Iterator[Address]:
-        yield from self.young
-        yield from self.old
+        for shard in (*self._young, *self._old):
+            yield from cast("dict[Address, V]", shard)
 
     def get(self, client: Address) -> V | None:
-        value = self.young.get(client)
-        if value is None and (value := self.old.pop(client, None)) is not None:
-            self.young[client] = value
+        shard = hash(client) & _SHARD
+        value = self._young[shard].get(client)
+        if value is None and (value := self._old[shard].pop(client, None)) is not None:
+            self._young[shard][client] = value
         return value
 
-    def peek(self, client: Address) -> V | None:
+    def get_young(self, client: Address) -> V | None:
+        return self._young[hash(client) & _SHARD].get(client)
+
+    def peek(self, client: bytes) -> V | None:
         """As ``get``, but the entry grows no younger for it."""
-        value = self.young.get(client)
-        return self.old.get(client) if value is None else value
+        shard = hash(client) & _SHARD
+        value = self._young[shard].get(client)
+        return self._old[shard].get(client) if value is None else value
 
     def put(self, client: Address, value: V) -> None:
-        self.old.pop(client, None)
-        self.young[client] = value
+        shard = hash(client) & _SHARD
+        self._old[shard].pop(client, None)
+        self._young[shard][client] = value
 
     def pop(self, client: Address) -> V | None:
-        value = self.young.pop(client, None)
-        return self.old.pop(client, None) if value is None else value
+        shard = hash(client) & _SHARD
+        value = self._young[shard].pop(client, None)
+        return self._old[shard].pop(client, None) if value is None else value
 
-    def rotate(self) -> dict[Address, V]:
-        expired, self.old, self.young = self.old, self.young, {}
+    def rotate(self) -> list[dict[bytes, V]]:
+        """Swap the generations. Returns the shards of the old one."""
+        expired, self._old, self._young = self._old, self._young, _shards()
         return expired
+
+
+def _shards() -> list[dict[bytes, V]]:
+    return [{} for _ in range(_SHARD + 1)]
 
 
 @define(slots=True, eq=False)
 class Flow:
     """One client address and its next hop. Read it, do not write it.
 
-    ``header`` is what to put in front of the client's payload: it names the client and the public
-    address at which its last packet arrived. ``proved`` is when the owner's session was last seen
-    to live, ``verified`` whether this relay has checked the integrity of a check, ``answered``
-    whether the owner has answered one with success. Counters are packets and bytes of payload.
+    ``proxy`` is the public address at which its last packet arrived. ``proved`` is when the
+    owner's session was last seen to live, ``seen`` when the flow was last used, as far as the core
+    was told, ``verified`` whether this relay has checked the integrity of a check, ``answered``
+    whether the owner has answered one with success.
     """
 
     client: Address
@@ -123,24 +142,17 @@ class Flow:
     next_hop: Address
     created: Instant
     proved: Instant
+    seen: Instant
     verified: bool = False
     answered: bool = False
+    origin: Origin = Origin.CHECK
     peeks: int = 0
-    header: bytes = b""
     ssrcs: tuple[int, ...] = ()
-    uplink_packets: int = 0
-    uplink_bytes: int = 0
-    downlink_packets: int = 0
-    downlink_bytes: int = 0
 
-    def __attrs_post_init__(self) -> None:
-        self.header = forward.encode(self.client, self.proxy)
-
-    def arrived_at(self, proxy: Address) -> None:
-        """Name ``proxy`` in the header from now on: a client may use several of our addresses."""
-        if proxy != self.proxy:
-            self.proxy = proxy
-            self.header = forward.encode(self.client, proxy)
+    @property
+    def header(self) -> bytes:
+        """What to put in front of the client's payload."""
+        return forward.encode(self.client, self.proxy)
 
     @property
     def is_settled(self) -> bool:
@@ -152,7 +164,10 @@ class Flow:
 class FlowTable:
     """All flows, their contenders, and the index of their synchronisation sources."""
 
-    __slots__ = ("_bucket", "_config", "_contenders", "_flows", "_rotates_at", "_ssrcs", "_tell")
+    __slots__ = (
+        *("_bucket", "_config", "_contenders", "_count", "_expired", "_flows"),
+        *("_former_contenders", "_rotates_at", "_ssrcs", "_swapped_at", "_tell"),
+    )
 
     def __init__(self, config: RelayConfig, tell: Callable[[FlowRecord], None]) -> None:
         """``tell`` is called for each record, after the table has changed."""
@@ -163,14 +178,35 @@ class FlowTable:
         self._ssrcs: dict[int, Flow | set[Flow]] = {}
         self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
         self._rotates_at: Instant | None = None
+        self._count = 0
+        # What the last swap left, to be buried by and by.
+        self._expired: list[dict[bytes, Flow]] = []
+        self._former_contenders: list[dict[bytes, Flow]] = []
+        self._swapped_at = _NEVER
 
     def __len__(self) -> int:
-        return len(self._flows)
+        return self._count
 
     def __iter__(self) -> Iterator[Address]:
         return iter(self._flows)
 
-    def flow(self, client: Address) -> Flow | None:
+    @property
+    def contenders(self) -> int:
+        return len(self._contenders)
+
+    def reconfigure(self, config: RelayConfig) -> None:
+        """Other bounds from now on. What is there already stays, even if it is more."""
+        self._config = config
+        self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
+
+    def evict(self, client: Address, now: Instant) -> None:
+        """Forget the flow of ``client``, whose owner has left the fleet."""
+        flow = self._flows.peek(client)
+        if flow is not None:
+            self._remove(flow)
+            self._tell(FlowReleased(now, client, flow.next_hop, flow.created))
+
+    def flow(self, client: bytes) -> Flow | None:
         """The flow of ``client``, without keeping it alive."""
         return self._flows.peek(client)
 
@@ -181,8 +217,11 @@ class FlowTable:
 
     def uplink(self, client: Address, now: Instant) -> Flow | None:
         """The flow that a packet which names nobody follows."""
-        flow = self._flows.young.get(client)
-        return self._renewed(client, now) if flow is None else flow
+        flow = self._flows.get_young(client)
+        if flow is None:
+            return self._renewed(client, now)
+        flow.seen = now
+        return flow
 
     def check(
         self, client: Address, proxy: Address, next_hop: Address, verified: bool, now: Instant
@@ -194,19 +233,19 @@ class FlowTable:
             return self._make(client, proxy, next_hop, now, Origin.CHECK, now, verified=verified)
         if flow.next_hop == next_hop:
             self._renewed(client, now)
-            flow.arrived_at(proxy)
-            flow.proved = now
+            flow.proxy = proxy
+            flow.proved = flow.seen = now
             flow.verified = flow.verified or verified
             return flow
         contender = self._contenders.get(client)
         if contender is None or contender.next_hop != next_hop:
             if contender is None and len(self._contenders) >= self._config.contenders:
                 return Drop.FLOWS_FULL
-            contender = Flow(client, proxy, next_hop, now, now, verified)
+            contender = Flow(client, proxy, next_hop, now, now, now, verified, False, Origin.ANSWER)
             self._contenders.put(client, contender)
             self._tell(FlowContended(now, client, flow.next_hop, next_hop))
-        contender.arrived_at(proxy)
-        contender.proved = now
+        contender.proxy = proxy
+        contender.proved = contender.seen = now
         self._promote(contender, now)
         return contender
 
@@ -231,13 +270,13 @@ class FlowTable:
     ) -> Flow | Drop:
         """Whether ``sender`` may send to ``client``: it owns the flow or contends for it, or nobody
         does and the flow is made again. ``answers``: the packet is a Binding success response."""
-        flow = self._flows.young.get(client)
+        flow = self._flows.get_young(client)
         if flow is None or flow.next_hop != sender:
             flow = self._flows.peek(client)
             if flow is None or flow.next_hop != sender:
                 return self._downlink_of_another(flow, client, proxy, sender, answers, now)
             self._renewed(client, now)
-        flow.proved = now
+        flow.proved = flow.seen = now
         flow.answered = flow.answered or answers
         return flow
 
@@ -259,7 +298,7 @@ class FlowTable:
             return contender
         if flow is not None or contender is not None:
             return Drop.LEG_NOT_OWNER
-        if len(self._flows) >= self._config.flows:
+        if self._count >= self._config.flows:
             return Drop.FLOWS_FULL
         if not self._bucket.take(now):
             return Drop.LEG_HEAL_RATE
@@ -273,8 +312,7 @@ class FlowTable:
             self._contenders.pop(client)
             return None
         if flow is not None and flow.next_hop == sender:
-            self._flows.pop(client)
-            self._forget_ssrcs(flow)
+            self._remove(flow)
             self._tell(FlowReleased(now, client, sender, flow.created))
             if contender is not None:
                 self._promote(contender, now, old=flow)
@@ -285,7 +323,6 @@ class FlowTable:
 
     def learn(self, flow: Flow, ssrc: int) -> None:
         """Remember that ``flow`` carries ``ssrc``, within the bound per flow."""
-        flow.peeks -= 1
         if ssrc in flow.ssrcs or len(flow.ssrcs) >= self._config.ssrcs_per_flow:
             return
         flow.ssrcs += (ssrc,)
@@ -297,9 +334,9 @@ class FlowTable:
         else:
             self._ssrcs[ssrc] = {entry, flow}
 
-    def by_ssrc(self, ssrc: int) -> Flow | None:
+    def by_ssrc(self, ssrc: int | None) -> Flow | None:
         """The one live flow that carries ``ssrc``; None if there is none or more than one."""
-        entry = self._ssrcs.get(ssrc)
+        entry = None if ssrc is None else self._ssrcs.get(ssrc)
         return entry if isinstance(entry, Flow) else None
 
     def _forget_ssrcs(self, flow: Flow) -> None:
@@ -316,31 +353,68 @@ class FlowTable:
     # Time
 
     def next_timeout(self) -> Instant | None:
+        if self._expired or self._former_contenders:
+            return self._swapped_at  # it is due already: there is more to bury
         return self._rotates_at
 
     def handle_timeout(self, now: Instant) -> None:
-        """Swap the generations if it is time. A call that comes late swaps once: packets may have
-        passed in the meantime, and a flow is never forgotten early."""
+        """Swap the generations if it is time, and bury some of what has expired. A call that comes
+        late swaps once: packets may have passed in the meantime, and a flow is never forgotten
+        early. The next swap waits until all is buried."""
+        room = BURIED_AT_ONCE
+        while self._former_contenders and room:
+            if self._former_contenders[-1]:
+                self._former_contenders[-1].popitem()
+                room -= 1
+            else:
+                self._former_contenders.pop()
+        while self._expired and room:
+            if self._expired[-1]:
+                _, flow = self._expired[-1].popitem()
+                self._bury(flow, now)
+                room -= 1
+            else:
+                self._expired.pop()
+        if self._expired or self._former_contenders:
+            return
         if self._rotates_at is None or now < self._rotates_at:
             return
-        self._contenders.rotate()
-        for client, flow in self._flows.rotate().items():
+        self._former_contenders = self._contenders.rotate()
+        self._expired = self._flows.rotate()
+        self._count -= sum(map(len, self._expired))
+        self._swapped_at = now
+        idle = self._count == len(self._contenders) == 0
+        self._rotates_at = None if idle else now + self._config.idle_timeout
+        self.handle_timeout(now)
+
+    def _unearth(self, client: Address, now: Instant) -> Flow | None:
+        """Finish with the flow of ``client`` now, if it has expired and waits to be buried: what
+        comes after it is to be told after it."""
+        shard = hash(client) & _SHARD
+        flow = self._expired[shard].pop(client, None) if shard < len(self._expired) else None
+        if flow is not None:
             self._forget_ssrcs(flow)
             self._tell(FlowExpired(now, client, flow.next_hop))
-            contender = self._contenders.peek(client)
-            if contender is not None:
-                self._promote(contender, now, old=flow)
-        idle = len(self._flows) == len(self._contenders) == 0
-        self._rotates_at = None if idle else now + self._config.idle_timeout
+        return flow
+
+    def _bury(self, flow: Flow, now: Instant) -> None:
+        """Finish with a flow that has expired."""
+        self._forget_ssrcs(flow)
+        self._tell(FlowExpired(now, flow.client, flow.next_hop))
+        contender = self._contenders.peek(flow.client)
+        if contender is not None:
+            self._promote(contender, now, old=flow)
 
     # What changes the table
 
     def _renewed(self, client: Address, now: Instant) -> Flow | None:
-        if client in self._flows.young:
-            return self._flows.young[client]
+        flow = self._flows.get_young(client)
+        if flow is not None:
+            return flow
         flow = self._flows.get(client)
         if flow is not None:
-            flow.peeks = self._config.ssrc_peeks
+            flow.seen = now
+            flow.peeks = self._config.ssrc_peeks_later
             self._tell(FlowRenewed(now, client, flow.next_hop, flow.created))
         return flow
 
@@ -356,10 +430,11 @@ class FlowTable:
         verified: bool = False,
         answered: bool = False,
     ) -> Flow | Drop:
-        if len(self._flows) >= self._config.flows:
+        if self._count >= self._config.flows:
             return Drop.FLOWS_FULL
         self._contenders.pop(client)
-        flow = Flow(client, proxy, next_hop, now, proved, verified, answered)
+        self._unearth(client, now)
+        flow = Flow(client, proxy, next_hop, now, proved, now, verified, answered, origin)
         self._insert(flow, now)
         self._tell(FlowMade(now, client, next_hop, origin))
         return flow
@@ -373,12 +448,13 @@ class FlowTable:
             return
         if live is not None and now - live.proved < self._config.takeover_idle:
             return
-        if live is None and len(self._flows) >= self._config.flows:
+        if live is None and self._count >= self._config.flows:
             return
         if live is not None:
-            self._flows.pop(client)
-            self._forget_ssrcs(live)
+            self._remove(live)
             old = live
+        elif old is None:
+            old = self._unearth(client, now)
         self._contenders.pop(client)
         contender.created = now
         self._insert(contender, now)
@@ -387,8 +463,14 @@ class FlowTable:
         else:
             self._tell(FlowMade(now, client, contender.next_hop, Origin.ANSWER))
 
+    def _remove(self, flow: Flow) -> None:
+        self._flows.pop(flow.client)
+        self._count -= 1
+        self._forget_ssrcs(flow)
+
     def _insert(self, flow: Flow, now: Instant) -> None:
         flow.peeks = self._config.ssrc_peeks
         self._flows.put(flow.client, flow)
+        self._count += 1
         if self._rotates_at is None:
             self._rotates_at = now + self._config.idle_timeout

@@ -8,19 +8,21 @@ Nothing that arrives is ever answered, so there is nothing to reflect.
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
+from itertools import islice
 from struct import Struct
 from typing import TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from . import demux, forward, stun
 from .address import Address, Transmit
-from .config import RelayConfig, Verify
+from .config import RelayConfig
 from .directory import Directory, NodeState
-from .errors import ConfigError, DecodeError
+from .edge import Edge
+from .errors import DecodeError
 from .flow import Flow, FlowTable, TokenBucket
 from .hint import KeyRing
 from .instant import Instant
@@ -41,6 +43,8 @@ from .waiting import Forget, HeldPacket, Lookup, Remember, Request, WaitingRoom
 
 _STUN_HEADER = Struct(">HHI")
 _SSRC = Struct(">I")
+_SSRC_OFFSET = {demux.Kind.RTP: 8, demux.Kind.RTCP: 4}
+_SPOKEN = frozenset((demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS))
 _CLASS_BITS = 0x0110
 _BINDING_SUCCESS = stun.BINDING_SUCCESS.to_bytes(2, "big")
 _LAST_STUN_OCTET = 3  # RFC 7983
@@ -101,6 +105,16 @@ class Counters:
     requests_lost: int = 0
     """What the store was not told because too much was queued for it."""
     drops: Counter[Drop] = field(factory=Counter)
+    uplink_kinds: Counter[demux.Kind] = field(factory=Counter)
+    """Packets that were forwarded, by what they are."""
+    downlink_kinds: Counter[demux.Kind] = field(factory=Counter)
+    checks: Counter[str] = field(factory=Counter)
+    """Checks by the hint configuration that they name."""
+
+    def scalars(self) -> dict[str, int]:
+        """Everything that is one number, by name."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
+        return {name: value for name, value in values.items() if isinstance(value, int)}
 
 
 class Relay:
@@ -109,7 +123,8 @@ class Relay:
     ``proxies`` are its own public addresses: a transceiver that names another one is refused. None
     leaves that to the caller. ``upstream`` lists the public addresses of relays that lie in front
     of this one, each with that relay's inner address. ``observe`` is called with each record of
-    ``stunroute.trace`` and must neither raise nor call the relay.
+    ``stunroute.trace`` and must neither raise nor call the relay; ``changed`` likewise, but with
+    those of flows only, before ``observe``: it is for an adapter that caches answers.
     """
 
     def __init__(
@@ -121,6 +136,7 @@ class Relay:
         proxies: Collection[Address] | None = None,
         upstream: Mapping[Address, Address] | None = None,
         observe: Observe | None = None,
+        changed: Callable[[FlowRecord], None] | None = None,
     ) -> None:
         """Raises ConfigError if the edge is to verify and has no key to do it with."""
         self.config = config
@@ -129,9 +145,10 @@ class Relay:
         self._directory = directory
         self._proxies = None if proxies is None else frozenset(proxies)
         self._upstream = dict(upstream or {})
+        self._upstream_relays = frozenset(self._upstream.values())
         self._observe = observe
-        self._edge = _verified_at_edge(config, keyring)
-        self._key = lru_cache(maxsize=config.edge_keys)(self._derive)
+        self._changed = changed
+        self._edge = Edge(config, keyring)
         # A session's packets all bear the same header, and reading it costs as much as the rest.
         self._leg_untrusted = lru_cache(maxsize=config.legs)(forward.decode_untrusted)
         self._flows = FlowTable(config, self._tell)
@@ -152,7 +169,7 @@ class Relay:
             if flow is not None:
                 if flow.peeks:
                     self._learn(flow, data)
-                return self._passed(flow, proxy, len(data))
+                return self._passed(flow, proxy, data)
             route = self._route_stranger(data, client, proxy, now)
         elif data:
             try:
@@ -163,7 +180,7 @@ class Relay:
             route = Drop.EMPTY
         match route:
             case Flow():
-                return self._passed(route, proxy, len(data))
+                return self._passed(route, proxy, data)
             case Drop():
                 return self.drop(route, client, now)
             case Held():
@@ -201,10 +218,9 @@ class Relay:
         if isinstance(flow, Drop):
             return self.drop(flow, sender, now)
         payload = data[forward.HEADER_LENGTH :]
-        flow.downlink_packets += 1
-        flow.downlink_bytes += len(payload)
         self.counters.downlink_packets += 1
         self.counters.downlink_bytes += len(payload)
+        self.counters.downlink_kinds[demux.classify(payload)] += 1
         return Downlink(leg.client, leg.proxy, payload, upstream)
 
     def restore(
@@ -233,7 +249,7 @@ class Relay:
             return []
         transmits = []
         for packet in packets:
-            self._passed(flow, packet.proxy, len(packet.data))
+            self._passed(flow, packet.proxy, packet.data)
             transmits.append(Transmit(flow.header + packet.data, flow.next_hop))
         return transmits
 
@@ -243,6 +259,35 @@ class Relay:
         for client, packets in self._waiting.expire(now):
             for _ in packets:
                 self.drop(Drop.NO_FLOW, client, now)
+
+    def reconfigure(
+        self,
+        config: RelayConfig,
+        keyring: KeyRing,
+        directory: Directory,
+        *,
+        upstream: Mapping[Address, Address] | None = None,
+        now: Instant,
+    ) -> None:
+        """Go on under other settings. Flows stay, except those to where nobody of the fleet is any
+        more; whether there is a store stays too. Raises ConfigError, with nothing changed, if the
+        edge is to verify and has no key to do it with."""
+        self._edge = Edge(config, keyring)
+        self.config = config = evolve(config, store=self.config.store)
+        self._keyring = keyring
+        self._directory = directory
+        self._upstream = dict(upstream or {})
+        self._upstream_relays = frozenset(self._upstream.values())
+        self._flows.reconfigure(config)
+        self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
+        self._waiting.reconfigure(config)
+        strangers = [
+            client
+            for client in self._flows
+            if (flow := self._flows.flow(client)) and not directory.knows(flow.next_hop)
+        ]
+        for client in strangers:
+            self._flows.evict(client, now)
 
     # Verbs out
 
@@ -266,6 +311,11 @@ class Relay:
         """How many clients have a flow."""
         return len(self._flows)
 
+    @property
+    def contenders(self) -> int:
+        """How many clients have a second session that waits to take over."""
+        return self._flows.contenders
+
     def flow(self, client: Address) -> Flow | None:
         """The flow of ``client``, without keeping it alive."""
         return self._flows.flow(client)
@@ -274,6 +324,32 @@ class Relay:
         """Who waits to take ``client`` over."""
         return self._flows.contender(client)
 
+    def some_flows(self, limit: int) -> list[Flow]:
+        """At most ``limit`` flows, of all or of some clients."""
+        clients = list(islice(self._flows, limit))
+        return [flow for client in clients if (flow := self._flows.flow(client)) is not None]
+
+    def is_upstream(self, sender: Address) -> bool:
+        """Whether ``sender`` is the inner address of a relay that lies in front of this one."""
+        return sender in self._upstream_relays
+
+    def verifies(self, configuration: str) -> bool:
+        """Whether checks under this hint configuration are verified here."""
+        return configuration in self._edge.configurations
+
+    def refuse(self, head: bytes, client: bytes) -> Drop | None:
+        """The quick no to a packet that is not STUN: why it is let go of, if it is, and None where
+        ``route_client`` has to see it. ``head`` is its beginning, 12 bytes if it has so many,
+        ``client`` its sender's address. The packet is not counted (``dropped``)."""
+        if self._observe is not None or self._flows.flow(client) is not None:
+            return None
+        kind = demux.classify(head)
+        if kind not in _SPOKEN:
+            return Drop.NOT_OURS
+        if self.config.store or self._flows.by_ssrc(_peek_ssrc_untrusted(head, kind)):
+            return None
+        return Drop.NO_FLOW
+
     def touch(self, clients: Iterable[Address], now: Instant, *, proved: bool = False) -> None:
         """Keep the flows of ``clients`` alive: an adapter has forwarded packets of theirs without
         asking. ``proved``: their owners sent some."""
@@ -281,6 +357,22 @@ class Relay:
             flow = self._flows.uplink(client, now)
             if flow is not None and proved:
                 flow.proved = now
+
+    def forwarded(self, kinds: Mapping[demux.Kind, int], octets: int, *, uplink: bool) -> None:
+        """Count packets that an adapter has forwarded without asking."""
+        packets = sum(kinds.values())
+        if uplink:
+            self.counters.uplink_packets += packets
+            self.counters.uplink_bytes += octets
+            self.counters.uplink_kinds.update(kinds)
+        else:
+            self.counters.downlink_packets += packets
+            self.counters.downlink_bytes += octets
+            self.counters.downlink_kinds.update(kinds)
+
+    def dropped(self, drop: Drop, packets: int) -> None:
+        """Count packets that an adapter has let go of, whoever sent them."""
+        self.counters.drops[drop] += packets
 
     def drop(self, drop: Drop, address: Address, now: Instant) -> Drop:
         """Count a packet that was let go of, here or by the adapter, and say so."""
@@ -291,13 +383,11 @@ class Relay:
 
     # Uplink, in detail
 
-    def _passed(self, flow: Flow, proxy: Address, length: int) -> Flow:
-        if flow.proxy is not proxy:
-            flow.arrived_at(proxy)
-        flow.uplink_packets += 1
-        flow.uplink_bytes += length
+    def _passed(self, flow: Flow, proxy: Address, data: bytes) -> Flow:
+        flow.proxy = proxy
         self.counters.uplink_packets += 1
-        self.counters.uplink_bytes += length
+        self.counters.uplink_bytes += len(data)
+        self.counters.uplink_kinds[demux.classify(data)] += 1
         return flow
 
     def _route_stun_untrusted(
@@ -318,6 +408,10 @@ class Relay:
     def _route_check_untrusted(
         self, data: bytes, client: Address, proxy: Address, now: Instant
     ) -> Flow | Drop:
+        if self._edge.configurations:
+            flow = self._flows.flow(client)
+            if not self._edge.may_verify(client, flow is not None and flow.verified, now):
+                return Drop.EDGE_RATE
         username = stun.peek_username_untrusted(data)
         if username is None:
             # Only a sound message can lack a name; an unsound one is called by its fault.
@@ -332,8 +426,9 @@ class Relay:
             return Drop.HINT_UNKNOWN_NODE
         if next_hop.state is NodeState.DRAINED:
             return Drop.HINT_DRAINED_NODE
-        verified = hint.configuration in self._edge
-        if verified and not stun.decode_untrusted(data).verify_integrity(self._key(ufrag)):
+        self.counters.checks[hint.configuration] += 1
+        verified = hint.configuration in self._edge.configurations
+        if verified and not self._edge.verify(stun.decode_untrusted(data), ufrag):
             return Drop.EDGE_INTEGRITY
         return self._flows.check(client, proxy, next_hop.address, verified, now)
 
@@ -342,14 +437,12 @@ class Relay:
     ) -> UplinkRoute:
         """Not STUN, and without a flow."""
         kind = demux.classify(data)
-        if kind not in (demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS):
+        if kind not in _SPOKEN:
             return Drop.NOT_OURS
-        ssrc = _peek_ssrc_untrusted(data, kind)
-        if ssrc is not None:
-            flow = self._flows.by_ssrc(ssrc)
-            if flow is not None and self._by_ssrc.take(now):
-                self.counters.by_ssrc += 1
-                return Flow(client, proxy, flow.next_hop, now, now)
+        flow = self._flows.by_ssrc(_peek_ssrc_untrusted(data, kind))
+        if flow is not None and self._by_ssrc.take(now):
+            self.counters.by_ssrc += 1
+            return Flow(client, proxy, flow.next_hop, now, now, now)
         if not self.config.store:
             return Drop.NO_FLOW
         asked = client in self._waiting
@@ -361,13 +454,11 @@ class Relay:
         return Held.HELD
 
     def _learn(self, flow: Flow, data: bytes) -> None:
+        flow.peeks -= 1
         if demux.classify(data) is demux.Kind.RTP:
             ssrc = _peek_ssrc_untrusted(data, demux.Kind.RTP)
             if ssrc is not None:
                 self._flows.learn(flow, ssrc)
-
-    def _derive(self, ufrag: bytes) -> stun.IntegrityKey:
-        return stun.IntegrityKey(self._keyring.password(ufrag))
 
     # Bookkeeping
 
@@ -391,6 +482,8 @@ class Relay:
                 self.counters.expired += 1
             case FlowContended():
                 self.counters.contended += 1
+        if self._changed is not None:
+            self._changed(record)
         if self._observe is not None:
             self._observe(record)
 
@@ -403,29 +496,10 @@ class Relay:
         self._requests.append(request)
 
 
-def _verified_at_edge(config: RelayConfig, keyring: KeyRing) -> frozenset[str]:
-    """The ids of the hint configurations whose checks this relay verifies."""
-    identifiers = [configuration.identifier for configuration in keyring.configurations]
-    keyed = frozenset(identifier for identifier in identifiers if keyring.can_verify(identifier))
-    match config.verify:
-        case Verify.OWNER:
-            return frozenset()
-        case Verify.EDGE:
-            for index, identifier in enumerate(identifiers):
-                if identifier not in keyed:
-                    raise ConfigError(
-                        f"hint.configurations.{index}.password_key",
-                        'is missing, and verify = "edge" needs it',
-                    )
-            return keyed
-        case None:
-            return keyed
-
-
 def _peek_ssrc_untrusted(data: bytes, kind: demux.Kind) -> int | None:
     """The synchronisation source of RTP (RFC 3550, 5.1) or the sender's of RTCP (6.4); both stand
     in the clear under SRTP. None if the packet is too short to have one. Never raises."""
-    offset = {demux.Kind.RTP: 8, demux.Kind.RTCP: 4}.get(kind)
+    offset = _SSRC_OFFSET.get(kind)
     if offset is None or len(data) < offset + _SSRC.size:
         return None
     ssrc: int = _SSRC.unpack_from(data, offset)[0]

@@ -106,6 +106,9 @@ Observe: TypeAlias = Callable[[Record], None]
 class Drop(Enum):
     """A reason for letting go of a packet. The value is the metric label."""
 
+    # Members are counted for every packet of a flood; their identity hashes in C, their name not.
+    __hash__ = object.__hash__
+
     # Demultiplexing (RFC 7983, RFC 9443)
     EMPTY = "empty"  # a datagram without a payload
     NOT_OURS = "not-ours"  # a kind that nothing behind the relay speaks (ZRTP, TURN, QUIC, none)
@@ -123,6 +126,7 @@ class Drop(Enum):
     HINT_FORGED = "hint-forged"  # does not decipher to a hint of ours
     HINT_UNKNOWN_NODE = "hint-unknown-node"
     HINT_DRAINED_NODE = "hint-drained-node"
+    EDGE_RATE = "edge-rate"  # more checks of one network than are verified in a second
     EDGE_INTEGRITY = "edge-integrity"  # MESSAGE-INTEGRITY missing or wrong at the relay
 
     # Flows

@@ -67,6 +67,10 @@ class WaitingRoom:
         # In the order of arrival, which is the order of the deadlines too.
         self._clients: dict[Address, _Waiting] = {}
 
+    def reconfigure(self, config: RelayConfig) -> None:
+        """Other bounds from now on; what waits already has its deadline."""
+        self._config = config
+
     def __len__(self) -> int:
         return len(self._clients)
 

@@ -10,6 +10,7 @@ from source import PACKAGES, Import, Module, imports, modules
 LAYERS: tuple[tuple[str, ...], ...] = (
     # The programs, and what proves them.
     ("stunroute.__main__", "transceiver.__main__", "transceiver.demo"),
+    ("stunroute.commands",),
     ("stunroute.operations",),
     ("conformance",),
     # The transceiver, from its doors inwards.
@@ -38,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # The relay; the transceiver shares its codecs.
     ("stunroute.relay",),
     ("stunroute.settings",),
+    ("stunroute.edge",),
     ("stunroute.demux",),
     ("stunroute.stun",),
     ("stunroute.hint",),
@@ -62,6 +64,7 @@ ROOMS_WITH_IO = (
     *("stunroute.__main__", "transceiver.__main__", "conformance.__main__", "transceiver.demo"),
     "transceiver.fleet",
     *("stunroute.udp", "stunroute.store", "stunroute.operations", "stunroute.web"),
+    "stunroute.commands",
     *("transceiver.aio", "transceiver.http"),
     *("transceiver.backend", "conformance.blackbox"),
 )

@@ -9,7 +9,7 @@ from fake_endpoint import FakeEndpoint
 from stunroute import forward
 from stunroute.address import Address
 from stunroute.trace import Drop
-from stunroute.udp.plain import DATAGRAM_LENGTH
+from stunroute.udp.sockets import DATAGRAM_LENGTH
 from transceiver.aio import BackendUnavailable, TransceiverServer
 from transceiver.backend.task import in_task
 from transceiver.errors import UnknownCall

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from stunroute.config import load
 from stunroute.settings import RelaySettings
-from stunroute.udp.plain import RelayServer
+from stunroute.udp.server import RelayServer
 from stunroute.web import HttpServer
 from tone import RATE, TONE, Tone, listen, share_of_tone
 from transceiver import settings as settings_of
@@ -76,8 +76,8 @@ async def fleet(record=None, **options):
         "cluster": 1,
         "node": 7,
         "udp.listen": owner,
-        "udp.candidates": [str(address) for address in relay.public],
-        "udp.relays": str(relay.inner.address),
+        "udp.candidates": [str(address) for address in relay.proxies],
+        "udp.relays": str(relay.inner),
         "http.listen": "127.0.0.1:0",
         **HINT,
         **options,

@@ -1,4 +1,4 @@
-"""The plain adapter on loopback sockets."""
+"""A relay on loopback sockets, with either adapter."""
 
 import asyncio
 import socket
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from fleet import CLUSTER, CONFIGURATION, KEYRING, check, dtls, leg, success
 from stunroute import forward
@@ -15,13 +16,32 @@ from stunroute.directory import NextHop, StaticDirectory
 from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.instant import Instant
-from stunroute.settings import Configuration, Hints, Listen, RelaySettings, Sockets, Upstream
+from stunroute.settings import (
+    Adapter,
+    Configuration,
+    Hints,
+    Listen,
+    RelaySettings,
+    Sockets,
+    Upstream,
+)
 from stunroute.store import Answer, Store
 from stunroute.trace import Drop
-from stunroute.udp.plain import DATAGRAM_LENGTH, RelayServer, _mapped_sockaddr, _plain_sockaddr
+from stunroute.udp.batch import is_supported
+from stunroute.udp.server import RelayServer
+from stunroute.udp.sockets import DATAGRAM_LENGTH, mapped_sockaddr, plain_sockaddr
 
 ANY = Address.of("127.0.0.1", 0)
 HINTS = Hints((Configuration("0", CONFIGURATION.routing_key, CONFIGURATION.password_key),))
+
+
+@pytest.fixture(autouse=True, params=Adapter, ids=lambda choice: choice.value)
+def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+    """Everything here holds for both."""
+    if request.param is Adapter.BATCHED and not is_supported():
+        pytest.skip("no recvmmsg here")
+    monkeypatch.setattr(World, "adapter", request.param, raising=False)
+    return request.param
 
 
 class Peer:
@@ -46,16 +66,19 @@ class Peer:
 class World:
     """A relay, a transceiver that is node 1, a client."""
 
+    adapter: Adapter
+
     def __init__(self, listen: tuple[Listen, ...], **more: Any) -> None:
         self.node, self.client = Peer(), Peer()
         self.store: Store | None = more.pop("store", None)
-        self.settings = RelaySettings(listen=listen, inner=ANY, hint=HINTS, **more)
+        sockets = evolve(more.pop("sockets", Sockets()), adapter=self.adapter)
+        self.settings = RelaySettings(listen=listen, inner=ANY, hint=HINTS, sockets=sockets, **more)
         directory = StaticDirectory({(CLUSTER, 1): NextHop(self.node.address)})
         self.server = RelayServer(self.settings, KEYRING, directory, store=self.store)
 
     @property
     def public(self) -> Address:
-        return next(iter(self.server.public.values())).address
+        return self.server.public[0]
 
     @property
     def drops(self) -> dict[Drop, int]:
@@ -75,7 +98,7 @@ class World:
         data, inner = await self.node.receive()
         header = forward.decode_untrusted(data)
         assert data == leg(self.client.address, request, header.proxy)
-        assert inner == self.server.inner.address
+        assert inner == self.server.inner
         answer = success()
         self.node.send(data[: forward.HEADER_LENGTH] + answer, inner)
         assert await self.client.receive() == (answer, self.public)
@@ -103,7 +126,7 @@ def test_a_packet_goes_up_and_its_answer_down() -> None:
             world.client.send(data, world.public)
             received, _ = await world.node.receive()
             assert received == leg(world.client.address, data, world.public)
-        assert world.server.relay.counters.uplink_packets == 4
+        assert world.server.counters.uplink_packets == 4
 
     run(story)
 
@@ -115,9 +138,9 @@ def test_garbage_is_counted_and_nothing_is_answered() -> None:
         for data in (b"\x00", dtls(), b"\x40turn", b"\xff" * 1200, check(1)[:-1]):
             stranger.send(data, world.public)
         stranger.send(b"", world.public)
-        stranger.send(b"", world.server.inner.address)
-        stranger.send(leg(world.client.address, b"x", world.public), world.server.inner.address)
-        world.node.send(b"junk", world.server.inner.address)
+        stranger.send(b"", world.server.inner)
+        stranger.send(leg(world.client.address, b"x", world.public), world.server.inner)
+        world.node.send(b"junk", world.server.inner)
         await world.until(lambda: sum(world.drops.values()) == 9)
         assert world.drops == {
             Drop.STUN_MALFORMED: 2,
@@ -138,7 +161,8 @@ def test_what_would_be_cut_is_dropped() -> None:
     async def story(world: World) -> None:
         await world.connect()
         world.client.send(b"\x16" * (DATAGRAM_LENGTH + 1), world.public)
-        world.node.send(bytes(DATAGRAM_LENGTH + 1), world.server.inner.address)
+        long = leg(world.client.address, bytes(DATAGRAM_LENGTH + 1), world.public)
+        world.node.send(long, world.server.inner)
         await world.until(lambda: world.drops == {Drop.TOO_LONG: 2})
 
     run(story)
@@ -149,8 +173,8 @@ def test_the_advertised_address_is_the_headers_and_selects_the_socket() -> None:
 
     async def story(world: World) -> None:
         await world.connect()
-        first, second = (public.address for public in world.server.public.values())
-        assert world.server.public[advertised].address == first
+        _, second = world.server.public
+        assert world.server.proxies == (advertised, second)
         world.client.send(dtls(), second)
         data, inner = await world.node.receive()
         assert forward.decode_untrusted(data).proxy == second
@@ -183,9 +207,9 @@ def test_an_ipv6_socket_serves_both_families() -> None:
 
 def test_sockaddrs_by_family() -> None:
     four, six = Address.of("192.0.2.1", 5), Address.of("2001:db8::1", 5)
-    assert _plain_sockaddr(four) == ("192.0.2.1", 5)
-    assert _mapped_sockaddr(four) == ("::ffff:192.0.2.1", 5)
-    assert _mapped_sockaddr(six) == ("2001:db8::1", 5)
+    assert plain_sockaddr(four) == ("192.0.2.1", 5)
+    assert mapped_sockaddr(four) == ("::ffff:192.0.2.1", 5)
+    assert mapped_sockaddr(six) == ("2001:db8::1", 5)
 
 
 def test_both_families_at_one_port_have_a_socket_each() -> None:
@@ -196,7 +220,7 @@ def test_both_families_at_one_port_have_a_socket_each() -> None:
     spare.sock.close()
 
     async def story(world: World) -> None:
-        assert {public.address.port for public in world.server.public.values()} == {port}
+        assert {public.port for public in world.server.public} == {port}
 
     run(story, Listen(Address.of("::", port)), Listen(Address.of("0.0.0.0", port)))
 
@@ -208,14 +232,27 @@ def test_a_node_that_is_gone_is_an_error_counted_not_raised() -> None:
         for _ in range(5):
             world.client.send(dtls(), world.public)
             await asyncio.sleep(0.01)
-        world.server.inner.error_received(ConnectionRefusedError())
-        assert world.server.sockets.errors >= 1
+        world.client.send(b"\x16" * 100, world.public)
         assert world.server.relay.flows == 1
 
     run(story)
 
 
-def test_a_full_send_buffer_drops_instead_of_growing() -> None:
+def test_errors_of_a_plain_socket_are_counted(adapter: Adapter) -> None:
+    if adapter is not Adapter.PLAIN:
+        pytest.skip("the batched adapter's are counted in test_batched.py")
+
+    async def story(world: World) -> None:
+        world.server._adapter.inner.error_received(ConnectionRefusedError())
+        assert [each.errors for each in world.server.sockets] == [1, 0]
+
+    run(story)
+
+
+def test_a_full_send_buffer_drops_instead_of_growing(adapter: Adapter) -> None:
+    if adapter is not Adapter.PLAIN:
+        pytest.skip("the batched adapter keeps nothing back: test_batched.py")
+
     class Stuck:
         sent = 0
 
@@ -227,7 +264,7 @@ def test_a_full_send_buffer_drops_instead_of_growing() -> None:
 
     async def story(world: World) -> None:
         await world.connect()
-        inner = world.server.inner
+        inner = world.server._adapter.inner
         real, inner.transport = inner.transport, Stuck()
         world.client.send(dtls(), world.public)
         await world.until(lambda: world.drops == {Drop.SEND_BACKLOG: 1})
@@ -250,7 +287,7 @@ def test_the_timer_forgets_idle_flows() -> None:
 def test_a_release_sends_nothing() -> None:
     async def story(world: World) -> None:
         await world.connect()
-        world.node.send(leg(world.client.address, b"", world.public), world.server.inner.address)
+        world.node.send(leg(world.client.address, b"", world.public), world.server.inner)
         await world.until(lambda: world.server.relay.counters.released == 1)
         with pytest.raises(BlockingIOError):
             world.client.sock.recv(100)
@@ -302,12 +339,12 @@ def test_a_relay_in_front_passes_its_header_through() -> None:
     async def story(world: World) -> None:
         client = Address.of("203.0.113.5", 5000)
         request = leg(client, check(1), public)
-        front.send(request, world.server.inner.address)
+        front.send(request, world.server.inner)
         assert (await world.node.receive())[0] == request
         for payload in (success(), b""):
-            world.node.send(leg(client, payload, public), world.server.inner.address)
+            world.node.send(leg(client, payload, public), world.server.inner)
             assert (await front.receive())[0] == leg(client, payload, public)
-        front.send(b"x" * 50, world.server.inner.address)
+        front.send(b"x" * 50, world.server.inner)
         await world.until(lambda: world.drops == {Drop.LEG_MALFORMED: 1})
 
     run(story, upstream=(Upstream(front.address, (public,)),))
