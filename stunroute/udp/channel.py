@@ -51,7 +51,6 @@ class Channel(asyncio.Protocol):
     _received: bytearray = field(init=False, factory=bytearray)
     _questions: dict[int, asyncio.Future[Any]] = field(init=False, factory=dict)
     _number: int = field(init=False, default=0)
-    _room: asyncio.Event = field(init=False, factory=asyncio.Event)
 
     @classmethod
     async def open(
@@ -74,21 +73,22 @@ class Channel(asyncio.Protocol):
             _fail(future, "too many questions are open")
         else:
             self._number += 1
-            self._questions[self._number] = future
-            self._send(_Ask(self._number, body))
+            try:
+                self._send(_Ask(self._number, body))
+                self._questions[self._number] = future
+            except ChannelError as error:
+                _fail(future, str(error))
         return future
 
     def tell(self, body: object) -> None:
-        """Say ``body``, to which there is no answer. Lost if the other end has gone."""
+        """Say ``body``, to which there is no answer. Lost if the other end has gone. Raises
+        ChannelError if it is too long."""
         if not self._transport.is_closing():
             self._send(body)
 
-    async def close(self) -> None:
-        """Send what still waits to be sent, then close."""
-        await self._room.wait()
-        self._transport.close()
-
     def abort(self) -> None:
+        """Hang up. What still waits to be sent is not: who has something to say waits for the
+        other end to hang up."""
         self._transport.abort()
 
     def _send(self, message: object) -> None:
@@ -102,15 +102,6 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        # Below any bytes at all: writing pauses until everything has been sent.
-        transport.set_write_buffer_limits(high=0)
-        self._room.set()
-
-    def pause_writing(self) -> None:
-        self._room.clear()
-
-    def resume_writing(self) -> None:
-        self._room.set()
 
     def data_received(self, data: bytes) -> None:
         received = self._received
@@ -132,7 +123,6 @@ class Channel(asyncio.Protocol):
             self._dispatch(message)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._room.set()
         for future in self._questions.values():
             if not future.done():
                 _fail(future, "the other end has gone")

@@ -261,12 +261,13 @@ class Supervisor:
         assert link.channel is not None
         link.settings = self._settings
         answer = link.channel.ask(Reload(self._settings))
-        answer.add_done_callback(self._handed_over)
+        answer.add_done_callback(lambda answer: self._handed_over(link, answer))
         return answer
 
-    def _handed_over(self, answer: "asyncio.Future[Any]") -> None:
-        if answer.exception() is None and not isinstance(answer.result(), Reloaded):
-            self.note(f"a worker refused the settings: {answer.result()}")
+    def _handed_over(self, link: _Link, answer: "asyncio.Future[Any]") -> None:
+        problem = answer.exception() or answer.result()
+        if not isinstance(problem, Reloaded) and not link.ended.is_set():
+            self.note(f"worker {link.seat.number} did not take the settings: {problem}")
 
     # Its life
 
@@ -445,6 +446,7 @@ class Supervisor:
         match message:
             case Failed(error):
                 link.failed = error
+                link.channel.abort()
             case Stopped(status):
                 link.last = status
                 link.channel.abort()

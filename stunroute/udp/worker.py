@@ -241,9 +241,10 @@ class Worker:
             )
             await self._server.start()
         except (ConfigError, OSError) as error:
-            channel = await Channel.open(sock, lambda _: None, lambda: None)
+            self._leaving = True
+            channel = await Channel.open(sock, lambda _: None, self._left)
             channel.tell(Failed(error))
-            await channel.close()
+            await self._alone.wait()
             return 1
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process
@@ -256,8 +257,6 @@ class Worker:
         self._leaving = True
         channel.tell(Stopped(self._status()))
         await self._server.close()
-        # The supervisor hangs up when it has read that. Were this end closed first, a question on
-        # its way here would break the pair, and what was told would be lost.
         await self._alone.wait()
         return 0
 
@@ -295,8 +294,9 @@ class Worker:
                     await aclose()
 
     def _left(self) -> None:
-        """The supervisor has hung up. If that was not to be expected it is no more, and whoever
-        starts another needs the addresses."""
+        """The supervisor has hung up. It does when it has read this worker's last words; were this
+        end closed first, a question on its way here would break the pair, and they would be lost.
+        At any other time it is no more, and whoever starts another needs the addresses."""
         if not self._leaving:
             os._exit(1)
         self._alone.set()
