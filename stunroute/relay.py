@@ -94,6 +94,8 @@ class Counters:
     """Of ``made``: by a packet from a transceiver."""
     restored: int = 0
     """Of ``made``: from the store."""
+    answered: int = 0
+    """Of ``made``: for a session that waited for the client address and found it free."""
     moved: int = 0
     contended: int = 0
     released: int = 0
@@ -468,6 +470,7 @@ class Relay:
                 self.counters.made += 1
                 self.counters.healed += origin is Origin.DOWNLINK
                 self.counters.restored += origin is Origin.STORE
+                self.counters.answered += origin is Origin.ANSWER
                 if origin is not Origin.STORE:
                     self._request(Remember(client, next_hop, at))
             case FlowMoved(at, client, next_hop=next_hop):
