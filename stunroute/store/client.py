@@ -1,0 +1,172 @@
+"""redis-py, as the store uses it: one command to read some entries, one to write some.
+
+A single server, sentinels and a cluster differ in how a connection is found and in nothing else
+that is seen outside. Reads and writes have connections of their own, so no packet waits behind a
+batch. The library's own retries are off and its timeouts are short: how long to wait, how often to
+try and when to leave it alone is decided in one place, and that is not here.
+
+Entries are written by a script, because only the server can compare what it has with what is to
+be written and leave nothing in between. All of a batch goes into one call: packing a call's
+arguments costs redis-py a few microseconds per entry, a pipeline of calls five times that. (Sorted
+sets, where the newest stamp would win by itself, need a pipeline of three commands per entry: add,
+trim, expire.)
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from attrs import asdict
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, UnixDomainSocketConnection
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from stunroute.errors import DecodeError
+
+from . import entry
+from .url import Cluster, Endpoint, Login, Sentinels, Single, Tls, Unix
+
+SOCKET_TIMEOUT = 1.0
+"""Seconds for a connection to be made, and for each answer on it. Whoever calls waits no longer
+than it wants to anyway; this ends what would wait behind its back."""
+CONNECTIONS = 4
+"""For reads. One is enough as long as the server answers."""
+
+SCRIPT = f"""
+local latest, ttl, stale = tonumber(ARGV[1]), ARGV[2], 0
+local function generation(value)
+  if type(value) ~= 'string' or #value ~= {entry.LENGTH} then return -1 end
+  if string.byte(value) ~= {entry.VERSION} then return -1 end
+  return (struct.unpack('>I8', value, {entry.GENERATION_OFFSET + 1}))
+end
+for i, name in ipairs(KEYS) do
+  local old, new = generation(redis.pcall('GET', name)), ARGV[i + 2]
+  if old > generation(new) and old <= latest then
+    stale = stale + 1
+  else
+    redis.call('SET', name, new, 'PX', ttl)
+  end
+end
+return stale
+"""
+"""Write each entry, unless there is one of a greater generation that somebody may honestly have
+written. What is there and no entry at all is overwritten. Returns how many were not written."""
+
+_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisClient:
+    """See ``stunroute.store.redis.Client``."""
+
+    def __init__(self, endpoint: Endpoint, shard: Callable[[bytes], bytes]) -> None:
+        """``shard`` says which names a cluster keeps together. Connects when it is used."""
+        self._shard = shard if isinstance(endpoint, Cluster) else None
+        self._reads = _connect(endpoint, CONNECTIONS)
+        self._writes = _connect(endpoint, 1)
+
+    async def read(self, names: Sequence[bytes]) -> list[bytes | None]:
+        found: dict[bytes, bytes | None] = {}
+        for group in self._groups(names):
+            values = await _execute(self._reads, "MGET", *group)
+            if not isinstance(values, list) or len(values) != len(group):
+                raise DecodeError("not an answer to MGET")
+            if not all(value is None or isinstance(value, bytes) for value in values):
+                raise DecodeError("not values in an answer to MGET")
+            found.update(zip(group, values, strict=True))
+        return [found[name] for name in names]
+
+    async def write(self, values: dict[bytes, bytes], latest: int, ttl: int) -> int:
+        stale = 0
+        for group in self._groups(list(values)):
+            arguments = (*group, latest, ttl, *(values[name] for name in group))
+            count = await self._evaluate(len(group), arguments)
+            if not isinstance(count, int) or not 0 <= count <= len(group):
+                raise DecodeError("not an answer of the script")
+            stale += count
+        return stale
+
+    async def aclose(self) -> None:
+        for owner in (self._reads, self._writes):
+            await owner.aclose()
+            pool = getattr(owner, "connection_pool", None)
+            if pool is not None:
+                await pool.disconnect()
+            if isinstance(pool, SentinelConnectionPool):
+                for sentinel in pool.sentinel_manager.sentinels:
+                    await sentinel.aclose()
+
+    async def _evaluate(self, count: int, arguments: tuple[Any, ...]) -> object:
+        try:
+            return await _execute(self._writes, "EVALSHA", _SHA, count, *arguments)
+        except NoScriptError:
+            # A server that is new to us, or has restarted.
+            return await _execute(self._writes, "EVAL", SCRIPT, count, *arguments)
+
+    def _groups(self, names: Sequence[bytes]) -> list[list[bytes]]:
+        """What one command may name."""
+        if self._shard is None:
+            return [list(names)]
+        return [list(group) for _, group in groupby(sorted(names, key=self._shard), self._shard)]
+
+
+async def _execute(owner: "Redis | RedisCluster", *arguments: Any) -> object:
+    try:
+        return await owner.execute_command(*arguments)
+    except RedisTimeoutError as error:
+        raise TimeoutError from error
+
+
+def _connect(endpoint: Endpoint, connections: int) -> "Redis | RedisCluster":
+    match endpoint:
+        case Single((host, port), database, login, tls):
+            kind = Connection if tls is None else SSLConnection
+            options = _options(login, tls, db=database, host=host, port=port)
+            return _pooled(connections, connection_class=kind, **options)
+        case Unix(path, database, login):
+            options = _options(login, None, db=database, path=path)
+            del options["socket_keepalive"]
+            return _pooled(connections, connection_class=UnixDomainSocketConnection, **options)
+        case Sentinels(hosts, service, database, login, own, tls):
+            ours = _options(own, tls, ssl=True) if tls is not None else _options(own, None)
+            manager = _untyped(Sentinel)(hosts, sentinel_kwargs=ours)
+            options = _options(login, tls, db=database)
+            pool = _untyped(SentinelConnectionPool)(
+                service, manager, ssl=tls is not None, **options
+            )
+            return Redis(connection_pool=pool)
+        case Cluster(hosts, login, tls):
+            options = _options(login, tls, ssl=tls is not None)
+            nodes = [ClusterNode(host, port) for host, port in hosts]
+            return RedisCluster(startup_nodes=nodes, **options)
+
+
+def _pooled(connections: int, **options: Any) -> "Redis":
+    pool = BlockingConnectionPool(max_connections=connections, timeout=SOCKET_TIMEOUT, **options)
+    return Redis(connection_pool=pool)
+
+
+def _options(login: Login, tls: Tls | None, **more: Any) -> dict[str, Any]:
+    secured = {f"ssl_{name}": value for name, value in asdict(tls).items()} if tls else {}
+    return {
+        "username": login.username,
+        "password": login.password,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": SOCKET_TIMEOUT,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        # Nothing of the newer protocol is needed, and its answers to the same commands differ.
+        "protocol": 2,
+        **secured,
+        **more,
+    }
+
+
+def _untyped(kind: Any) -> Any:
+    """redis-py leaves some constructors without types."""
+    return kind
