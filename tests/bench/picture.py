@@ -52,10 +52,10 @@ def draw(measured: Measured, path: str) -> None:
     from matplotlib import pyplot
 
     figure, (first, second, third) = pyplot.subplots(
-        1, 3, figsize=(10.4, 3.6), width_ratios=(5, 5, 4), layout="constrained"
+        1, 3, figsize=(10.4, 3.8), width_ratios=(5, 5, 4), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.06)
-    names = sorted(measured.capacity, key=lambda name: -median(measured.rates(name, (100, "both"))))
+    names = sorted(measured.capacity, key=lambda name: -_shown(measured, name))
     _bars(first, measured, names, "up", "Toward the transceiver")
     _bars(second, measured, names, "down", "Back to the client")
     _latencies(third, measured, names)
@@ -72,8 +72,15 @@ def draw(measured: Measured, path: str) -> None:
     pyplot.close(figure)
 
 
-def _frame(axes: Any, title: str, names: list[str]) -> None:
-    axes.set_title(title, fontsize=11, loc="left", color=INK, fontweight="bold")
+def _shown(measured: Measured, name: str) -> float:
+    """What all bars of a forwarder come to."""
+    scenarios = [(flows, direction) for flows in (100, 10_000) for direction in ("up", "down")]
+    return sum(median(measured.rates(name, scenario)) for scenario in scenarios)
+
+
+def _frame(axes: Any, title: str, unit: str, names: list[str]) -> None:
+    axes.set_title(title, fontsize=11, loc="left", color=INK, fontweight="bold", pad=20)
+    axes.text(0, 1.02, unit, fontsize=8, color=FAINT, transform=axes.transAxes)
     axes.set_yticks(range(len(names)), [LABELS.get(name, name) for name in names])
     axes.invert_yaxis()
     axes.tick_params(left=False, bottom=False, labelbottom=False)
@@ -100,20 +107,20 @@ def _bars(axes: Any, measured: Measured, names: list[str], direction: str, title
                 fontsize=8,
                 color=INK if name == OURS else FAINT,
             )
-    _frame(axes, f"{title}, thousand packets/s", names)
+    _frame(axes, title, "thousand packets per second", names)
     axes.set_xlim(0, most * 1.14)
 
 
 def _latencies(axes: Any, measured: Measured, names: list[str]) -> None:
-    """Median to 99th percentile, microseconds, at half of each one's own capacity."""
-    most = 0.0
+    """Median to 99th percentile, microseconds, at half of each one's own capacity; logarithmic."""
+    least, most = 1e9, 0.0
     for row, name in enumerate(names):
         results = measured.paced.get(name, {}).get("half", [])
         if not results:
             continue
         p50 = median(result.up.p50 for result in results) / 1e3
         p99 = median(result.up.p99 for result in results) / 1e3
-        most = max(most, p99)
+        least, most = min(least, p50), max(most, p99)
         colour = OUR_COLOUR if name == OURS else THEIR_COLOUR
         axes.plot([p50, p99], [row, row], color=colour, linewidth=3, solid_capstyle="round")
         axes.plot([p50], [row], "o", color=colour, markersize=7)
@@ -126,7 +133,9 @@ def _latencies(axes: Any, measured: Measured, names: list[str]) -> None:
             fontsize=8,
             color=INK if name == OURS else FAINT,
         )
-    _frame(axes, "Latency p50 – p99 at half load, µs", names)
+    _frame(axes, "Latency at half load", "median – 99th percentile, µs", names)
+    axes.set_xscale("log")
+    axes.minorticks_off()
     if most:
-        axes.set_xlim(0, most * 1.35)
+        axes.set_xlim(least / 1.5, most * (most / least) ** 0.5)
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -1,14 +1,15 @@
 /* A forwarder in C that does the relay's work for media, as a peer to measure against.
  *
  *     forward_c --mode batched|plain --listen IP:PORT --inner IP:PORT --next IP:PORT
+ *               --connect 0|1
  *
  * Toward the transceiver: the client's address is looked up in a hash table, the 38 bytes of the
  * leg are put in front of the payload, and it goes to the flow's next hop. Back: the header is
  * parsed, the client must be known, the header comes off, and the payload goes to the client.
  *
  * It has less to do than the relay, which makes it the harder peer: IPv4 only, a flow is made by
- * any first packet of an address, nothing is verified, counted or forgotten, and with one next hop
- * its inner socket is connected.
+ * any first packet of an address, and nothing is verified, counted or forgotten. Its inner socket is
+ * connected (--connect 1) or not, as that of the relay it is compared with.
  */
 
 #define _GNU_SOURCE
@@ -27,6 +28,7 @@ struct flow {
 static struct flow *flows;
 static size_t known;
 static struct sockaddr_in proxy, next_hop;
+static int connected;
 
 static uint64_t key_of(struct sockaddr_in address)
 {
@@ -111,8 +113,8 @@ static int batch_up(int from, int to)
         memcpy(start, flow->header, HEADER);
         send_iov[out].iov_base = start;
         send_iov[out].iov_len = receive_msg[i].msg_len + HEADER;
-        send_msg[out].msg_hdr.msg_name = NULL;
-        send_msg[out++].msg_hdr.msg_namelen = 0;
+        send_msg[out].msg_hdr.msg_name = connected ? NULL : &flow->next;
+        send_msg[out++].msg_hdr.msg_namelen = connected ? 0 : sizeof flow->next;
     }
     send_all(to, out);
     return count;
@@ -150,7 +152,9 @@ static int plain_up(int from, int to)
     struct flow *flow = find_or_make(client);
     if (flow) {
         memcpy(room, flow->header, HEADER);
-        send(to, room, (size_t)got + HEADER, 0);
+        sendto(to, room, (size_t)got + HEADER, 0,
+               connected ? NULL : (struct sockaddr *)&flow->next,
+               connected ? 0 : sizeof flow->next);
     }
     return 1;
 }
@@ -196,7 +200,8 @@ int main(int count, char **words)
     set_buffer(public, SO_RCVBUFFORCE, SO_RCVBUF, BUFFER);
     set_buffer(inner, SO_RCVBUFFORCE, SO_RCVBUF, BUFFER);
     next_hop = parse_address(option(count, words, "--next", "127.0.0.1:9"));
-    if (connect(inner, (struct sockaddr *)&next_hop, sizeof next_hop) < 0)
+    connected = atoi(option(count, words, "--connect", "0"));
+    if (connected && connect(inner, (struct sockaddr *)&next_hop, sizeof next_hop) < 0)
         die("connect");
     proxy = bound_to(public);
     flows = calloc(SLOTS, sizeof *flows);
