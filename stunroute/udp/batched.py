@@ -73,12 +73,15 @@ BATCHES = 4
 TOUCH_INTERVAL = 1.0
 """Seconds between two times that the core is told which flows have been used; far below any of its
 timeouts, and at most a quarter of the shortest."""
+OBSERVED = 1 << 16
+"""Bytes that a lane keeps of what it has forwarded until they are counted by kind."""
 TOUCHED_AT_ONCE = 256
 """Flows that it is told of before packets have their turn again."""
 
 _HEADER = forward.HEADER_LENGTH
 _HEAD = 12  # what the core wants to see of a stranger's packet
-_NOT_STUN = bytes(range(4, 256))
+_LAST_STUN_OCTET = 3  # RFC 7983
+_NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
 _FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
 _MEDIA = bytes(kind is demux.Kind.RTP for kind in _FIRST)
 _RTCP = bytes(demux.classify(bytes([128, octet])) is demux.Kind.RTCP for octet in range(256))
@@ -88,7 +91,7 @@ class _Cut:
     """A lane's views for a batch of ``count``, made once."""
 
     __slots__ = (
-        *("clear", "count", "flags", "heads", "keys", "lengths"),
+        *("count", "heads", "keys", "lengths"),
         *("overhead", "records", "zeros"),
     )
 
@@ -97,8 +100,6 @@ class _Cut:
         self.keys = Struct(lane.key_format * count).unpack_from
         self.heads = lane.heads[:count]
         self.zeros = memoryview(bytes(2 * count)).cast("H")
-        self.flags = lane.received.flags[:count]
-        self.clear = bytes(count)
         self.lengths = low_halves(lane.received.words, 7, 8)[:count]
         self.overhead = int.from_bytes(lane.overhead.to_bytes(2, "little") * count, "little")
         records = lane.records_at
@@ -161,7 +162,7 @@ class _Lane:
         vectors = 2 if self.overhead else 1
         self.received = Messages(arena, sock.fileno(), vectors, self.keys_at, distance)
         for n in range(BATCH):
-            words = [arena.address(self.buffers_at + n * STRIDE), DATAGRAM_LENGTH]
+            words = [arena.address(self.buffers_at + n * STRIDE), DATAGRAM_LENGTH + 1]
             if self.overhead:
                 apart = arena.address(self.keys_at + n * distance + NAME_LENGTH)
                 words = [apart, self.overhead, *words]
@@ -174,12 +175,17 @@ class _Lane:
         if calls is None:
             raise OSError(NEEDS)
         self.receive, self.send = calls
+        # What a datagram that was cut shows as its length. Found astride two lengths it is a false
+        # alarm, and costs no more than that the core is asked.
+        self._too_long = (DATAGRAM_LENGTH + 1 + self.overhead).to_bytes(2, "little")
         self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0)
 
     def on_readable(self) -> None:
         for _ in range(BATCHES):
             if self.step() < BATCH:
                 break
+        if len(self.observed) > OBSERVED:
+            self.adapter.merge()
 
     def step(self) -> int:
         """Read a batch and send on what is to be sent on; how many were read."""
@@ -187,25 +193,45 @@ class _Lane:
         if count <= 0:
             return self._nothing(count)
         cut = self.cuts[count]
+        if count == 1 and self._alone(cut):
+            return 1
         heads = cut.heads.tobytes()
         keys = cut.keys(self.arena.view, self.keys_at)
-        if heads[::2].translate(None, _NOT_STUN) or cut.flags.tobytes() != cut.clear:
+        lengths = cut.lengths.tobytes()
+        if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
             self._one_by_one(cut, keys, heads)
         else:
             try:
-                if count == 1:
-                    records = self.cache[keys[0]]
-                else:
-                    records = b"".join(itemgetter(*keys)(self.cache))
+                found = itemgetter(*keys)(self.cache)
             except KeyError:
                 self._one_by_one(cut, keys, heads)
             else:
-                self._all_at_once(cut, records)
+                self._all_at_once(cut, b"".join(found), lengths)
                 self.seen.update(keys)
                 self.observed += heads
         # An empty datagram writes nothing, and what it finds here must not look like media.
         cut.heads[:] = cut.zeros
         return count
+
+    def _alone(self, cut: _Cut) -> bool:
+        """What is done for a batch, for a single packet, where strides do not pay. False if it is
+        for the core to decide."""
+        (key,) = cut.keys(self.arena.view, self.keys_at)
+        record = self.cache.get(key)
+        head = self.heads[0]
+        length = cut.lengths[0] - self.overhead
+        if record is None or head & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
+            return False
+        port = self.ports[record[self.name_at + NAME_LENGTH]]
+        cut.records[:] = record
+        port.lengths[1][0] = length
+        self.bytes += length
+        self.seen.add(key)
+        self.observed += head.to_bytes(2, "little")
+        if self.send(*port.first, COUNTS[1], 0) != 1:
+            self._send_rest(port, 1, 0)
+        self.heads[0] = 0
+        return True
 
     def _nothing(self, count: int) -> int:
         if count < 0 and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
@@ -213,28 +239,27 @@ class _Lane:
             return BATCH  # an error is gone once it was told; there may be packets behind it
         return 0
 
-    def _all_at_once(self, cut: _Cut, records: bytes) -> None:
+    def _all_at_once(self, cut: _Cut, records: bytes, received: bytes) -> None:
+        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
         count = cut.count
         port = self.ports[0]
-        if len(self.ports) > 1:
-            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
-            if indexes.count(indexes[0]) != count:
-                length = self.record_length
-                pieces = [records[at : at + length] for at in range(0, count * length, length)]
-                payloads = [length - self.overhead for length in cut.lengths]
-                self.bytes += sum(payloads)
-                self._send_some(list(range(count)), pieces, payloads)
-                return
-            port = self.ports[indexes[0]]
-        cut.records[:] = records
-        lengths = cut.lengths
         if self.overhead:
             # One subtraction for all: no borrow passes from one to the next, since a datagram
             # whose payload has a first octet is longer than its header.
-            whole = int.from_bytes(lengths.tobytes(), "little") - cut.overhead
-            lengths = memoryview(whole.to_bytes(2 * count, "little")).cast("H")
-        port.lengths[count][:] = lengths
+            payloads = int.from_bytes(received, "little") - cut.overhead
+            received = payloads.to_bytes(2 * count, "little")
+        lengths = memoryview(received).cast("H")
         self.bytes += sum(lengths.tolist())
+        if len(self.ports) > 1:
+            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
+            port = self.ports[indexes[0]]
+            if indexes.count(indexes[0]) != count:
+                step = self.record_length
+                pieces = [records[at : at + step] for at in range(0, len(records), step)]
+                self._send_some(list(range(count)), pieces, lengths.tolist())
+                return
+        cut.records[:] = records
+        port.lengths[count][:] = lengths
         sent = self.send(*port.first, COUNTS[count], 0)
         if sent != count:
             self._send_rest(port, count, max(sent, 0))
@@ -243,16 +268,15 @@ class _Lane:
         relay, cache = self.adapter.host.relay, self.cache
         now = self.adapter.host.now()
         lengths = [length - self.overhead for length in cut.lengths]
-        flags = cut.flags.tobytes()
         chosen: list[int] = []
         records: list[bytes] = []
         refused: Counter[Drop] = Counter()
         for n, key in enumerate(keys):
             record: bytes | Drop | None
-            if flags[n]:
+            if lengths[n] > DATAGRAM_LENGTH:
                 relay.drop(Drop.TOO_LONG, address_of(key), now)
                 continue
-            if heads[2 * n] > 3:
+            if heads[2 * n] > _LAST_STUN_OCTET:
                 record = cache.get(key)
                 if record is not None:
                     self.seen.add(key)
