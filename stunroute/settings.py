@@ -58,6 +58,7 @@
     send_buffer = 4194304
     backlog = 65536
     adapter = "batched"        # or "plain"; left out, the batched one wherever this machine has it
+    loop = "asyncio"           # or "uvloop", with stunroute[uvloop] installed
 
     # A Redis or Valkey that the relays of a fleet share: redis://, rediss://, unix://,
     # redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE or redis+cluster://HOST:PORT. "key"
@@ -204,6 +205,13 @@ class Adapter(Enum):
     PLAIN = "plain"
 
 
+class Loop(Enum):
+    """Whose event loop a worker runs on."""
+
+    ASYNCIO = "asyncio"
+    UVLOOP = "uvloop"
+
+
 @frozen(slots=True)
 class Sockets:
     receive_buffer: int = field(default=4 << 20, validator=between(0, SOCKET_BUFFER))
@@ -213,6 +221,7 @@ class Sockets:
     (``SEND_BACKLOG``)."""
     adapter: Adapter | None = None
     """None: the batched one wherever this machine has what it needs."""
+    loop: Loop = Loop.ASYNCIO
 
 
 @frozen(slots=True)

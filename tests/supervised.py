@@ -2,7 +2,7 @@
 
 Its workers do not relay: they send back what they receive, behind their number and process id, and
 do what a packet tells them to, which a relay would not. So a test sees which worker a packet came
-to, and can break that worker from within. ``--relay`` makes them real ones.
+to, and can break that worker from within.
 
 It prints a line of JSON for everything that it is told by the supervisor, and for every picture; on
 SIGUSR1 what ``status`` and ``flows`` say.
@@ -29,7 +29,6 @@ from stunroute.settings import RelaySettings
 from stunroute.status import FlowStatus, Happening, RelayStatus, SocketStatus, WorkerStatus
 from stunroute.store import NoStore, Store
 from stunroute.udp import supervisor
-from stunroute.udp.server import RelayServer
 from stunroute.udp.sockets import BoundSockets
 from stunroute.udp.supervisor import Supervisor
 
@@ -155,7 +154,7 @@ def _picture(status: RelayStatus, ready: bool) -> dict[str, object]:
     }
 
 
-async def run(path: Path, relay: bool) -> None:
+async def run(path: Path) -> None:
     environ = {name: text for name, text in os.environ.items() if name.startswith("STUNROUTE_")}
 
     def settings() -> RelaySettings:
@@ -167,7 +166,7 @@ async def run(path: Path, relay: bool) -> None:
     made = Supervisor(
         settings,
         make_store=lambda _: SlowStore(),
-        make_server=RelayServer if relay else EchoServer,
+        make_server=EchoServer,
         say=say,
         log=log,
         watch=lambda status: say("picture", **_picture(status, made.ready)),
@@ -194,7 +193,7 @@ async def run(path: Path, relay: bool) -> None:
 if __name__ == "__main__":
     supervisor.BEAT = float(os.environ.get("BEAT", "0.2"))
     try:
-        asyncio.run(run(Path(sys.argv[1]), "--relay" in sys.argv))
+        asyncio.run(run(Path(sys.argv[1])))
     except (ConfigError, OSError) as error:
         say("refused", error=type(error).__name__, text=str(error))
         sys.exit(1)

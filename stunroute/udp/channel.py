@@ -12,7 +12,7 @@ import pickle
 import socket
 from collections.abc import Callable
 from struct import Struct
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from attrs import define, field, frozen
 
@@ -100,8 +100,7 @@ class Channel(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         received = self._received

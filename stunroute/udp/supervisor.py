@@ -41,12 +41,12 @@ from .worker import (
     GetStatus,
     MakeServer,
     MakeStore,
-    NewLoop,
     Reload,
     Reloaded,
     Stop,
     Stopped,
     fork,
+    loop_of,
 )
 
 HAPPENINGS = 100
@@ -77,6 +77,7 @@ def _quiet(event: str, /, **facts: object) -> None:
 
 def check(settings: RelaySettings) -> None:
     """Raises ConfigError where a worker would."""
+    loop_of(settings.sockets.loop)
     keyring = settings.hint.keyring(wall=time.time(), now=time.monotonic())
     Relay(settings.core, keyring, settings.directory.build(), upstream=settings.upstreams)
 
@@ -151,7 +152,6 @@ class Supervisor:
         make_store: MakeStore = lambda _: None,
         make_server: MakeServer = RelayServer,
         bind: Callable[[RelaySettings], tuple[BoundSockets, ...]] = bind_all,
-        new_loop: NewLoop | None = None,
         say: Say = _quiet,
         log: Callable[[Happening], None] = lambda _: None,
         watch: Callable[[RelayStatus], None] = lambda _: None,
@@ -160,7 +160,6 @@ class Supervisor:
         self._make_store = make_store
         self._make_server = make_server
         self._bind = bind
-        self._new_loop = new_loop
         self._say = say
         self._log = log
         self._watch = watch
@@ -438,7 +437,6 @@ class Supervisor:
             self._make_server,
             self._make_store,
             core,
-            self._new_loop,
         )
 
     def _hear(self, link: _Link, message: object) -> None:

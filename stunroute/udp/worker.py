@@ -13,6 +13,7 @@ supervisor's loop, its callbacks and its frames; it never returns to them, and e
 import asyncio
 import contextlib
 import gc
+import importlib
 import os
 import select
 import signal
@@ -23,12 +24,12 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, Protocol, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from stunroute.directory import Directory
 from stunroute.errors import ConfigError
 from stunroute.hint import KeyRing
-from stunroute.settings import RelaySettings
+from stunroute.settings import Loop, RelaySettings
 from stunroute.status import FlowStatus, WorkerStatus
 from stunroute.store import Store
 
@@ -80,7 +81,6 @@ class MakeServer(Protocol):
 
 MakeStore: TypeAlias = Callable[[RelaySettings], Store | None]
 """Called in the worker, on its running loop."""
-NewLoop: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 
 # --- what is said on the channel ------------------------------------------------------------------
@@ -131,13 +131,25 @@ class Failed:
     error: ConfigError | OSError
 
 
+def loop_of(choice: Loop) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop; None for asyncio's own way. Raises ConfigError."""
+    if choice is Loop.ASYNCIO:
+        return None
+    try:
+        found: Callable[[], asyncio.AbstractEventLoop]
+        found = importlib.import_module(choice.value).new_event_loop
+    except ImportError as error:
+        raise ConfigError("sockets.loop", f"cannot be had: {error}") from None
+    return found
+
+
 # --- the process ----------------------------------------------------------------------------------
 
 
 @frozen(slots=True)
 class Assignment:
     """All that a worker is told when it is made. ``core`` is the processor it is to run on, None
-    for any; ``new_loop`` makes its event loop."""
+    for any."""
 
     number: int
     settings: RelaySettings
@@ -145,7 +157,6 @@ class Assignment:
     make_server: MakeServer
     make_store: MakeStore
     core: int | None = None
-    new_loop: NewLoop | None = field(default=None)
 
 
 def fork(assignment: Assignment) -> tuple[int, socket.socket]:
@@ -190,7 +201,8 @@ def _be_a_worker(
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         if assignment.core is not None:
             os.sched_setaffinity(0, (assignment.core,))
-        with asyncio.Runner(loop_factory=assignment.new_loop) as runner:
+        loop = loop_of(assignment.settings.sockets.loop)
+        with asyncio.Runner(loop_factory=loop) as runner:
             code = runner.run(Worker(assignment).run(channel))
     except BaseException:
         traceback.print_exc()

@@ -1,12 +1,19 @@
-"""What a worker does in its last moments, by itself; its life is in ``test_supervisor``."""
+"""A worker's loop and its last moments; its life and death are in ``test_supervisor``."""
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from stunroute.udp.worker import drain
+from fleet import check, dtls, leg
+from relay_process import PATIENCE, Options, RelayProcess
+from stunroute.address import Address
+from stunroute.errors import ConfigError
+from stunroute.settings import Loop
+from stunroute.udp.worker import drain, loop_of
 
 LONG = 60.0
 
@@ -79,3 +86,42 @@ def test_a_reader_that_has_stopped_is_not_waited_for(
     reader, sender = pair
     sender.send(b"unread")
     assert drained(reader, 0.05, reading=False) == 0
+
+
+class TestLoop:
+    def test_asyncio_needs_nothing(self) -> None:
+        assert loop_of(Loop.ASYNCIO) is None
+
+    def test_one_that_is_not_installed_is_a_wrong_setting(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        with pytest.raises(ConfigError, match=r"sockets\.loop: cannot be had"):
+            loop_of(Loop.UVLOOP)
+
+    @pytest.mark.parametrize("adapter", ["batched", "plain"])
+    def test_a_relay_on_uvloop(
+        self, tmp_path: Path, pair: tuple[socket.socket, socket.socket], adapter: str
+    ) -> None:
+        pytest.importorskip("uvloop")
+        node, _ = pair
+        node.settimeout(PATIENCE)
+        address = Address.of(*node.getsockname())
+        extra = f'[sockets]\nloop = "uvloop"\nadapter = "{adapter}"\n'
+        relay = RelayProcess(tmp_path, Options({1: address}, workers=2, extra=extra))
+        with relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.bind(("127.0.0.1", 0))
+            client.settimeout(PATIENCE)
+            me = Address.of(*client.getsockname())
+            inners = [(inner.ip, inner.port) for inner in relay.inners]
+            for number in range(100):
+                sent = check(1) if number == 0 else dtls(b"%d" % number)
+                client.sendto(sent, (relay.public.ip, relay.public.port))
+                data, sender = node.recvfrom(4096)
+                assert data == leg(me, sent, relay.public)
+                assert sender in inners
+                node.sendto(leg(me, dtls(b"back"), relay.public), sender)
+                assert client.recvfrom(4096)[0] == dtls(b"back")
+            stopped = relay.stop()
+        assert (stopped["uplink_packets"], stopped["downlink_packets"]) == (100, 100)
+        assert relay.complaints == ""
