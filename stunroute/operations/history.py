@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from attrs import define, field, frozen
 
 from stunroute.status import ConfigurationStatus, Happening, RelayStatus, StoreStatus, WorkerStatus
+from stunroute.trace import Origin
 
-from .picture import Change, between, is_same
+from .picture import Change, between, is_same, made
 
 FLOOD = 100.0
 """Packets per second that are let go of for one reason, from which on it is worth a sentence."""
@@ -24,8 +25,11 @@ BULK = 10
 BULK_SHARE = 0.2
 """Flows that expire at once are told of from this many on, if they are this share of all."""
 LAG = 0.1
-"""Seconds that an event loop is held up before it is told."""
-QUIET = 5.0
+"""Seconds that an event loop is held up before it is told; then again when it is twice as long."""
+YOUNG = 60.0
+"""Seconds for which the flows that checks make are told of: they are those of calls that outlived
+the worker before. Later ones are of new calls, and nothing has happened."""
+QUIET = 3.0
 """Seconds after which what has not happened again is over."""
 PER_SORT = 20
 SHOWN = 50
@@ -57,6 +61,11 @@ UNSAID = Sort(
     "change was not queued for the store",
     "changes were not queued for the store",
 )
+BY_CHECK = Sort(
+    "by_check",
+    "flow made by a check, after the start",
+    "flows made by checks, after the start",
+)
 COUNTED = (HEALED, RESTORED, BY_SSRC, MOVED, UNSAID)
 """Sorts that bear the name of a counter of the core."""
 
@@ -76,13 +85,13 @@ OF_STORE = (FORGED, UNWRITTEN, UNANSWERED)
 
 BREAKER = {
     "closed": "the store is in use again",
-    "open": "the store fails and is left alone for a while",
+    "open": "the store fails, and is left alone for a while",
     "half-open": "the store is tried again",
 }
 
 
 def _dropped(reason: str) -> Sort:
-    return Sort(f"drop:{reason}", f"packet dropped: {reason}", f"packets dropped: {reason}", FLOOD)
+    return Sort(f"drop:{reason}", f"dropped: {reason}", f"dropped: {reason}", FLOOD)
 
 
 def _by_kernel(role: str) -> Sort:
@@ -150,7 +159,7 @@ class History:
         changes = []
         for worker in status.workers:
             at, old = self._seen.get(worker.worker, (worker.started, None))
-            change = between(old, worker, status.at - at)
+            change = between(old, worker, status.at - at, status.at)
             changes.append(change)
             texts = (*self._of_worker(old, worker), *self._of_flows(old, change))
             news += [self._tell("worker", status.at, text) for text in texts]
@@ -184,9 +193,10 @@ class History:
     def _of_worker(self, old: WorkerStatus | None, new: WorkerStatus) -> Iterator[str]:
         name = f"worker {new.worker}"
         if old is not None and not is_same(old, new):
-            yield f"{name} is back as process {new.pid}; it had {old.flows:,} flows to find again"
+            if old.flows:
+                yield f"{name} is a new process; {old.flows:,} flows of the former are lost"
             old = None
-        if new.loop_lag >= LAG and (old is None or new.loop_lag > old.loop_lag):
+        if new.loop_lag >= max(LAG, 2 * old.loop_lag if old is not None else 0.0):
             yield f"{name} was held up for {new.loop_lag * 1000:,.0f} ms"
         yield from _of_breaker(old.store if old is not None else None, new.store, name)
 
@@ -253,6 +263,8 @@ def _counted(changes: list[Change]) -> Iterator[tuple[Sort, int, float]]:
     for change in changes:
         for sort in COUNTED:
             add(sort, change.counters.get(sort.name, 0), change)
+        if change.age < YOUNG:
+            add(BY_CHECK, made(change.counters)[Origin.CHECK], change)
         for sort in OF_STORE:
             add(sort, change.store.get(sort.name, 0), change)
         for reason, count in change.drops.items():

@@ -36,12 +36,13 @@ STALE = 10.0
 def create_app(watch: Watch, operated: Operated) -> Starlette:
     """The application in front of a relay whose supervisor runs on the same loop."""
 
+    relay = registry(lambda: watch.latest)
+
     async def metrics(request: Request) -> Response:
-        status = watch.latest
-        if status is None:
+        if watch.latest is None:
             return PlainTextResponse("no worker has answered yet\n", 503)
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry(lambda: status)), headers={"Content-Type": content_type})
+        return Response(encode(relay), headers={"Content-Type": content_type})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("alive\n")

@@ -56,21 +56,25 @@ SHOWN_OTHERWISE: Final = frozenset(
 STORE: Final = {
     "lookups": ("store_lookups", "Clients that the store was asked for."),
     "written": ("store_written", "Changes that the store has taken."),
+    "stale": ("store_stale", "Changes not written because the store had a fresher one."),
     "lost": ("store_lost", "Changes that were never written to the store."),
+    "timeouts": ("store_timeouts", "Round trips to the store that took too long."),
     "errors": ("store_errors", "Connections and commands that failed at the store."),
 }
-ANSWERS: Final = {"hit": "hits", "miss": "misses", "timeout": "timeouts", "refused": "refused"}
+ANSWERS: Final = {"hit": "hits", "miss": "misses", "refused": "refused", "unasked": "unasked"}
 BREAKER: Final = ("closed", "open", "half-open")
 
 
-@define(slots=True)
+@define(slots=True, eq=False)
 class RelayCollector(Collector):
-    """``picture`` gives the latest picture."""
+    """``latest`` gives the latest picture; without one there are no metrics."""
 
-    picture: Callable[[], RelayStatus]
+    latest: Callable[[], RelayStatus | None]
 
     def collect(self) -> Iterator[Metric]:
-        status = self.picture()
+        status = self.latest()
+        if status is None:
+            return
         yield from _of_relay(status)
         workers = status.workers
         yield from _of_workers(workers)
@@ -81,10 +85,10 @@ class RelayCollector(Collector):
         yield from _of_store(workers)
 
 
-def registry(picture: Callable[[], RelayStatus]) -> CollectorRegistry:
+def registry(latest: Callable[[], RelayStatus | None]) -> CollectorRegistry:
     """A registry of its own: what else lives in this process has no place in it."""
     made = CollectorRegistry(auto_describe=False)
-    made.register(RelayCollector(picture))
+    made.register(RelayCollector(latest))
     return made
 
 
@@ -241,19 +245,22 @@ def _of_store(workers: Sequence[WorkerStatus]) -> Iterator[Metric]:
     )
     answers = _counter(
         "store_answers",
-        "What came of look-ups; refused: a value that did not authenticate.",
+        "What came of look-ups; refused: a value that did not authenticate, unasked: the store was "
+        "left alone or busy.",
         ["worker", "outcome"],
     )
     latency = _gauge(
         "store_latency_seconds", "How long the store's last answers took, smoothed.", ["worker"]
     )
+    waiting = _gauge("store_waiting", "Changes that are still to be written.", ["worker"])
     for name, store in stores:
+        waiting.add_metric([name], store.waiting)
         for entry in dict.fromkeys([*BREAKER, store.state]):
             state.add_metric([name, entry], float(entry == store.state))
         for outcome, attribute in ANSWERS.items():
             answers.add_metric([name, outcome], getattr(store, attribute))
         latency.add_metric([name], store.latency)
-    yield from (state, answers, latency)
+    yield from (state, answers, latency, waiting)
     for attribute, (metric, text) in STORE.items():
         family = _counter(metric, text, ["worker"])
         for name, store in stores:

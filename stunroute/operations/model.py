@@ -124,6 +124,6 @@ def _changes(old: RelayStatus, new: RelayStatus) -> dict[int, Change]:
     # A worker that is new has had less time than there was between the pictures; a rate over all
     # of that is too low, never too high.
     return {
-        worker.worker: picture.between(before.get(worker.worker), worker, new.at - old.at)
+        worker.worker: picture.between(before.get(worker.worker), worker, new.at - old.at, new.at)
         for worker in new.workers
     }

@@ -49,11 +49,12 @@ def is_same(one: WorkerStatus, other: WorkerStatus) -> bool:
 
 @frozen(slots=True)
 class Change:
-    """What one worker did within ``seconds``. ``sockets`` and ``kernel_drops`` are by the socket's
-    role and address."""
+    """What one worker did within ``seconds``, at the end of which it was ``age`` seconds old.
+    ``kernel_drops`` and ``socket_errors`` are by the socket's role and address."""
 
     worker: int
     seconds: float
+    age: float
     counters: Mapping[str, int]
     drops: Mapping[str, int]
     kinds: Mapping[tuple[str, str], int]
@@ -77,12 +78,15 @@ class Change:
         return sum(self.kernel_drops.values())
 
 
-STORE_COUNTS = ("lookups", "hits", "misses", "timeouts", "refused", "written", "lost", "errors")
+STORE_COUNTS = (
+    *("lookups", "hits", "misses", "unasked", "timeouts", "refused"),
+    *("written", "stale", "lost", "errors"),
+)
 
 
-def between(old: WorkerStatus | None, new: WorkerStatus, seconds: float) -> Change:
-    """What happened from ``old``, taken ``seconds`` before, to ``new``. Of a worker that was not
-    there yet, or was another process, all that ``new`` counts has happened since."""
+def between(old: WorkerStatus | None, new: WorkerStatus, seconds: float, at: float) -> Change:
+    """What happened from ``old``, taken ``seconds`` before, to ``new``, taken at ``at``. Of a
+    worker that was not there yet, or was another process, all that ``new`` counts is new."""
     before = old if old is not None and is_same(old, new) else None
     # The sockets outlive the worker, and so do the kernel's counts of what they lost.
     sockets = _by_name(old.sockets) if old is not None else {}
@@ -92,6 +96,7 @@ def between(old: WorkerStatus | None, new: WorkerStatus, seconds: float) -> Chan
     return Change(
         worker=new.worker,
         seconds=seconds,
+        age=at - new.started,
         counters=_grown(before.counters if before else {}, new.counters),
         drops=_grown(before.drops if before else {}, new.drops),
         kinds=_grown(kinds(before) if before else {}, kinds(new)),

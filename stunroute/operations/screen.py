@@ -41,8 +41,8 @@ def draw(model: Model, width: int, height: int) -> RenderableType:
         return _line(model.problem or "waiting for the relay", "yellow")
     head: list[RenderableType] = [_heading(status)]
     if model.problem is not None:
-        at = _clock(model.lost_at, model.lost_at)
-        text = f" {model.problem}; shown is what was before {at}; trying again "
+        since = _clock(model.lost_at, model.lost_at)
+        text = f" no answer since {since}, trying again: {model.problem} "
         head.append(_line(text, "black on yellow"))
     room = max(3, min(WORKERS, height - 16)) if height < 40 else height // 3
     rows = _busiest(model, status, room)
@@ -178,7 +178,7 @@ def _facts(model: Model) -> list[Text]:
 
 
 def _fact(name: str, *parts: str | tuple[str, str]) -> Text:
-    return _line(Text.assemble((f"{name:<7}", "bold cyan"), *parts))
+    return _line(Text.assemble((f"{name:<8}", "bold cyan"), *parts))
 
 
 def _kinds(model: Model) -> list[Text]:
@@ -230,16 +230,18 @@ def _store(model: Model) -> list[Text]:
         who = [str(worker.worker) for worker, store in stores if store.state == state]
         parts.append((words, style))
         parts.append(f" ({','.join(who)})  " if len(states) > 1 else "  ")
-    latency = max(store.latency for _, store in stores)
-    parts.append(f"{latency * 1000:,.1f} ms")
-    for name, word in (("written", "written"), ("hits", "hits"), ("misses", "misses")):
-        count = sum(getattr(store, name) for _, store in stores)
-        rate = sum(change.rate(change.store.get(name, 0)) for change in model.changes.values())
-        parts.append(f"  {word} {count:,}{_rate(rate)}")
-    for name in ("timeouts", "errors", "lost", "refused"):
+    errors = {store.last_error for _, store in stores if store.last_error}
+    if errors and states != {"closed"}:
+        parts.append((f"{', '.join(sorted(errors))}  ", "yellow"))
+    for name in ("lost", "refused", "timeouts", "errors", "waiting"):
         count = sum(getattr(store, name) for _, store in stores)
         if count:
-            parts.append((f"  {name} {count:,}", "yellow"))
+            parts.append((f"{name} {count:,}  ", "" if name == "waiting" else "yellow"))
+    parts.append(f"{max(store.latency for _, store in stores) * 1000:,.1f} ms")
+    for name in ("written", "hits", "misses"):
+        count = sum(getattr(store, name) for _, store in stores)
+        rate = sum(change.rate(change.store.get(name, 0)) for change in model.changes.values())
+        parts.append(f"  {name} {count:,}{_rate(rate)}")
     return [_fact("store", *parts)]
 
 
@@ -255,8 +257,8 @@ def _drops(model: Model) -> list[Text]:
         lines.append(
             _fact(
                 "" if index else "drops",
-                (f"{rate:>9,.0f}/s", style),
-                f"  {count:>13,}  {reason}",
+                (f"{rate:>7,.0f}/s", style),
+                f"{count:>13,}  {reason}",
                 (rest, "dim"),
             )
         )
@@ -273,7 +275,7 @@ def _hints(model: Model) -> list[Text]:
             checks[0] += entry.checks
             uses[entry.id] = [
                 "read" if entry.readable else "not read",
-                *(["minted"] if entry.mintable else []),
+                *(["may be minted"] if entry.mintable else []),
                 "verified here" if entry.verified else "verified by the owner",
             ]
     for change in model.changes.values():
