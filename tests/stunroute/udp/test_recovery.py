@@ -10,101 +10,23 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from attrs import define, evolve
+from attrs import evolve
 
 import tools
-from fleet import CONFIGURATION, KEYRING, check, dtls, forged, indication, rtcp, rtp, ufrag
-from peers import Call, Downlink, Forger, Node, Traffic
-from relay_process import Options, RelayProcess
+from fleet import CONFIGURATION, check, dtls, forged, indication, rtcp, rtp, ufrag
+from peers import Call, Downlink, Forger
+from stage import CALLS, Stage, opened
 from stunroute.address import Address
 from stunroute.hint import HintConfiguration, KeyRing
 
 NEXT = HintConfiguration("1", bytes(range(100, 116)), bytes(range(100, 132)))
 NEXT_KEYRING = KeyRing([CONFIGURATION, NEXT])
-CALLS = 4
-
-
-@define
-class Stage:
-    """Calls on node 1 through a relay that also knows node 2."""
-
-    traffic: Traffic
-    relay: RelayProcess
-    node: Node
-    other: Node
-
-    def call(
-        self,
-        check_every: float | None = 0.5,
-        downlink: Downlink = Downlink.AUDIO,
-        keyring: KeyRing = KEYRING,
-        node: Node | None = None,
-        host: str = "127.0.0.1",
-    ) -> Call:
-        return self.traffic.call(
-            node or self.node,
-            self.relay.public,
-            check_every=check_every,
-            downlink=downlink,
-            keyring=keyring,
-            host=host,
-        )
-
-    def calls(
-        self,
-        number: int = CALLS,
-        check_every: float | None = 0.5,
-        downlink: Downlink = Downlink.AUDIO,
-    ) -> list[Call]:
-        made = [self.call(check_every, downlink) for _ in range(number)]
-        self.until_up(made)
-        return made
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        self.traffic.until(condition, what)
-
-    def until_up(self, calls: list[Call]) -> None:
-        self.until(lambda: all(call.is_up for call in calls), "all calls are up")
-
-    def until_heard(self, calls: list[Call], packets: int = 10) -> None:
-        """So many more packets of each call arrive, each way that it has."""
-        known = [(len(call.uplink.arrivals), len(call.downlink.arrivals)) for call in calls]
-
-        def heard() -> bool:
-            return all(
-                len(call.uplink.arrivals) >= up + packets
-                and (
-                    call.downlink_mode is not Downlink.AUDIO
-                    or len(call.downlink.arrivals) >= down + packets
-                )
-                for call, (up, down) in zip(calls, known, strict=True)
-            )
-
-        self.until(heard, f"{packets} more packets each way")
-
-    def restart(self) -> None:
-        self.relay.kill()
-        self.relay.start()
-
-    def assert_whole(self, calls: list[Call]) -> None:
-        """Nothing that either end of these calls has ever sent is lost."""
-        self.traffic.settle(calls)
-        lost = [(call.uplink.lost(), call.downlink.lost()) for call in calls]
-        assert lost == [([], [])] * len(calls), self.traffic.story()
 
 
 @pytest.fixture
 def stages(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     with ExitStack() as end:
-
-        def make(**more: object) -> Stage:
-            traffic = end.enter_context(Traffic())
-            node, other = traffic.node(1), traffic.node(2)
-            options = evolve(Options({1: node.address, 2: other.address}), **more)
-            relay = end.enter_context(RelayProcess(tmp_path, options))
-            return Stage(traffic, relay, node, other)
-
-        yield make
+        yield lambda **options: end.enter_context(opened(tmp_path, **options))
 
 
 @pytest.fixture
