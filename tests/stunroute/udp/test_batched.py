@@ -1,0 +1,589 @@
+"""The batched adapter: the same as the core says packet by packet, whatever comes in whatever
+batches. The kernel is a stand-in here, so that batches are of the test's choosing."""
+
+import ctypes
+import errno
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet import (
+    CONFIGURATION,
+    DIRECTORY,
+    KEYRING,
+    OTHER_PROXY,
+    A,
+    B,
+    check,
+    dtls,
+    forged,
+    indication,
+    leg,
+    rtcp,
+    rtp,
+    success,
+)
+from stunroute import demux, forward
+from stunroute.address import Address
+from stunroute.config import RelayConfig
+from stunroute.flow import Flow
+from stunroute.relay import Downlink, Relay
+from stunroute.settings import Configuration, Hints, Listen, RelaySettings
+from stunroute.trace import Drop
+from stunroute.udp import batched
+from stunroute.udp.batch import BATCH, STRIDE, is_supported, name_of
+from stunroute.udp.batched import BatchedAdapter
+from stunroute.udp.sockets import DATAGRAM_LENGTH, bind_all
+
+pytestmark = pytest.mark.skipif(not is_supported(), reason="no recvmmsg here")
+
+FOUR, SIX = Address.of("127.0.0.1", 0), Address.of("::1", 0)
+HINTS = Hints((Configuration("0", CONFIGURATION.routing_key, CONFIGURATION.password_key),))
+CONFIG = RelayConfig(
+    flows=4, contenders=2, ssrc_peeks=3, ssrc_peeks_later=0, heal_rate=10.0, heal_burst=3.0
+)
+"""A flow is not looked at again in later generations: with the adapter that happens when the core
+is next told of its use, up to a second later than without, and here both must agree at once."""
+SENDERS = (A, B, Address.of("10.0.0.99", 4000))
+
+
+class Kernel:
+    """Stands in for both system calls of one lane. ``arriving`` are datagrams with their senders'
+    names, ``sent`` what went out, by the descriptor of its socket."""
+
+    def __init__(self, world: "World", lane: Any) -> None:
+        self.world = world
+        self.lane = lane
+        self.arriving: deque[tuple[bytes, bytes]] = deque()
+        self.outcomes: deque[int | tuple[int, int]] = deque()
+        lane.receive, lane.send = self.receive, self.send
+
+    def receive(self, fd: Any, messages: Any, count: Any, flags: int) -> int:
+        """Write as the kernel does: names, what fits of each datagram, its length."""
+        lane, n = self.lane, 0
+        while self.arriving and n < count.value:
+            name, data = self.arriving.popleft()
+            at = lane.keys_at + n * (28 if lane.overhead == 0 else 72)
+            lane.arena.view[at : at + len(name)] = name
+            apart, payload = data[: lane.overhead], data[lane.overhead :][: DATAGRAM_LENGTH + 1]
+            if apart:
+                lane.arena.view[at + 28 : at + 28 + len(apart)] = apart
+            lane.buffers[n * STRIDE : n * STRIDE + len(payload)] = payload
+            lane.received.words[8 * n + 7] = len(apart) + len(payload)
+            n += 1
+        return n if n else -1
+
+    def send(self, fd: Any, pointer: Any, count: Any, flags: int) -> int:
+        """Follow the pointers as the kernel does."""
+        outcome = self.outcomes.popleft() if self.outcomes else count.value
+        if isinstance(outcome, tuple):
+            ctypes.set_errno(outcome[1])
+            return outcome[0]
+        taken = min(outcome, count.value)
+        for n in range(taken):
+            words = (ctypes.c_uint64 * 8).from_address(pointer.value + 64 * n)
+            name = ctypes.string_at(words[0], words[1])
+            data = b""
+            for vector in range(words[3]):
+                base, length = (ctypes.c_uint64 * 2).from_address(words[2] + 16 * vector)
+                data += ctypes.string_at(base, length)
+            self.world.sent.append((fd.value, name, data))
+        return taken
+
+
+class World:
+    """An adapter between stand-ins for the kernel, and a core by itself that is asked the same."""
+
+    def __init__(self, *binds: Address, inner: Address = FOUR, **config: Any) -> None:
+        listen = tuple(Listen(bind) for bind in binds or (FOUR,))
+        self.settings = RelaySettings(listen=listen, inner=inner, hint=HINTS)
+        (self.bound,) = bind_all(self.settings)
+        self.proxies = tuple(
+            Address.of("192.0.2.1", 3478 + n) if sock.family == socket.AF_INET else OTHER_PROXY
+            for n, sock in enumerate(self.bound.public)
+        )
+        self.clock = 0.0
+        self.config = evolve(CONFIG, **config)
+        self.alone = self._core(None)
+        self.relay = self._core(lambda record: self.adapter.flow_changed(record))
+        self.adapter = BatchedAdapter(self, self.bound, self.proxies)
+        self.sent: list[tuple[int, bytes, bytes]] = []
+        self.kernels = [Kernel(self, lane) for lane in self.adapter.public]
+        self.inner = Kernel(self, self.adapter.inner)
+
+    def _core(self, changed: Callable[[Any], None] | None) -> Relay:
+        return Relay(self.config, KEYRING, DIRECTORY, proxies=self.proxies, changed=changed)
+
+    def now(self) -> float:
+        return self.clock
+
+    def settle(self) -> None:
+        pass
+
+    def name(self, address: Address, sock: socket.socket) -> bytes:
+        return name_of(address, sock.family)[: 16 if sock.family == socket.AF_INET else 28]
+
+    # What the adapter does, and what the core alone would have done
+
+    def uplink(self, index: int, datagrams: list[tuple[Address, bytes]]) -> None:
+        sock, kernel = self.bound.public[index], self.kernels[index]
+        kernel.arriving += [(self.name(client, sock), data) for client, data in datagrams]
+        self.run(kernel)
+
+    def downlink(self, datagrams: list[tuple[Address, bytes]]) -> None:
+        sock = self.bound.inner
+        self.inner.arriving += [(self.name(sender, sock), data) for sender, data in datagrams]
+        self.run(self.inner)
+
+    def run(self, kernel: Kernel) -> None:
+        while kernel.arriving:
+            kernel.lane.step()
+
+    def expect_uplink(self, index: int, datagrams: list[tuple[Address, bytes]]) -> list[Any]:
+        expected, inner = [], self.bound.inner
+        for client, data in datagrams:
+            if len(data) > DATAGRAM_LENGTH:
+                self.alone.drop(Drop.TOO_LONG, client, self.clock)
+                continue
+            flow = self.alone.route_client(data, client, self.proxies[index], self.clock)
+            if isinstance(flow, Flow):
+                name = self.name(flow.next_hop, inner)
+                header = forward.encode(client, self.proxies[index])
+                expected.append((inner.fileno(), name, header + data))
+        return expected
+
+    def expect_downlink(self, datagrams: list[tuple[Address, bytes]]) -> list[Any]:
+        expected = []
+        for sender, data in datagrams:
+            if len(data) > DATAGRAM_LENGTH + forward.HEADER_LENGTH:
+                self.alone.drop(Drop.TOO_LONG, sender, self.clock)
+                continue
+            route = self.alone.route_transceiver(data, sender, self.clock)
+            if isinstance(route, Downlink):
+                sock = self.bound.public[self.proxies.index(route.proxy)]
+                if sock.family == socket.AF_INET and not route.client.is_ipv4:
+                    continue
+                expected.append((sock.fileno(), self.name(route.client, sock), route.payload))
+        return expected
+
+    def pass_time(self, seconds: float) -> None:
+        self.adapter.touch()
+        self.clock += seconds
+        for core in (self.relay, self.alone):
+            while (due := core.next_timeout()) is not None and due <= self.clock:
+                core.handle_timeout(self.clock)
+
+    def compare(self) -> None:
+        """Both cores have counted the same and hold the same flows."""
+        self.adapter.touch()
+        self.adapter.merge()
+        mine, theirs = self.relay.counters, self.alone.counters
+        assert +mine.drops == +theirs.drops
+        assert mine.scalars() == theirs.scalars()
+        assert +mine.uplink_kinds == +theirs.uplink_kinds
+        assert +mine.downlink_kinds == +theirs.downlink_kinds
+        flows = [
+            {(flow.client, flow.next_hop, flow.peeks, flow.ssrcs) for flow in core.some_flows(100)}
+            for core in (self.relay, self.alone)
+        ]
+        assert flows[0] == flows[1]
+
+
+def by_socket(sent: list[tuple[int, bytes, bytes]]) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Order is kept per socket."""
+    found: dict[int, list[tuple[bytes, bytes]]] = {}
+    for fd, name, data in sent:
+        found.setdefault(fd, []).append((name, data))
+    return found
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def build(*binds: Address, **more: Any) -> World:
+        worlds.append(World(*binds, **more))
+        return worlds[-1]
+
+    yield build
+    for world in worlds:
+        world.bound.close()
+
+
+def check_uplink(world: World, datagrams: list[tuple[Address, bytes]], index: int = 0) -> None:
+    world.sent.clear()
+    expected = world.expect_uplink(index, datagrams)
+    world.uplink(index, datagrams)
+    assert world.sent == expected
+    world.compare()
+
+
+def check_downlink(world: World, datagrams: list[tuple[Address, bytes]]) -> None:
+    world.sent.clear()
+    expected = world.expect_downlink(datagrams)
+    world.downlink(datagrams)
+    assert by_socket(world.sent) == by_socket(expected)
+    world.compare()
+
+
+# --- any batches at all ---------------------------------------------------------------------------
+
+CLIENTS4 = [Address.of("198.51.100.7", 50_000 + n) for n in range(5)]
+CLIENTS6 = [Address.of("2001:db8::7", 50_000 + n) for n in range(3)]
+_checks = {(kind, node): kind(node) for kind in (check, forged) for node in (1, 2, 7, 8)}
+_uplinks = st.one_of(
+    st.sampled_from(sorted(_checks, key=str)).map(_checks.__getitem__),
+    st.builds(rtp, st.integers(1, 4), st.sampled_from([12, 172, 1200, DATAGRAM_LENGTH])),
+    st.builds(rtcp, st.integers(1, 4)),
+    st.just(dtls()),
+    st.just(indication()),
+    st.just(success()),
+    st.just(bytes([128]) * (DATAGRAM_LENGTH + 1)),
+    st.binary(max_size=40),
+    st.sampled_from([b"", b"\x80", b"\x16", b"\x40", b"\xff", b"\x03", b"\x04"]),
+)
+_media = st.one_of(st.builds(rtp, st.integers(1, 4)), st.just(dtls()))
+
+
+def _runs(one: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Batches of the same kind of thing are what the fast way is for; make them likely."""
+    return st.one_of(
+        st.lists(one, max_size=6),
+        st.tuples(one, st.integers(1, BATCH + 3)).map(lambda pair: [pair[0]] * pair[1]),
+    )
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> list[tuple[Any, ...]]:
+    clients = st.sampled_from(CLIENTS4 + CLIENTS6)
+    up = st.tuples(clients, _uplinks)
+    media = st.tuples(clients, _media)
+    down = st.tuples(
+        st.sampled_from(SENDERS),
+        clients,
+        st.integers(0, 1),
+        st.one_of(_uplinks, _media),
+        st.sampled_from([None, None, None, 0, 2, 37, 38]),
+    )
+    step = st.one_of(
+        st.tuples(st.just("up"), st.integers(0, 1), _runs(up)),
+        st.tuples(st.just("up"), st.integers(0, 1), st.lists(media, min_size=1, max_size=80)),
+        st.tuples(st.just("down"), _runs(down)),
+        st.tuples(st.just("down"), st.lists(down, min_size=1, max_size=80)),
+        st.tuples(st.just("time"), st.sampled_from([0.5, 4.0, 11.0, 31.0])),
+    )
+    return draw(st.lists(step, max_size=12))
+
+
+@settings(max_examples=150, deadline=None)
+@given(_steps(), st.sampled_from([(FOUR, SIX), (Address.of("::", 0), FOUR)]), st.integers(1, 200))
+def test_whatever_comes_the_core_would_have_done_the_same(
+    steps: list[tuple[Any, ...]], binds: tuple[Address, Address], cached: int
+) -> None:
+    world = World(*binds, inner=Address.of("::", 0), cached=cached)
+    try:
+        # Begin with calls that are up, else nothing ever is quick.
+        for node, client in ((1, CLIENTS4[0]), (2, CLIENTS4[1]), (1, CLIENTS6[0])):
+            index = next(
+                n
+                for n, sock in enumerate(world.bound.public)
+                if sock.family == socket.AF_INET6 or client.is_ipv4
+            )
+            check_uplink(world, [(client, check(node)), *[(client, rtp(node))] * 4], index)
+        for step in steps:
+            match step:
+                case ("up", index, datagrams):
+                    four = world.bound.public[index].family == socket.AF_INET
+                    reachable = [(c, d) for c, d in datagrams if c.is_ipv4 or not four]
+                    check_uplink(world, reachable, index)
+                case ("down", datagrams):
+                    packets = [
+                        (sender, leg(client, data, world.proxies[proxy])[:cut])
+                        for sender, client, proxy, data, cut in datagrams
+                    ]
+                    check_downlink(world, packets)
+                case ("time", seconds):
+                    world.pass_time(seconds)
+                    world.compare()
+    finally:
+        world.bound.close()
+
+
+# --- one thing at a time --------------------------------------------------------------------------
+
+CALLER, NEIGHBOUR = CLIENTS4[:2]
+
+
+def established(world: World, *clients: Address) -> None:
+    """Calls whose answers are cached both ways."""
+    for client in clients:
+        check_uplink(world, [(client, check(1)), *[(client, rtp(1))] * 5])
+        check_downlink(world, [(A, leg(client, rtp(2), world.proxies[0]))] * 2)
+        assert world.adapter.public[0].key_of(client) in world.adapter.public[0].cache
+
+
+def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the core is asked from now on."""
+    calls: list[str] = []
+    for name in ("route_client", "route_transceiver"):
+        real = getattr(world.relay, name)
+
+        def spy(*arguments: Any, real: Any = real, name: str = name) -> Any:
+            calls.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(world.relay, name, spy)
+    return calls
+
+
+@pytest.mark.parametrize("count", [1, 2, BATCH, BATCH + 1])
+def test_media_of_settled_flows_does_not_reach_the_core(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    world = make()
+    established(world, CALLER, NEIGHBOUR)
+    calls = asked(world, monkeypatch)
+    both = [(client, rtp(1, 100 + n)) for n in range(count) for client in (CALLER, NEIGHBOUR)]
+    check_uplink(world, both)
+    check_downlink(world, [(A, leg(client, data, world.proxies[0])) for client, data in both])
+    assert calls == []
+
+
+def test_rtcp_is_told_from_rtp_without_the_core(make: Callable[..., World]) -> None:
+    world = make()
+    established(world, CALLER)
+    check_uplink(world, [(CALLER, rtcp(1))] * 3 + [(CALLER, rtp(1))] * 2 + [(CALLER, dtls())])
+    kinds = world.relay.counters.uplink_kinds
+    assert kinds[demux.Kind.RTCP] == 3
+    assert kinds[demux.Kind.DTLS] == 1
+
+
+def test_a_datagram_that_leaves_the_buffer_as_it_was_is_not_sent_again(
+    make: Callable[..., World],
+) -> None:
+    """An empty datagram, and one that ends within the header, write nothing where the payload of
+    the one before still lies."""
+    world = make()
+    established(world, CALLER)
+    header = leg(CALLER, b"", world.proxies[0])
+    for count in (1, 5):
+        check_uplink(world, [(CALLER, rtp(1))] * count)
+        check_uplink(world, [(CALLER, b"")] * count)
+        check_downlink(world, [(A, header + rtp(2))] * count)
+        check_downlink(world, [(A, header[:20])] * count)
+    assert world.relay.counters.drops == {Drop.EMPTY: 6, Drop.LEG_MALFORMED: 6}
+
+
+def test_a_release_in_a_batch_holds_for_what_stands_behind_it(make: Callable[..., World]) -> None:
+    world = make()
+    established(world, CALLER, NEIGHBOUR)
+    header = leg(CALLER, b"", world.proxies[0])
+    other = leg(NEIGHBOUR, rtp(2), world.proxies[0])
+    check_downlink(world, [(A, other), (A, header), (A, header + rtp(2)), (A, other)])
+    assert world.relay.counters.released == 1
+    assert world.relay.counters.healed == 1
+
+
+@pytest.mark.parametrize("ending", ["moved", "released", "expired"])
+def test_what_has_ended_is_cached_no_more(make: Callable[..., World], ending: str) -> None:
+    world = make()
+    established(world, CALLER)
+    up, down = world.adapter.public[0], world.adapter.inner
+    match ending:
+        case "moved":
+            check_uplink(world, [(CALLER, check(2))])
+            world.pass_time(11.0)
+            check_downlink(world, [(B, leg(CALLER, success(), world.proxies[0]))])
+        case "released":
+            check_downlink(world, [(A, leg(CALLER, b"", world.proxies[0]))])
+        case "expired":
+            world.pass_time(31.0)
+            world.pass_time(31.0)
+    assert not up.cache
+    assert not any(key.startswith(name_of(A, socket.AF_INET)) for key in down.cache)
+    check_uplink(world, [(CALLER, rtp(1))] * 3)
+    check_downlink(world, [(A, leg(CALLER, rtp(2), world.proxies[0]))] * 3)
+
+
+def test_what_passes_without_the_core_keeps_the_flow_alive(make: Callable[..., World]) -> None:
+    world = make()
+    established(world, CALLER)
+    for _ in range(8):
+        check_uplink(world, [(CALLER, rtp(1))])
+        world.pass_time(20.0)
+    assert world.relay.flows == 1
+
+
+def test_a_downlink_that_runs_proves_its_owner(make: Callable[..., World]) -> None:
+    """Else the adapter's silence would look like an owner's, and a contender take the call."""
+    world = make()
+    established(world, CALLER)
+    check_uplink(world, [(CALLER, check(2))])
+    for _ in range(5):
+        check_downlink(world, [(A, leg(CALLER, rtp(2), world.proxies[0]))])
+        world.pass_time(4.0)
+        check_downlink(world, [(B, leg(CALLER, success(), world.proxies[0]))])
+    assert world.relay.counters.moved == 0
+    assert world.relay.flow(CALLER).next_hop == A  # type: ignore[union-attr]
+
+
+def test_a_settled_flow_is_shown_to_the_core_again_in_the_next_generation(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(ssrc_peeks_later=2)
+    established(world, CALLER)
+    world.pass_time(31.0)
+    world.uplink(0, [(CALLER, rtp(1))])
+    world.adapter.touch()
+    calls = asked(world, monkeypatch)
+    world.uplink(0, [(CALLER, rtp(77))] * 5)
+    assert calls == ["route_client"] * 2
+    world.sent.clear()
+    world.uplink(0, [(Address.of("203.0.113.1", 9), rtp(77))])
+    assert len(world.sent) == 1
+
+
+def test_the_cache_is_bounded(make: Callable[..., World]) -> None:
+    world = make(flows=100, cached=3)
+    for port in range(20):
+        client = Address.of("198.51.100.9", 1000 + port)
+        check_uplink(world, [(client, check(1)), *[(client, rtp(port))] * 5])
+        check_downlink(world, [(A, leg(client, rtp(2), world.proxies[0]))])
+        assert len(world.adapter.public[0].cache) <= 3
+        assert len(world.adapter.inner.cache) <= 3
+
+
+def test_a_reload_forgets_everything(make: Callable[..., World]) -> None:
+    world = make()
+    established(world, CALLER)
+    world.adapter.forget()
+    assert not world.adapter.public[0].cache
+    assert not world.adapter.inner.cache
+    check_uplink(world, [(CALLER, rtp(1))] * 2)
+
+
+def test_batches_for_several_public_sockets_are_parted(make: Callable[..., World]) -> None:
+    world = make(FOUR, FOUR)
+    for client, index in ((CALLER, 0), (NEIGHBOUR, 1)):
+        check_uplink(world, [(client, check(1)), *[(client, rtp(1))] * 5], index)
+    packets = [
+        (A, leg(client, rtp(2, 100 + n), world.proxies[index]))
+        for n in range(20)
+        for client, index in ((CALLER, 0), (NEIGHBOUR, 1))
+    ]
+    check_downlink(world, packets)
+    check_downlink(world, packets)
+    assert {fd for fd, _, _ in world.sent} == {s.fileno() for s in world.bound.public}
+
+
+class TestKernelErrors:
+    def test_a_short_send_skips_the_one_that_failed(self, make: Callable[..., World]) -> None:
+        world = make()
+        established(world, CALLER)
+        packets = [(CALLER, rtp(1, 100 + n)) for n in range(10)]
+        world.sent.clear()
+        world.kernels[0].outcomes += [3, (-1, errno.EPERM)]
+        world.uplink(0, packets)
+        sent = [data[38:] for _, _, data in world.sent]
+        assert sent == [data for _, data in packets[:3] + packets[4:]]
+        assert world.adapter.public[0].errors == 1
+
+    def test_one_that_is_taken_the_second_time_is_not_skipped(
+        self, make: Callable[..., World]
+    ) -> None:
+        """The error told may have been one of the socket's, of an earlier packet."""
+        world = make()
+        established(world, CALLER)
+        world.sent.clear()
+        world.kernels[0].outcomes += [3]
+        world.uplink(0, [(CALLER, rtp(1))] * 10)
+        assert len(world.sent) == 10
+        assert world.adapter.public[0].errors == 0
+
+    @pytest.mark.parametrize("count", [1, 10])
+    def test_no_room_drops_the_rest_and_counts_it(
+        self, make: Callable[..., World], count: int
+    ) -> None:
+        world = make()
+        established(world, CALLER)
+        world.sent.clear()
+        world.kernels[0].outcomes += [(-1, errno.EAGAIN)] * 2
+        world.uplink(0, [(CALLER, rtp(1))] * count)
+        assert world.sent == []
+        assert world.relay.counters.drops == {Drop.SEND_BACKLOG: count}
+        check_uplink_goes_on = [(CALLER, rtp(1))]
+        world.uplink(0, check_uplink_goes_on)
+        assert len(world.sent) == 1
+
+    def test_an_interrupted_send_is_repeated(self, make: Callable[..., World]) -> None:
+        world = make()
+        established(world, CALLER)
+        world.sent.clear()
+        world.kernels[0].outcomes += [(-1, errno.EINTR), (-1, errno.EINTR)]
+        world.uplink(0, [(CALLER, rtp(1))] * 4)
+        assert len(world.sent) == 4
+
+    def test_every_send_may_fail(self, make: Callable[..., World]) -> None:
+        world = make()
+        established(world, CALLER)
+        world.sent.clear()
+        world.kernels[0].outcomes += [(-1, errno.EPERM)] * 11
+        world.uplink(0, [(CALLER, rtp(1))] * 10)
+        assert world.sent == []
+        assert world.adapter.public[0].errors == 10
+
+    def test_an_error_that_is_waiting_is_counted_and_reading_goes_on(
+        self, make: Callable[..., World]
+    ) -> None:
+        world = make()
+        established(world, CALLER)
+        lane = world.adapter.public[0]
+        outcomes = deque([-1])
+        real = lane.receive
+
+        def receive(*arguments: Any) -> int:
+            if outcomes:
+                ctypes.set_errno(errno.ECONNREFUSED)
+                return outcomes.popleft()
+            ctypes.set_errno(errno.EAGAIN)
+            return real(*arguments)
+
+        lane.receive = receive
+        world.kernels[0].arriving.append((world.name(CALLER, lane.socket), rtp(1)))
+        world.sent.clear()
+        lane.on_readable()
+        assert lane.errors == 1
+        assert len(world.sent) == 1
+
+
+def test_garbage_of_strangers_is_refused_without_making_an_address(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    established(world, CALLER)
+    strangers = [(Address.of("203.0.113.1", 1000 + n), rtp(4000 + n)) for n in range(70)]
+    strangers += [(Address.of("203.0.113.2", 7), bytes([100]) * 50)] * 3
+    calls = asked(world, monkeypatch)
+    check_uplink(world, [*strangers, (CALLER, rtp(1))])
+    assert world.relay.counters.drops == {Drop.NO_FLOW: 70, Drop.NOT_OURS: 3}
+    assert calls == []
+
+
+def test_a_stranger_is_shown_to_the_core_where_somebody_observes(
+    make: Callable[..., World],
+) -> None:
+    world = make()
+    records: list[Any] = []
+    world.relay._observe = records.append
+    world.uplink(0, [(CALLER, rtp(1))] * 3)
+    assert [record.drop for record in records] == [Drop.NO_FLOW] * 3
+
+
+def test_the_adapter_module_names_what_it_needs() -> None:
+    assert "recvmmsg" in batched.NEEDS
