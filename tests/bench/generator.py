@@ -51,8 +51,9 @@ class Stream:
 
 @frozen(slots=True)
 class Result:
-    """``cpu`` is what the forwarder's processes used in ``seconds``, ``own_cpu`` the generator.
-    ``making`` is how long it took until ``known`` flows were known after ``checks`` checks."""
+    """``cpu`` is what the forwarder's processes used in ``seconds``, ``settled_cpu`` until they had
+    done what was left then, ``own_cpu`` what the generator used. ``making`` is how long it took
+    until ``known`` flows were known after ``checks`` checks, ``making_cpu`` what that cost."""
 
     flows: int
     known: int
@@ -62,6 +63,7 @@ class Result:
     seconds: float
     cpu: float
     own_cpu: float
+    settled_cpu: float
     wrong: int
     up: Stream
     down: Stream

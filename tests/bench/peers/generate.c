@@ -7,7 +7,8 @@
  *
  *     generate --public IP:PORT --transceiver IP:PORT --clients IP:PORT --flows N --checks FILE
  *              --direction up|down|both|none --seconds S --rate R --window W --warm K --burst B
- *              --flood FILE --flood-rate R --flood-sources N --flood-clients IP:PORT --pids P,P
+ *              --flood FILE --flood-rate R --flood-clients IP:PORT --flood-sources N
+ *              --flood-stride M --flood-burst B --pids P,P
  *
  * First every client's check is sent until all have come out at the transceiver; that is also how
  * it learns at which inner address each client's worker is. Then:
@@ -18,7 +19,8 @@
  *     rate < 0   as much as this program can send
  *
  * Without a forwarder, with the transceiver's address for the public one, it measures itself.
- * Files hold records: a length in two bytes, little-endian, then the packet. JSON on stdout.
+ * Files hold records: a length in two bytes, little-endian, then the packet, or as many packets of
+ * one length as are sent in a burst. JSON on stdout.
  */
 
 #define _GNU_SOURCE
@@ -178,9 +180,9 @@ struct stream {
 
 static struct options {
     struct sockaddr_in public, transceiver, clients, flood_clients;
-    uint64_t flows, window, warm, flood_sources;
+    uint64_t flows, window, warm, flood_sources, flood_stride;
     double seconds, rate, flood_rate;
-    int length, burst;
+    int length, burst, flood_burst;
 } options;
 
 static int client_fd, transceiver_fd, flood_fd = -1;
@@ -233,9 +235,9 @@ static void prepare_batches(void)
 /* From here on a longer message is cut into packets, by the kernel and late: that halves the cost
  * of sending, and this program's core has to send and to receive what the forwarder's receives and
  * sends. */
-static void set_segment(int fd, int length)
+static void set_segment(int fd, int length, int burst)
 {
-    if (options.burst > 1 && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &length, sizeof length) < 0)
+    if (burst > 1 && setsockopt(fd, SOL_UDP, UDP_SEGMENT, &length, sizeof length) < 0)
         die("UDP_SEGMENT");
 }
 
@@ -285,13 +287,15 @@ static struct records flood_records;
 static void send_flood(int count)
 {
     uint32_t first = ntohl(options.flood_clients.sin_addr.s_addr);
+    count = count > options.flood_burst ? count / options.flood_burst : 1;
     for (int i = 0; i < count; i++) {
         size_t which = flood.next % flood_records.count;
         flood_batch->iov[i] =
             (struct iovec){flood_records.data[which], flood_records.lengths[which]};
-        set_source(flood_batch, i, first, flood.next++ % options.flood_sources);
+        uint64_t source = flood.next++ % options.flood_sources;
+        set_source(flood_batch, i, first, source * options.flood_stride);
     }
-    flood.sent += (uint64_t)send_batch(flood_fd, flood_batch, count);
+    flood.sent += (uint64_t)(send_batch(flood_fd, flood_batch, count) * options.flood_burst);
 }
 
 static void arrived(struct stream *stream, const unsigned char *rtp, nanoseconds at)
@@ -418,7 +422,7 @@ static void begin_streams(nanoseconds at, double rate)
     up.rate = down.rate = rate;
 }
 
-/* Until ``until`` or until every stream has sent ``packets``. */
+/* Until ``until`` or, if that is not zero, until every stream has sent ``packets``. */
 static nanoseconds pump(nanoseconds until, uint64_t packets)
 {
     nanoseconds begin = now(), at = begin;
@@ -434,7 +438,7 @@ static nanoseconds pump(nanoseconds until, uint64_t packets)
         drain_clients();
         if (counting && (count = due(&flood, at, begin)))
             send_flood(count);
-        if ((!up.on || up.sent >= packets) && (!down.on || down.sent >= packets))
+        if (packets && (!up.on || up.sent >= packets) && (!down.on || down.sent >= packets))
             break;
         at = now();
     }
@@ -504,12 +508,14 @@ static void read_options(int count, char **words)
     options.window = number(count, words, "--window", "1024");
     options.warm = number(count, words, "--warm", "0");
     options.flood_sources = number(count, words, "--flood-sources", "1000000");
+    options.flood_stride = number(count, words, "--flood-stride", "1");
     options.length = (int)number(count, words, "--length", "172");
     options.burst = (int)number(count, words, "--burst", "1");
+    options.flood_burst = (int)number(count, words, "--flood-burst", "1");
     options.seconds = atof(option(count, words, "--seconds", "1"));
     options.rate = atof(option(count, words, "--rate", "0"));
     options.flood_rate = atof(option(count, words, "--flood-rate", "0"));
-    if (options.length < RUN + 4 || options.burst < 1 || !options.flows ||
+    if (options.length < RUN + 4 || options.burst < 1 || options.flood_burst < 1 || !options.flows ||
         options.burst * (options.length + HEADER) > ROOM) {
         fprintf(stderr, "a length, burst or number of flows that cannot be\n");
         exit(2);
@@ -545,20 +551,24 @@ int main(int count, char **words)
     flood_records = read_records(option(count, words, "--flood", NULL));
     flood.on = flood_records.count > 0;
     flood.rate = options.flood_rate;
-    if (flood.on)
+    if (flood.on) {
         flood_fd = open_clients(options.flood_clients);
+        set_segment(flood_fd, flood_records.lengths[0] / options.flood_burst,
+                    options.flood_burst);
+    }
 
     struct records checks = read_records(option(count, words, "--checks", NULL));
     nanoseconds making_cpu = cpu_of(pids);
     nanoseconds making = checks.count ? make_known(checks) : 0;
     making_cpu = cpu_of(pids) - making_cpu;
-    set_segment(client_fd, options.length);
-    set_segment(transceiver_fd, options.length + HEADER);
+    set_segment(client_fd, options.length, options.burst);
+    set_segment(transceiver_fd, options.length + HEADER, options.burst);
 
     begin_streams(now(), 0);
     if (up.on || down.on) {
-        pump(now() + WARM, UINT64_MAX);
-        pump(now() + 200LL * WARM, options.warm * options.flows);
+        pump(now() + WARM, 0);
+        if (options.warm)
+            pump(now() + 200LL * WARM, options.warm * options.flows);
     }
     if (options.rate != 0)
         settle();
@@ -568,18 +578,20 @@ int main(int count, char **words)
     }
     begin_streams(now(), options.rate);
     counting = true;
-    nanoseconds cpu = cpu_of(pids), own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-    nanoseconds took = pump(now() + (nanoseconds)llround(options.seconds * 1e9), UINT64_MAX);
-    cpu = cpu_of(pids) - cpu;
+    nanoseconds cpu_before = cpu_of(pids), own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    nanoseconds took = pump(now() + (nanoseconds)llround(options.seconds * 1e9), 0);
+    nanoseconds cpu = cpu_of(pids) - cpu_before;
     own = clock_of(CLOCK_PROCESS_CPUTIME_ID) - own;
     uint64_t up_received = up.received - up.counted, down_received = down.received - down.counted;
     settle();
+    nanoseconds settled_cpu = cpu_of(pids) - cpu_before;
 
     printf("{\"flows\": %llu, \"known\": %llu, \"checks\": %llu, \"making\": %.6f",
            (unsigned long long)options.flows, (unsigned long long)known,
            (unsigned long long)check_sent, (double)making * 1e-9);
     printf(", \"making_cpu\": %.6f, \"seconds\": %.6f, \"cpu\": %.6f, \"own_cpu\": %.6f",
            (double)making_cpu * 1e-9, (double)took * 1e-9, (double)cpu * 1e-9, (double)own * 1e-9);
+    printf(", \"settled_cpu\": %.6f", (double)settled_cpu * 1e-9);
     printf(", \"wrong\": %llu", (unsigned long long)wrong);
     print_stream("up", &up, up_received);
     print_stream("down", &down, down_received);
