@@ -10,21 +10,26 @@ be written and leave nothing in between. All of a batch goes into one call: pack
 arguments costs redis-py a few microseconds per entry, a pipeline of calls five times that. (Sorted
 sets, where the newest stamp would win by itself, need a pipeline of three commands per entry: add,
 trim, expire.)
+
+Answers are read by the library's parser in Python, never by hiredis, because a server that lies
+could otherwise hold the loop up or fill the memory by what it says it is about to send.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 from attrs import asdict
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import InvalidResponse, NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stunroute.errors import DecodeError
@@ -37,6 +42,11 @@ SOCKET_TIMEOUT = 1.0
 than it wants to anyway; this ends what would wait behind its back."""
 CONNECTIONS = 4
 """For reads. One is enough as long as the server answers."""
+LINES_AT_ONCE = 256
+"""Lines of an answer that are read before the loop turns: about a millisecond of work."""
+STRING_LENGTH = 1 << 20
+"""Bytes of the longest string that is read. An entry is short; what a cluster says of itself is
+many strings."""
 
 SCRIPT = f"""
 local latest, ttl, stale = tonumber(ARGV[1]), ARGV[2], 0
@@ -59,6 +69,28 @@ return stale
 written. What is there and no entry at all is overwritten. Returns how many were not written."""
 
 _SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class BoundedParser(_AsyncRESP2Parser):
+    """Reads an answer of any length a little at a time, and no string of any length."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, socket_read_size: int) -> None:
+        super().__init__(socket_read_size)
+        self._lines = 0
+
+    async def _readline(self) -> bytes:
+        self._lines += 1
+        if self._lines % LINES_AT_ONCE == 0:
+            # What is there already is read without waiting, and a deadline passes unseen.
+            await asyncio.sleep(0)
+        return await super()._readline()
+
+    async def _read(self, length: int) -> bytes:
+        if not 0 <= length <= STRING_LENGTH:
+            raise InvalidResponse("a string longer than anything that is stored")
+        return await super()._read(length)
 
 
 class RedisClient:
@@ -133,17 +165,24 @@ def _connect(endpoint: Endpoint, connections: int) -> "Redis | RedisCluster":
             del options["socket_keepalive"]
             return _pooled(connections, connection_class=UnixDomainSocketConnection, **options)
         case Sentinels(hosts, service, database, login, own, tls):
-            ours = _options(own, tls, ssl=True) if tls is not None else _options(own, None)
-            manager = _untyped(Sentinel)(hosts, sentinel_kwargs=ours)
-            options = _options(login, tls, db=database)
-            pool = _untyped(SentinelConnectionPool)(
-                service, manager, ssl=tls is not None, **options
+            options = _options(own, tls, ssl=tls is not None)
+            parser = {"parser_class": options.pop("parser_class")}  # only a connection takes it
+            manager = _untyped(Sentinel)(hosts, sentinel_kwargs=options)
+            for sentinel in manager.sentinels:
+                sentinel.connection_pool.connection_kwargs |= parser
+            options = _options(login, tls, ssl=tls is not None, db=database)
+            return Redis(
+                connection_pool=_untyped(SentinelConnectionPool)(service, manager, **options)
             )
-            return Redis(connection_pool=pool)
         case Cluster(hosts, login, tls):
             options = _options(login, tls, ssl=tls is not None)
+            parser = {"parser_class": options.pop("parser_class")}
             nodes = [ClusterNode(host, port) for host, port in hosts]
-            return RedisCluster(startup_nodes=nodes, **options)
+            cluster = RedisCluster(startup_nodes=nodes, **options)
+            cluster.connection_kwargs |= parser
+            for node in cluster.nodes_manager.startup_nodes.values():
+                node.connection_kwargs |= parser
+            return cluster
 
 
 def _pooled(connections: int, **options: Any) -> "Redis":
@@ -162,6 +201,7 @@ def _options(login: Login, tls: Tls | None, **more: Any) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         # Nothing of the newer protocol is needed, and its answers to the same commands differ.
         "protocol": 2,
+        "parser_class": BoundedParser,
         **secured,
         **more,
     }
