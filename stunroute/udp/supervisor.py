@@ -442,9 +442,6 @@ class Supervisor:
     def _hear(self, link: _Link, message: object) -> None:
         assert link.channel is not None
         match message:
-            case Failed(error):
-                link.failed = error
-                link.channel.abort()
             case Stopped(status):
                 link.last = status
                 link.channel.abort()
@@ -457,13 +454,19 @@ class Supervisor:
 
     def _answered(self, link: _Link, answer: "asyncio.Future[Any]") -> None:
         link.question = None
+        assert link.channel is not None
         if answer.exception() is not None:
             return
-        link.last = answer.result()
-        link.heartbeat.answered()
-        if not link.up:
-            link.up = True
-            self._came_up(link)
+        match answer.result():
+            case WorkerStatus() as status:
+                link.last = status
+                link.heartbeat.answered()
+                if not link.up:
+                    link.up = True
+                    self._came_up(link)
+            case Failed(error):
+                link.failed = error
+                link.channel.abort()
 
     def _came_up(self, link: _Link) -> None:
         if link.settings is not self._settings:

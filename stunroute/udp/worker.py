@@ -88,7 +88,7 @@ MakeStore: TypeAlias = Callable[[RelaySettings], Store | None]
 
 @frozen(slots=True)
 class GetStatus:
-    """Answered by a ``WorkerStatus``: the heartbeat, too."""
+    """Answered by a ``WorkerStatus``, or by ``Failed``: the heartbeat, too."""
 
 
 @frozen(slots=True)
@@ -126,7 +126,7 @@ class Stopped:
 
 @frozen(slots=True)
 class Failed:
-    """Told to the supervisor: the worker could not start. ``error`` is what ``start`` raised."""
+    """The worker could not start. ``error`` is what was raised."""
 
     error: ConfigError | OSError
 
@@ -253,9 +253,9 @@ class Worker:
             )
             await self._server.start()
         except (ConfigError, OSError) as error:
+            failed = Failed(error)
             self._leaving = True
-            channel = await Channel.open(sock, lambda _: None, self._left)
-            channel.tell(Failed(error))
+            await Channel.open(sock, lambda _: failed, self._left)
             await self._alone.wait()
             return 1
         gc.collect()
