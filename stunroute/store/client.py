@@ -17,13 +17,13 @@ could otherwise hold the loop up or fill the memory by what it says it is about 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import groupby
 from typing import Any
 
 from attrs import asdict
 from redis._parsers import _AsyncRESP2Parser
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
@@ -40,8 +40,6 @@ from .url import Cluster, Endpoint, Login, Sentinels, Single, Tls, Unix
 SOCKET_TIMEOUT = 1.0
 """Seconds for a connection to be made, and for each answer on it. Whoever calls waits no longer
 than it wants to anyway; this ends what would wait behind its back."""
-CONNECTIONS = 4
-"""For reads. One is enough as long as the server answers."""
 LINES_AT_ONCE = 256
 """Lines of an answer that are read before the loop turns: about a millisecond of work."""
 STRING_LENGTH = 1 << 20
@@ -80,17 +78,23 @@ class BoundedParser(_AsyncRESP2Parser):
         super().__init__(socket_read_size)
         self._lines = 0
 
-    async def _readline(self) -> bytes:
+    # Plain functions that return the library's own coroutine: one more for each line would show.
+
+    def _readline(self) -> Coroutine[Any, Any, bytes]:
         self._lines += 1
-        if self._lines % LINES_AT_ONCE == 0:
-            # What is there already is read without waiting, and a deadline passes unseen.
-            await asyncio.sleep(0)
+        if self._lines % LINES_AT_ONCE:
+            return super()._readline()
+        return self._readline_later()
+
+    async def _readline_later(self) -> bytes:
+        # What is there already is read without waiting, and a deadline passes unseen.
+        await asyncio.sleep(0)
         return await super()._readline()
 
-    async def _read(self, length: int) -> bytes:
+    def _read(self, length: int) -> Coroutine[Any, Any, bytes]:
         if not 0 <= length <= STRING_LENGTH:
             raise InvalidResponse("a string longer than anything that is stored")
-        return await super()._read(length)
+        return super()._read(length)
 
 
 class RedisClient:
@@ -99,8 +103,8 @@ class RedisClient:
     def __init__(self, endpoint: Endpoint, shard: Callable[[bytes], bytes]) -> None:
         """``shard`` says which names a cluster keeps together. Connects when it is used."""
         self._shard = shard if isinstance(endpoint, Cluster) else None
-        self._reads = _connect(endpoint, CONNECTIONS)
-        self._writes = _connect(endpoint, 1)
+        self._reads = _connect(endpoint)
+        self._writes = _connect(endpoint)
 
     async def read(self, names: Sequence[bytes]) -> list[bytes | None]:
         found: dict[bytes, bytes | None] = {}
@@ -154,16 +158,17 @@ async def _execute(owner: "Redis | RedisCluster", *arguments: Any) -> object:
         raise TimeoutError from error
 
 
-def _connect(endpoint: Endpoint, connections: int) -> "Redis | RedisCluster":
+def _connect(endpoint: Endpoint) -> "Redis | RedisCluster":
     match endpoint:
         case Single((host, port), database, login, tls):
             kind = Connection if tls is None else SSLConnection
             options = _options(login, tls, db=database, host=host, port=port)
-            return _pooled(connections, connection_class=kind, **options)
+            return Redis(connection_pool=ConnectionPool(kind, **options))
         case Unix(path, database, login):
             options = _options(login, None, db=database, path=path)
             del options["socket_keepalive"]
-            return _pooled(connections, connection_class=UnixDomainSocketConnection, **options)
+            pool = ConnectionPool(UnixDomainSocketConnection, **options)
+            return Redis(connection_pool=pool)
         case Sentinels(hosts, service, database, login, own, tls):
             options = _options(own, tls, ssl=tls is not None)
             parser = {"parser_class": options.pop("parser_class")}  # only a connection takes it
@@ -183,11 +188,6 @@ def _connect(endpoint: Endpoint, connections: int) -> "Redis | RedisCluster":
             for node in cluster.nodes_manager.startup_nodes.values():
                 node.connection_kwargs |= parser
             return cluster
-
-
-def _pooled(connections: int, **options: Any) -> "Redis":
-    pool = BlockingConnectionPool(max_connections=connections, timeout=SOCKET_TIMEOUT, **options)
-    return Redis(connection_pool=pool)
 
 
 def _options(login: Login, tls: Tls | None, **more: Any) -> dict[str, Any]:

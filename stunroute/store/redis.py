@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
-from attrs import asdict, define
+from attrs import asdict, define, frozen
 
 from stunroute.address import Address
 from stunroute.errors import ConfigError, DecodeError
@@ -42,6 +42,9 @@ PROBE_TIMEOUT = 5.0
 that are gone as well are asked one after the other."""
 CLOSING_TIME = 1.0
 """Seconds that a graceful stop waits for changes to be written."""
+READS = 4
+"""Reads under way at once. One is enough as long as the server answers; what is looked up while all
+of them are waited for goes out with the next."""
 BREATH = 0.001
 """Seconds between two batches of one flush, so that a long one leaves most of the loop's time to
 the packets."""
@@ -114,6 +117,13 @@ class _Figures:
     last_error: str = ""
 
 
+@frozen(slots=True)
+class _Lookup:
+    client: Address
+    answer: Answer
+    at: Instant
+
+
 class _Side:
     """What reading and writing have in common: attempts, under a breaker."""
 
@@ -160,8 +170,10 @@ class _Reader(_Side):
 
     def __init__(self, *common: Any) -> None:
         super().__init__(*common)
-        self._gathered: list[tuple[Address, Answer]] = []
+        self._gathered: list[_Lookup] = []
+        self._asking: asyncio.Handle | None = None
         self._under_way = 0
+        self._reads = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         # Connect before somebody waits for it.
@@ -175,9 +187,9 @@ class _Reader(_Side):
             answer(client, None)
             return
         self._under_way += 1
-        if not self._gathered:
-            self._loop.call_soon(self._ask)
-        self._gathered.append((client, answer))
+        if self._asking is None:
+            self._asking = self._loop.call_soon(self._ask)
+        self._gathered.append(_Lookup(client, answer, self._loop.time()))
 
     def close(self) -> None:
         self._gathered.clear()
@@ -192,34 +204,40 @@ class _Reader(_Side):
         task.add_done_callback(self._tasks.discard)
 
     def _ask(self) -> None:
-        gathered, self._gathered = self._gathered, []
-        size = self._settings.batch
-        for start in range(0, len(gathered), size):
-            batch = gathered[start : start + size]
+        """Ask for what is gathered, as far as there may be more reads."""
+        self._asking = None
+        while self._gathered and self._reads < READS:
+            batch = self._gathered[: self._settings.batch]
+            del self._gathered[: self._settings.batch]
             ticket = self.breaker.attempt(self._loop.time()) if self.breaker.is_closed else None
             if ticket is None:
                 self._figures.unasked += len(batch)
                 self._tell(batch, None)
             else:
+                self._reads += 1
                 self._start(self._read(ticket, batch))
 
-    async def _read(self, ticket: Ticket, batch: list[tuple[Address, Answer]]) -> None:
-        names = [self._codec.name(client) for client, _ in batch]
-        values = await self._try(ticket, self._settings.lookup_timeout, self._client.read(names))
+    async def _read(self, ticket: Ticket, batch: list[_Lookup]) -> None:
+        names = [self._codec.name(lookup.client) for lookup in batch]
+        left = batch[0].at + self._settings.lookup_timeout - self._loop.time()
+        try:
+            values = await self._try(ticket, left, self._client.read(names))
+        finally:
+            self._reads -= 1
         self._probe_later()
+        self._ask()
         self._tell(batch, values)
 
-    def _tell(
-        self, batch: list[tuple[Address, Answer]], values: Sequence[bytes | None] | None
-    ) -> None:
+    def _tell(self, batch: list[_Lookup], values: Sequence[bytes | None] | None) -> None:
         self._under_way -= len(batch)
         now = self._clock.moment()
-        for index, (client, answer) in enumerate(batch):
+        for index, lookup in enumerate(batch):
+            client = lookup.client
             entry = None if values is None else self._entry(client, values[index], now)
             if entry is None:
-                answer(client, None)
+                lookup.answer(client, None)
             else:
-                answer(client, entry.next_hop, self._clock.instant_of(entry.made))
+                lookup.answer(client, entry.next_hop, self._clock.instant_of(entry.made))
 
     def _entry(self, client: Address, value: bytes | None, now: Moment) -> Entry | None:
         entry = None
