@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import click
-from attrs import frozen
+from attrs import asdict, frozen
 
 from stunroute.address import Address
 from stunroute.errors import ConfigError
@@ -109,7 +109,7 @@ def flows(
     rows = [_row(flow, addresses) for flow in chosen]
     if as_json:
         for row in rows:
-            click.echo(json.dumps({name: getattr(row, name) for name in _Row.__slots__}))
+            click.echo(json.dumps(asdict(row)))
         return
     _print(rows)
     if wanted is not None and len(found) == FLOWS:

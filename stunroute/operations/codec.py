@@ -52,6 +52,8 @@ def flows_to_json(flows: list[FlowStatus]) -> list[dict[str, Any]]:
 
 def flows_from_json(told: object) -> list[FlowStatus]:
     """Raises ValueError if they are none."""
+    if not isinstance(told, list):
+        raise ValueError("is no list")
     return _structure(told, list[FlowStatus])
 
 

@@ -77,10 +77,11 @@ FORGED = Sort(
 UNWRITTEN = Sort(
     "lost", "change was never written to the store", "changes were never written to the store"
 )
-UNANSWERED = Sort(
-    "timeouts", "look-up that the store did not answer", "look-ups that the store did not answer"
+LATE = Sort(
+    "timeouts", "exchange with the store took too long", "exchanges with the store took too long"
 )
-OF_STORE = (FORGED, UNWRITTEN, UNANSWERED)
+FAILED = Sort("errors", "exchange with the store failed", "exchanges with the store failed")
+OF_STORE = (FORGED, UNWRITTEN, LATE, FAILED)
 """Sorts that bear the name of a count of the store."""
 
 BREAKER = {
@@ -149,6 +150,7 @@ class History:
     """Feed it with pictures, oldest first."""
 
     _seen: dict[int, tuple[float, WorkerStatus]] = field(init=False, factory=dict)
+    _lags: dict[int, float] = field(init=False, factory=dict)
     _first: bool = field(init=False, default=True)
     _episodes: dict[str, Episode] = field(init=False, factory=dict)
     _told: dict[str, deque[Happening]] = field(init=False, factory=dict)
@@ -166,9 +168,9 @@ class History:
         news += [
             self._tell("keys", status.at, text) for text in self._of_keys(status.workers, changes)
         ]
+        news += self._ended(status.at)
         for sort, count, rate in _counted(changes):
             self._lasting(sort, count, rate, status.at)
-        news += self._ended(status.at)
         for worker in status.workers:
             self._seen[worker.worker] = status.at, worker
         self._first = False
@@ -195,8 +197,12 @@ class History:
         if old is not None and not is_same(old, new):
             if old.flows:
                 yield f"{name} is a new process; {old.flows:,} flows of the former are lost"
+            self._lags.pop(new.worker, None)
             old = None
-        if new.loop_lag >= max(LAG, 2 * old.loop_lag if old is not None else 0.0):
+        if new.loop_lag < LAG:
+            self._lags.pop(new.worker, None)
+        elif new.loop_lag >= 2 * self._lags.get(new.worker, 0.0):
+            self._lags[new.worker] = new.loop_lag
             yield f"{name} was held up for {new.loop_lag * 1000:,.0f} ms"
         yield from _of_breaker(old.store if old is not None else None, new.store, name)
 

@@ -56,7 +56,9 @@ def create_app(watch: Watch, operated: Operated) -> Starlette:
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
     ]
-    return Starlette(routes=routes, exception_handlers=REFUSALS)
+    app = Starlette(routes=routes, exception_handlers=REFUSALS)
+    app.router.redirect_slashes = False
+    return app
 
 
 def unready(watch: Watch, operated: Operated) -> str | None:

@@ -42,7 +42,7 @@ def draw(model: Model, width: int, height: int) -> RenderableType:
     head: list[RenderableType] = [_heading(status)]
     if model.problem is not None:
         since = _clock(model.lost_at, model.lost_at)
-        text = f" no answer since {since}, trying again: {model.problem} "
+        text = f" since {since} {model.problem}; trying again "
         head.append(_line(text, "black on yellow"))
     room = max(3, min(WORKERS, height - 16)) if height < 40 else height // 3
     rows = _busiest(model, status, room)
@@ -60,7 +60,8 @@ def draw(model: Model, width: int, height: int) -> RenderableType:
     if room < HAPPENINGS:
         facts = facts[: len(facts) - (HAPPENINGS - room)]
         room = HAPPENINGS
-    return Group(*head, *facts, *_happenings(model, width, room))
+    lines = [*facts, *_happenings(model, width, room)]
+    return Group(*head, *lines[: height - used])
 
 
 def _line(text: str | Text, style: str = "") -> Text:
@@ -297,6 +298,11 @@ def _clock(at: float, now: float) -> str:
     return moment.strftime("%H:%M:%S" if now - at < 86_400 else "%d %b  ")
 
 
+def _plain(text: str) -> str:
+    """What a terminal would obey is shown as a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _happenings(model: Model, width: int, room: int) -> list[Text]:
     """At most ``room`` lines, the newest first."""
     assert model.status is not None
@@ -304,7 +310,7 @@ def _happenings(model: Model, width: int, room: int) -> list[Text]:
     now = model.status.at
     lines: list[Text] = []
     for happening in model.happenings:
-        for index, piece in enumerate(textwrap.wrap(happening.text, max(20, width - 10))):
+        for index, piece in enumerate(textwrap.wrap(_plain(happening.text), max(20, width - 10))):
             when = " " * 8 if index else _clock(happening.at, now)
             lines.append(_line(Text.assemble((when, "dim"), "  ", piece)))
         if len(lines) >= room - 1:
