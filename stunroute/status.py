@@ -15,7 +15,8 @@ from .address import Address
 @frozen(slots=True)
 class SocketStatus:
     """``role`` is ``public`` or ``inner``. ``kernel_drops`` are packets that found the socket's
-    receive buffer full: the process never saw them."""
+    receive buffer full: the process never saw them. They are counted from the socket's beginning,
+    which is the supervisor's, whatever became of its workers."""
 
     role: str
     address: str

@@ -120,20 +120,21 @@ class _Seat:
 
 @define(slots=True, eq=False)
 class _Totals:
-    """The sums of what workers have come to that are no more."""
+    """The sums of what workers have come to that are no more. Kernel drops are by seat: the kernel
+    counts them for the socket, and each worker on it tells those before its time, too."""
 
     flows: int = 0
     counters: Counter[str] = field(factory=Counter)
     drops: Counter[str] = field(factory=Counter)
     socket_errors: int = 0
-    kernel_drops: int = 0
+    kernel_drops: dict[int, int] = field(factory=dict)
 
     def add(self, status: WorkerStatus, *, flows: bool) -> None:
         self.flows += status.flows if flows else 0
         self.counters.update(status.counters)
         self.drops.update(status.drops)
         self.socket_errors += sum(sock.errors for sock in status.sockets)
-        self.kernel_drops += sum(sock.kernel_drops for sock in status.sockets)
+        self.kernel_drops[status.worker] = sum(sock.kernel_drops for sock in status.sockets)
 
 
 class Supervisor:
@@ -373,7 +374,7 @@ class Supervisor:
             flows=totals.flows,
             **totals.counters,
             socket_errors=totals.socket_errors,
-            kernel_drops=totals.kernel_drops,
+            kernel_drops=sum(totals.kernel_drops.values()),
             drops=dict(totals.drops.most_common()),
         )
 

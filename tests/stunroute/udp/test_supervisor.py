@@ -382,7 +382,10 @@ class TestDeath:
         assert "ended with exit code 7" in relay.happened("worker 0")
         relay.happened("is up again")
         client(relay).ask(b"hello")
-        assert relay.stop()["uplink_packets"] == 6
+        stopped = relay.stop()
+        assert (stopped["uplink_packets"], stopped["socket_errors"]) == (6, 2)
+        # Those of the socket, which both workers had.
+        assert stopped["kernel_drops"] == 2
 
     def test_a_worker_that_hangs_is_replaced(self, run: Run, client: Connect) -> None:
         relay = run(settings_text(workers=2)).start()
