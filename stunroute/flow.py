@@ -20,7 +20,7 @@ rather than a large one, which would stand still whenever it grows, and what a s
 buried a few flows at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Generic, TypeVar, cast
 
 from attrs import define
@@ -333,6 +333,11 @@ class FlowTable:
             entry.add(flow)
         else:
             self._ssrcs[ssrc] = {entry, flow}
+
+    @property
+    def sources(self) -> Container[int]:
+        """All that were learnt of live flows."""
+        return self._ssrcs
 
     def by_ssrc(self, ssrc: int | None) -> Flow | None:
         """The one live flow that carries ``ssrc``; None if there is none or more than one."""

@@ -51,6 +51,9 @@ _DIGITS36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
 _DIGITS62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_CHARACTERS = _DIGITS36[:-1].decode()
 _PAIRS36 = [_DIGITS36[i : i + 1] + _DIGITS36[j : j + 1] for i in range(36) for j in range(36)]
+_PAIRS62 = [_DIGITS62[i : i + 1] + _DIGITS62[j : j + 1] for i in range(62) for j in range(62)]
+_HALVES62 = (62**16, 62**8, 62**4, 62**2)
+_PASSWORD_LIMIT = 62**PASSWORD_LENGTH
 _BLOCK = Struct(">HI5s5s")
 _ZERO = bytes(5)
 _BLOCK_LIMIT = 1 << 128
@@ -261,9 +264,8 @@ def _base36(number: int) -> str:
 
 
 def _base62(mac: bytes) -> bytes:
-    number = int.from_bytes(mac, "big")
-    digits = bytearray(PASSWORD_LENGTH)
-    for position in range(PASSWORD_LENGTH - 1, -1, -1):
-        number, digit = divmod(number, 62)
-        digits[position] = _DIGITS62[digit]
-    return bytes(digits)
+    """By halves: most of the divisions are then of numbers that fit a machine word."""
+    parts = [int.from_bytes(mac, "big") % _PASSWORD_LIMIT]
+    for base in _HALVES62:
+        parts = [half for part in parts for half in divmod(part, base)]
+    return b"".join([_PAIRS62[part] for part in parts])

@@ -8,7 +8,7 @@ Nothing that arrives is ever answered, so there is nothing to reflect.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from itertools import islice
@@ -44,7 +44,8 @@ from .waiting import Forget, HeldPacket, Lookup, Remember, Request, WaitingRoom
 _STUN_HEADER = Struct(">HHI")
 _SSRC = Struct(">I")
 _SSRC_OFFSET = {demux.Kind.RTP: 8, demux.Kind.RTCP: 4}
-_SPOKEN = frozenset((demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS))
+SPOKEN = frozenset((demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS))
+"""What may come first from a client that has no flow here, besides STUN."""
 _CLASS_BITS = 0x0110
 _BINDING_SUCCESS = stun.BINDING_SUCCESS.to_bytes(2, "big")
 _LAST_STUN_OCTET = 3  # RFC 7983
@@ -339,18 +340,17 @@ class Relay:
         """Whether checks under this hint configuration are verified here."""
         return configuration in self._edge.configurations
 
-    def refuse(self, head: bytes, client: bytes) -> Drop | None:
-        """The quick no to a packet that is not STUN: why it is let go of, if it is, and None where
-        ``route_client`` has to see it. ``head`` is its beginning, 12 bytes if it has so many,
-        ``client`` its sender's address. The packet is not counted (``dropped``)."""
-        if self._observe is not None or self._flows.flow(client) is not None:
-            return None
-        kind = demux.classify(head)
-        if kind not in _SPOKEN:
-            return Drop.NOT_OURS
-        if self.config.store or self._flows.by_ssrc(_peek_ssrc_untrusted(head, kind)):
-            return None
-        return Drop.NO_FLOW
+    @property
+    def refuses_strangers(self) -> bool:
+        """Whether a packet that is neither STUN, nor of a client with a flow, nor of an SSRC among
+        ``sources``, can only be dropped: ``NOT_OURS`` or ``NO_FLOW`` by its ``demux.Kind``. An
+        adapter may then do so itself and call ``dropped``."""
+        return self._observe is None and not (self.config.store and self._waiting.has_room)
+
+    @property
+    def sources(self) -> Container[int]:
+        """The synchronisation sources that flows are known to carry."""
+        return self._flows.sources
 
     def touch(self, clients: Iterable[Address], now: Instant, *, proved: bool = False) -> None:
         """Keep the flows of ``clients`` alive: an adapter has forwarded packets of theirs without
@@ -439,7 +439,7 @@ class Relay:
     ) -> UplinkRoute:
         """Not STUN, and without a flow."""
         kind = demux.classify(data)
-        if kind not in _SPOKEN:
+        if kind not in SPOKEN:
             return Drop.NOT_OURS
         flow = self._flows.by_ssrc(_peek_ssrc_untrusted(data, kind))
         if flow is not None and self._by_ssrc.take(now):
@@ -466,33 +466,38 @@ class Relay:
 
     def _tell(self, record: FlowRecord) -> None:
         match record:
-            case FlowMade(at, client, next_hop, origin):
+            case FlowMade(origin=origin):
                 self.counters.made += 1
                 self.counters.healed += origin is Origin.DOWNLINK
                 self.counters.restored += origin is Origin.STORE
                 self.counters.answered += origin is Origin.ANSWER
-                if origin is not Origin.STORE:
-                    self._request(Remember(client, next_hop, at))
-            case FlowMoved(at, client, next_hop=next_hop):
+            case FlowMoved():
                 self.counters.moved += 1
-                self._request(Remember(client, next_hop, at))
-            case FlowRenewed(_, client, next_hop, made):
-                self._request(Remember(client, next_hop, made))
-            case FlowReleased(_, client, next_hop, made):
+            case FlowReleased():
                 self.counters.released += 1
-                self._request(Forget(client, next_hop, made))
             case FlowExpired():
                 self.counters.expired += 1
             case FlowContended():
                 self.counters.contended += 1
+        if self.config.store:
+            self._tell_store(record)
         if self._changed is not None:
             self._changed(record)
         if self._observe is not None:
             self._observe(record)
 
+    def _tell_store(self, record: FlowRecord) -> None:
+        match record:
+            case FlowMade(at, client, next_hop, origin) if origin is not Origin.STORE:
+                self._request(Remember(client, next_hop, at))
+            case FlowMoved(at, client, next_hop=next_hop):
+                self._request(Remember(client, next_hop, at))
+            case FlowRenewed(_, client, next_hop, made):
+                self._request(Remember(client, next_hop, made))
+            case FlowReleased(_, client, next_hop, made):
+                self._request(Forget(client, next_hop, made))
+
     def _request(self, request: Request) -> None:
-        if not self.config.store:
-            return
         if len(self._requests) >= self.config.changes:
             self.counters.requests_lost += 1
             return

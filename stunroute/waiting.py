@@ -71,6 +71,11 @@ class WaitingRoom:
         """Other bounds from now on; what waits already has its deadline."""
         self._config = config
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a packet of a further client would be kept."""
+        return len(self._clients) < self._config.waiting_clients
+
     def __len__(self) -> int:
         return len(self._clients)
 

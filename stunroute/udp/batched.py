@@ -17,351 +17,55 @@ seeded, that of an integer is not, and whoever sends packets chooses the keys.
 """
 
 import asyncio
-import ctypes
-import errno
 import socket
-from collections import Counter
-from operator import itemgetter
+from collections.abc import Container
 from struct import Struct
 
-from stunroute import demux, forward
+from stunroute import forward
 from stunroute.address import Address
 from stunroute.flow import Flow
 from stunroute.instant import Instant
-from stunroute.relay import Downlink, Release
+from stunroute.relay import SPOKEN, Downlink, Release
 from stunroute.status import SocketStatus
 from stunroute.trace import (
     Drop,
     FlowExpired,
+    FlowMade,
     FlowMoved,
     FlowRecord,
     FlowReleased,
     FlowRenewed,
 )
 
-from .batch import (
-    BATCH,
-    COUNTS,
-    NAME_LENGTH,
-    NEEDS,
-    STRIDE,
-    Arena,
-    Messages,
-    address_of,
-    is_supported,
-    libc,
-    low_halves,
-    name_length,
-    name_of,
-    packed_of,
-    send_all,
-)
+from .batch import NAME_LENGTH, NEEDS, STRIDE, address_of, is_supported, name_of
+from .lane import FIRST, Lane, Port
 from .ports import Host
-from .sockets import (
-    DATAGRAM_LENGTH,
-    BoundSockets,
-    bound_address,
-    kernel_drops,
-    mapped_sockaddr,
-    plain_sockaddr,
-)
+from .sockets import BoundSockets, kernel_drops, mapped_sockaddr, plain_sockaddr
 
 __all__ = ["NEEDS", "BatchedAdapter", "is_supported"]
 
-BATCHES = 4
-"""Batches that one socket gets before others and the timers have their turn."""
 TOUCH_INTERVAL = 1.0
 """Seconds between two times that the core is told which flows have been used; far below any of its
 timeouts, and at most a quarter of the shortest."""
-OBSERVED = 1 << 16
-"""Bytes that a lane keeps of what it has forwarded until they are counted by kind."""
 TOUCHED_AT_ONCE = 256
 """Flows that it is told of before packets have their turn again."""
 
 _HEADER = forward.HEADER_LENGTH
-_HEAD = 12  # what the core wants to see of a stranger's packet
-_LAST_STUN_OCTET = 3  # RFC 7983
-_NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
-_FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
-_MEDIA = bytes(kind is demux.Kind.RTP for kind in _FIRST)
-_RTCP = bytes(demux.classify(bytes([128, octet])) is demux.Kind.RTCP for octet in range(256))
+_STRANGER = [Drop.NO_FLOW if kind in SPOKEN else Drop.NOT_OURS for kind in FIRST]
+"""Why a packet of a client without a flow is let go of, by its first octet."""
 
 
-class _Cut:
-    """A lane's views for a batch of ``count``, made once."""
+class _Everybody:
+    """Contains all keys: beyond what is cached, nobody is taken for a stranger unasked."""
 
-    __slots__ = (
-        *("count", "heads", "keys", "lengths"),
-        *("overhead", "records", "zeros"),
-    )
-
-    def __init__(self, lane: "_Lane", count: int) -> None:
-        self.count = count
-        self.keys = Struct(lane.key_format * count).unpack_from
-        self.heads = lane.heads[:count]
-        self.zeros = memoryview(bytes(2 * count)).cast("H")
-        self.lengths = low_halves(lane.received.words, 7, 8)[:count]
-        self.overhead = int.from_bytes(lane.overhead.to_bytes(2, "little") * count, "little")
-        records = lane.records_at
-        self.records = lane.arena.view[records : records + count * lane.record_length]
-
-
-class _Port:
-    """A socket that a lane sends from: message headers that point at the lane's records and
-    buffers. A record's header, if it has one, goes out in front of the payload."""
-
-    def __init__(self, lane: "_Lane", sock: socket.socket) -> None:
-        arena, vectors = lane.arena, 2 if lane.header_length else 1
-        name_at = lane.records_at + lane.name_at
-        self.sent = Messages(arena, sock.fileno(), vectors, name_at, lane.record_length)
-        self.sent.name_length(name_length(sock.family))
-        for n in range(BATCH):
-            words = [arena.address(lane.buffers_at + n * STRIDE), 0]
-            if lane.header_length:
-                record = arena.address(lane.records_at + n * lane.record_length)
-                words = [record, lane.header_length, *words]
-            start = 2 * vectors * n
-            self.sent.vectors[start : start + len(words)] = memoryview(
-                b"".join(word.to_bytes(8, "little") for word in words)
-            ).cast("Q")
-        self.payloads = self.sent.vectors[2 * vectors - 2 :: 2 * vectors]
-        """Where each payload begins."""
-        self.in_order = memoryview(self.payloads.tobytes()).cast("Q")
-        lengths = low_halves(self.sent.vectors, 2 * vectors - 1, 2 * vectors)
-        self.lengths = [lengths[:count] for count in range(BATCH + 1)]
-        self.first = self.sent.arguments(0)
-
-
-class _Lane:
-    """One socket that is read, and the answers for what arrives there."""
-
-    key_format: str
-    record_length: int
-    header_length: int
-    """Of the header at the beginning of a record."""
-    name_at: int
-    """Where in a record the socket address is to send to."""
-    overhead: int
-    """Bytes of each datagram that are received apart from its payload."""
-
-    def __init__(self, adapter: "BatchedAdapter", sock: socket.socket, distance: int) -> None:
-        self.adapter = adapter
-        self.socket = sock
-        self.address = bound_address(sock)
-        self.ports: list[_Port] = []
-        self.errors = 0
-        self.cache: dict[bytes, bytes] = {}
-        self.seen: set[bytes] = set()
-        self.bytes = 0
-        self.observed = bytearray()
-        """The first two octets of the packets that the core has not seen."""
-        self.arena = arena = Arena(1 << 18)
-        self.keys_at = arena.take(distance * BATCH)
-        self.buffers_at = arena.take(STRIDE * BATCH)
-        self.records_at = arena.take(self.record_length * BATCH)
-        vectors = 2 if self.overhead else 1
-        self.received = Messages(arena, sock.fileno(), vectors, self.keys_at, distance)
-        for n in range(BATCH):
-            words = [arena.address(self.buffers_at + n * STRIDE), DATAGRAM_LENGTH + 1]
-            if self.overhead:
-                apart = arena.address(self.keys_at + n * distance + NAME_LENGTH)
-                words = [apart, self.overhead, *words]
-            for place, word in enumerate(words):
-                self.received.vectors[len(words) * n + place] = word
-        self.buffers = arena.view[self.buffers_at : self.buffers_at + STRIDE * BATCH]
-        self.heads = self.buffers.cast("H")[:: STRIDE // 2]
-        self.cuts = [_Cut(self, count) for count in range(BATCH + 1)]
-        calls = libc()
-        if calls is None:
-            raise OSError(NEEDS)
-        self.receive, self.send = calls
-        # What a datagram that was cut shows as its length. Found astride two lengths it is a false
-        # alarm, and costs no more than that the core is asked.
-        self._too_long = (DATAGRAM_LENGTH + 1 + self.overhead).to_bytes(2, "little")
-        self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0)
-
-    def on_readable(self) -> None:
-        for _ in range(BATCHES):
-            if self.step() < BATCH:
-                break
-        if len(self.observed) > OBSERVED:
-            self.adapter.merge()
-
-    def step(self) -> int:
-        """Read a batch and send on what is to be sent on; how many were read."""
-        count = self.receive(*self._arguments)
-        if count <= 0:
-            return self._nothing(count)
-        cut = self.cuts[count]
-        if count == 1 and self._alone(cut):
-            return 1
-        heads = cut.heads.tobytes()
-        keys = cut.keys(self.arena.view, self.keys_at)
-        lengths = cut.lengths.tobytes()
-        if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
-            self._one_by_one(cut, keys, heads)
-        else:
-            try:
-                found = itemgetter(*keys)(self.cache)
-            except KeyError:
-                self._one_by_one(cut, keys, heads)
-            else:
-                self._all_at_once(cut, b"".join(found), lengths)
-                self.seen.update(keys)
-                self.observed += heads
-        # An empty datagram writes nothing, and what it finds here must not look like media.
-        cut.heads[:] = cut.zeros
-        return count
-
-    def _alone(self, cut: _Cut) -> bool:
-        """What is done for a batch, for a single packet, where strides do not pay. False if it is
-        for the core to decide."""
-        (key,) = cut.keys(self.arena.view, self.keys_at)
-        record = self.cache.get(key)
-        head = self.heads[0]
-        length = cut.lengths[0] - self.overhead
-        if record is None or head & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
-            return False
-        port = self.ports[record[self.name_at + NAME_LENGTH]]
-        cut.records[:] = record
-        port.lengths[1][0] = length
-        self.bytes += length
-        self.seen.add(key)
-        self.observed += head.to_bytes(2, "little")
-        if self.send(*port.first, COUNTS[1], 0) != 1:
-            self._send_rest(port, 1, 0)
-        self.heads[0] = 0
+    def __contains__(self, key: object) -> bool:
         return True
 
-    def _nothing(self, count: int) -> int:
-        if count < 0 and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
-            self.errors += 1
-            return BATCH  # an error is gone once it was told; there may be packets behind it
-        return 0
 
-    def _all_at_once(self, cut: _Cut, records: bytes, received: bytes) -> None:
-        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
-        count = cut.count
-        port = self.ports[0]
-        if self.overhead:
-            # One subtraction for all: no borrow passes from one to the next, since a datagram
-            # whose payload has a first octet is longer than its header.
-            payloads = int.from_bytes(received, "little") - cut.overhead
-            received = payloads.to_bytes(2 * count, "little")
-        lengths = memoryview(received).cast("H")
-        self.bytes += sum(lengths.tolist())
-        if len(self.ports) > 1:
-            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
-            port = self.ports[indexes[0]]
-            if indexes.count(indexes[0]) != count:
-                step = self.record_length
-                pieces = [records[at : at + step] for at in range(0, len(records), step)]
-                self._send_some(list(range(count)), pieces, lengths.tolist())
-                return
-        cut.records[:] = records
-        port.lengths[count][:] = lengths
-        sent = self.send(*port.first, COUNTS[count], 0)
-        if sent != count:
-            self._send_rest(port, count, max(sent, 0))
-
-    def _one_by_one(self, cut: _Cut, keys: tuple[bytes, ...], heads: bytes) -> None:
-        relay, cache = self.adapter.host.relay, self.cache
-        now = self.adapter.host.now()
-        lengths = [length - self.overhead for length in cut.lengths]
-        chosen: list[int] = []
-        records: list[bytes] = []
-        refused: Counter[Drop] = Counter()
-        for n, key in enumerate(keys):
-            record: bytes | Drop | None
-            if lengths[n] > DATAGRAM_LENGTH:
-                relay.drop(Drop.TOO_LONG, address_of(key), now)
-                continue
-            if heads[2 * n] > _LAST_STUN_OCTET:
-                record = cache.get(key)
-                if record is not None:
-                    self.seen.add(key)
-                    self.bytes += lengths[n]
-                    self.observed += heads[2 * n : 2 * n + 2]
-                    chosen.append(n)
-                    records.append(record)
-                    continue
-                record = self.refuse(n, key, lengths[n])
-                if record is not None:
-                    refused[record] += 1
-                    continue
-            record = self.decide(n, key, lengths[n], now)
-            if record is not None:
-                chosen.append(n)
-                records.append(record)
-        for drop, packets in refused.items():
-            relay.dropped(drop, packets)
-        self._send_some(chosen, records, lengths)
-        self.adapter.host.settle()
-
-    def refuse(self, n: int, key: bytes, length: int) -> Drop | None:
-        """The core's quick no to the packet in buffer ``n``, which has a payload."""
-        return None
-
-    def decide(self, n: int, key: bytes, length: int, now: Instant) -> bytes | None:
-        """The core's answer for the packet in buffer ``n``, as a record; None if it is not to be
-        sent from here. ``length`` is of its payload."""
-        raise NotImplementedError
-
-    def keep(self, key: bytes, record: bytes) -> None:
-        if len(self.cache) >= self.adapter.host.relay.config.cached:
-            self.cache.clear()
-        self.cache[key] = record
-
-    def drop_answer(self, key: bytes) -> None:
-        self.cache.pop(key, None)
-        self.seen.discard(key)
-
-    def _send_some(self, chosen: list[int], records: list[bytes], lengths: list[int]) -> None:
-        """Send the payloads in the buffers ``chosen``, each with its record."""
-        index_at = self.name_at + NAME_LENGTH
-        for index, port in enumerate(self.ports):
-            if len(self.ports) == 1:
-                mine = records
-                buffers = chosen
-            else:
-                pairs = [
-                    (r, n) for r, n in zip(records, chosen, strict=True) if r[index_at] == index
-                ]
-                mine, buffers = [r for r, _ in pairs], [n for _, n in pairs]
-            if not mine:
-                continue
-            count = len(mine)
-            at = self.records_at
-            self.arena.view[at : at + count * self.record_length] = b"".join(mine)
-            payloads, out = port.payloads, port.lengths[BATCH]
-            for place, n in enumerate(buffers):
-                payloads[place] = port.in_order[n]
-                out[place] = lengths[n]
-            self._send_rest(port, count, 0)
-            payloads[:] = port.in_order
-
-    def _send_rest(self, port: _Port, count: int, start: int) -> None:
-        sent = send_all(self.send, port.sent, count, start)
-        self.errors += sent.refused
-        if sent.unsent:
-            self.adapter.host.relay.dropped(Drop.SEND_BACKLOG, sent.unsent)
-
-    def kinds(self) -> Counter[demux.Kind]:
-        """What has passed without the core since the last time, by kind."""
-        firsts, seconds = bytes(self.observed[::2]), bytes(self.observed[1::2])
-        self.observed.clear()
-        kinds: Counter[demux.Kind] = Counter()
-        for octet, count in Counter(firsts).items():
-            kinds[_FIRST[octet]] += count
-        media = int.from_bytes(firsts.translate(_MEDIA), "big")
-        rtcp = (media & int.from_bytes(seconds.translate(_RTCP), "big")).bit_count()
-        if rtcp:
-            kinds[demux.Kind.RTP] -= rtcp
-            kinds[demux.Kind.RTCP] += rtcp
-        return kinds
+EVERYBODY = _Everybody()
 
 
-class _Uplink(_Lane):
+class _Uplink(Lane):
     """A public socket. A key is a client's socket address, of IPv4 without the zeros at its end; a
     record is the header for its packets and the socket address of its next hop."""
 
@@ -376,12 +80,34 @@ class _Uplink(_Lane):
         self._key_length = 8 if sock.family == socket.AF_INET else NAME_LENGTH
         self.key_format = f"{self._key_length}s{NAME_LENGTH - self._key_length}x"
         super().__init__(adapter, sock, NAME_LENGTH)
-        self.ports.append(_Port(self, adapter.bound.inner))
+        self._adapter = adapter
+        self.known: Container[bytes] = set()
+        """The keys of all clients with a flow; everybody's when there are too many to know."""
+        self._sources = adapter.host.relay.sources
+        words = self.buffers.cast("I")
+        self._rtcp_sources = words[1 :: STRIDE // 4]
+        self._rtp_sources = words[2 :: STRIDE // 4]
+        self.ports.append(Port(self, adapter.bound.inner))
 
-    def refuse(self, n: int, key: bytes, length: int) -> Drop | None:
-        start = n * STRIDE
-        head = bytes(self.buffers[start : start + min(length, _HEAD)])
-        return self.adapter.host.relay.refuse(head, packed_of(key))
+    def verdicts(self, keys: tuple[bytes, ...], heads: bytes) -> list[Drop | None] | None:
+        """A flood of strangers' packets costs this much: no address or message is made of them.
+        The two words where an SSRC would be are read whatever a packet is, and from the packet
+        before it if it is too short; where they name a flow's by chance the core is asked."""
+        if not self.adapter.host.relay.refuses_strangers:
+            return None
+        count = len(keys)
+        words = Struct(f">{count}I").unpack
+        known, sources = self.known, self._sources
+        return [
+            None if key in known or rtcp in sources or rtp in sources else _STRANGER[first]
+            for key, first, rtcp, rtp in zip(
+                keys,
+                heads[::2],
+                words(self._rtcp_sources[:count].tobytes()),
+                words(self._rtp_sources[:count].tobytes()),
+                strict=True,
+            )
+        ]
 
     def decide(self, n: int, key: bytes, length: int, now: Instant) -> bytes | None:
         relay = self.adapter.host.relay
@@ -391,7 +117,7 @@ class _Uplink(_Lane):
         route = relay.route_client(data, client, self.proxy, now)
         if not isinstance(route, Flow):
             return None
-        name = self.adapter.inner_name(route.next_hop)
+        name = self._adapter.inner_name(route.next_hop)
         if name is None:
             self.errors += 1
             return None
@@ -407,7 +133,7 @@ class _Uplink(_Lane):
         return name_of(client, self.family)[: self._key_length]
 
 
-class _Downlink(_Lane):
+class _Downlink(Lane):
     """The inner socket. A key is the sender's socket address and the leg's header, which is
     received apart from the payload; a record is the client's socket address and the number of the
     public socket to send from."""
@@ -420,7 +146,8 @@ class _Downlink(_Lane):
 
     def __init__(self, adapter: "BatchedAdapter", sock: socket.socket) -> None:
         super().__init__(adapter, sock, NAME_LENGTH + _HEADER + 6)
-        self.ports += [_Port(self, lane.socket) for lane in adapter.public]
+        self._adapter = adapter
+        self.ports += [Port(self, lane.socket) for lane in adapter.public]
         self._indexes = {lane.proxy: index for index, lane in enumerate(adapter.public)}
 
     def decide(self, n: int, key: bytes, length: int, now: Instant) -> bytes | None:
@@ -432,13 +159,13 @@ class _Downlink(_Lane):
         if relay.is_upstream(sender):
             route = relay.route_relay(data, sender, now)
             if isinstance(route, Flow):
-                self.adapter.send_inner(data, route.next_hop, now)
+                self._adapter.send_inner(data, route.next_hop, now)
             return None
         match relay.route_transceiver(data, sender, now):
             case Downlink(client, proxy, _, None):
                 index = self._indexes[proxy]
                 try:
-                    name = name_of(client, self.adapter.public[index].family)
+                    name = name_of(client, self._adapter.public[index].family)
                 except ValueError:  # a header that names a client this socket cannot reach
                     self.errors += 1
                     return None
@@ -448,7 +175,7 @@ class _Downlink(_Lane):
                     self.keep(key, record)
                 return record
             case Downlink(upstream=relay_) | Release(upstream=relay_) if relay_ is not None:
-                self.adapter.send_inner(data, relay_, now)
+                self._adapter.send_inner(data, relay_, now)
         return None
 
 
@@ -505,6 +232,8 @@ class BatchedAdapter:
 
     def flow_changed(self, record: FlowRecord) -> None:
         match record:
+            case FlowMade(client=client):
+                self._know(client)
             case FlowRenewed(client=client):
                 self._forget_uplink(client)
             case (
@@ -513,9 +242,26 @@ class BatchedAdapter:
             ):
                 self._forget_uplink(client)
                 self._forget_downlink(client, owner)
+                self._know_no_more(client)
             case FlowMoved(client=client, old=owner):
                 self._forget_uplink(client)
                 self._forget_downlink(client, owner)
+
+    def _know(self, client: Address) -> None:
+        crowded = self.host.relay.flows > self.host.relay.config.cached
+        for lane in self.public:
+            if crowded:
+                lane.known = EVERYBODY
+            elif isinstance(lane.known, set) and (key := lane.key_of(client)) is not None:
+                lane.known.add(key)
+
+    def _know_no_more(self, client: Address) -> None:
+        empty = self.host.relay.flows == 0
+        for lane in self.public:
+            if empty:
+                lane.known = set()
+            elif isinstance(lane.known, set) and (key := lane.key_of(client)) is not None:
+                lane.known.discard(key)
 
     def _forget_uplink(self, client: Address) -> None:
         for lane in self.public:

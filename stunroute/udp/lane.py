@@ -1,0 +1,332 @@
+"""Lanes: one socket that is read, and the answers for what arrives there.
+
+A lane has the arena's views for each size of batch and does what is done with every batch, the
+quick way or packet by packet. What keys and records are made of, and what the core is asked, is for
+the two kinds of lane in ``batched``.
+"""
+
+import ctypes
+import errno
+import socket
+from collections import Counter
+from operator import itemgetter
+from struct import Struct
+from typing import Protocol
+
+from stunroute import demux
+from stunroute.instant import Instant
+from stunroute.trace import Drop
+
+from .batch import (
+    BATCH,
+    COUNTS,
+    NAME_LENGTH,
+    NEEDS,
+    STRIDE,
+    Arena,
+    Messages,
+    address_of,
+    libc,
+    low_halves,
+    name_length,
+    send_all,
+)
+from .ports import Host
+from .sockets import DATAGRAM_LENGTH, bound_address
+
+BATCHES = 4
+"""Batches that one socket gets before others and the timers have their turn."""
+OBSERVED = 1 << 16
+"""Bytes that a lane keeps of what it has forwarded until they are counted by kind."""
+
+_LAST_STUN_OCTET = 3  # RFC 7983
+_NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
+FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
+"""Kinds by the first octet; RTCP is among RTP."""
+_MEDIA = bytes(kind is demux.Kind.RTP for kind in FIRST)
+_RTCP = bytes(demux.classify(bytes([128, octet])) is demux.Kind.RTCP for octet in range(256))
+
+
+class Owner(Protocol):
+    """The adapter, as its lanes see it."""
+
+    host: Host
+
+    def merge(self) -> None: ...
+
+
+class _Cut:
+    """A lane's views for a batch of ``count``, made once."""
+
+    __slots__ = (
+        *("count", "heads", "keys", "lengths"),
+        *("overhead", "records", "zeros"),
+    )
+
+    def __init__(self, lane: "Lane", count: int) -> None:
+        self.count = count
+        self.keys = Struct(lane.key_format * count).unpack_from
+        self.heads = lane.heads[:count]
+        self.zeros = memoryview(bytes(2 * count)).cast("H")
+        self.lengths = low_halves(lane.received.words, 7, 8)[:count]
+        self.overhead = int.from_bytes(lane.overhead.to_bytes(2, "little") * count, "little")
+        records = lane.records_at
+        self.records = lane.arena.view[records : records + count * lane.record_length]
+
+
+class Port:
+    """A socket that a lane sends from: message headers that point at the lane's records and
+    buffers. A record's header, if it has one, goes out in front of the payload."""
+
+    def __init__(self, lane: "Lane", sock: socket.socket) -> None:
+        arena, vectors = lane.arena, 2 if lane.header_length else 1
+        name_at = lane.records_at + lane.name_at
+        self.sent = Messages(arena, sock.fileno(), vectors, name_at, lane.record_length)
+        self.sent.name_length(name_length(sock.family))
+        for n in range(BATCH):
+            words = [arena.address(lane.buffers_at + n * STRIDE), 0]
+            if lane.header_length:
+                record = arena.address(lane.records_at + n * lane.record_length)
+                words = [record, lane.header_length, *words]
+            start = 2 * vectors * n
+            self.sent.vectors[start : start + len(words)] = memoryview(
+                b"".join(word.to_bytes(8, "little") for word in words)
+            ).cast("Q")
+        self.payloads = self.sent.vectors[2 * vectors - 2 :: 2 * vectors]
+        """Where each payload begins."""
+        self.in_order = memoryview(self.payloads.tobytes()).cast("Q")
+        lengths = low_halves(self.sent.vectors, 2 * vectors - 1, 2 * vectors)
+        self.lengths = [lengths[:count] for count in range(BATCH + 1)]
+        self.first = self.sent.arguments(0)
+
+
+class Lane:
+    """One socket that is read, and the answers for what arrives there."""
+
+    key_format: str
+    record_length: int
+    header_length: int
+    """Of the header at the beginning of a record."""
+    name_at: int
+    """Where in a record the socket address is to send to."""
+    overhead: int
+    """Bytes of each datagram that are received apart from its payload."""
+
+    def __init__(self, adapter: Owner, sock: socket.socket, distance: int) -> None:
+        self.adapter = adapter
+        self.socket = sock
+        self.address = bound_address(sock)
+        self.ports: list[Port] = []
+        self.errors = 0
+        self.cache: dict[bytes, bytes] = {}
+        self.seen: set[bytes] = set()
+        self.bytes = 0
+        self.observed = bytearray()
+        """The first two octets of the packets that the core has not seen."""
+        self.arena = arena = Arena(1 << 18)
+        self.keys_at = arena.take(distance * BATCH)
+        self.buffers_at = arena.take(STRIDE * BATCH)
+        self.records_at = arena.take(self.record_length * BATCH)
+        vectors = 2 if self.overhead else 1
+        self.received = Messages(arena, sock.fileno(), vectors, self.keys_at, distance)
+        for n in range(BATCH):
+            words = [arena.address(self.buffers_at + n * STRIDE), DATAGRAM_LENGTH + 1]
+            if self.overhead:
+                apart = arena.address(self.keys_at + n * distance + NAME_LENGTH)
+                words = [apart, self.overhead, *words]
+            for place, word in enumerate(words):
+                self.received.vectors[len(words) * n + place] = word
+        self.buffers = arena.view[self.buffers_at : self.buffers_at + STRIDE * BATCH]
+        self.heads = self.buffers.cast("H")[:: STRIDE // 2]
+        self.cuts = [_Cut(self, count) for count in range(BATCH + 1)]
+        calls = libc()
+        if calls is None:
+            raise OSError(NEEDS)
+        self.receive, self.send = calls
+        # What a datagram that was cut shows as its length. Found astride two lengths it is a false
+        # alarm, and costs no more than that the core is asked.
+        self._too_long = (DATAGRAM_LENGTH + 1 + self.overhead).to_bytes(2, "little")
+        self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0)
+
+    def on_readable(self) -> None:
+        for _ in range(BATCHES):
+            if self.step() < BATCH:
+                break
+        if len(self.observed) > OBSERVED:
+            self.adapter.merge()
+
+    def step(self) -> int:
+        """Read a batch and send on what is to be sent on; how many were read."""
+        count = self.receive(*self._arguments)
+        if count <= 0:
+            return self._nothing(count)
+        cut = self.cuts[count]
+        if count == 1 and self._alone(cut):
+            return 1
+        heads = cut.heads.tobytes()
+        keys = cut.keys(self.arena.view, self.keys_at)
+        lengths = cut.lengths.tobytes()
+        if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
+            self._one_by_one(cut, keys, heads)
+        else:
+            try:
+                found = itemgetter(*keys)(self.cache)
+            except KeyError:
+                self._one_by_one(cut, keys, heads)
+            else:
+                self._all_at_once(cut, b"".join(found), lengths)
+                self.seen.update(keys)
+                self.observed += heads
+        # An empty datagram writes nothing, and what it finds here must not look like media.
+        cut.heads[:] = cut.zeros
+        return count
+
+    def _alone(self, cut: _Cut) -> bool:
+        """What is done for a batch, for a single packet, where strides do not pay. False if it is
+        for the core to decide."""
+        (key,) = cut.keys(self.arena.view, self.keys_at)
+        record = self.cache.get(key)
+        head = self.heads[0]
+        length = cut.lengths[0] - self.overhead
+        if record is None or head & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
+            return False
+        port = self.ports[record[self.name_at + NAME_LENGTH]]
+        cut.records[:] = record
+        port.lengths[1][0] = length
+        self.bytes += length
+        self.seen.add(key)
+        self.observed += head.to_bytes(2, "little")
+        if self.send(*port.first, COUNTS[1], 0) != 1:
+            self._send_rest(port, 1, 0)
+        self.heads[0] = 0
+        return True
+
+    def _nothing(self, count: int) -> int:
+        if count < 0 and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            self.errors += 1
+            return BATCH  # an error is gone once it was told; there may be packets behind it
+        return 0
+
+    def _all_at_once(self, cut: _Cut, records: bytes, received: bytes) -> None:
+        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
+        count = cut.count
+        port = self.ports[0]
+        if self.overhead:
+            # One subtraction for all: no borrow passes from one to the next, since a datagram
+            # whose payload has a first octet is longer than its header.
+            payloads = int.from_bytes(received, "little") - cut.overhead
+            received = payloads.to_bytes(2 * count, "little")
+        lengths = memoryview(received).cast("H")
+        self.bytes += sum(lengths.tolist())
+        if len(self.ports) > 1:
+            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
+            port = self.ports[indexes[0]]
+            if indexes.count(indexes[0]) != count:
+                step = self.record_length
+                pieces = [records[at : at + step] for at in range(0, len(records), step)]
+                self._send_some(list(range(count)), pieces, lengths.tolist())
+                return
+        cut.records[:] = records
+        port.lengths[count][:] = lengths
+        sent = self.send(*port.first, COUNTS[count], 0)
+        if sent != count:
+            self._send_rest(port, count, max(sent, 0))
+
+    def _one_by_one(self, cut: _Cut, keys: tuple[bytes, ...], heads: bytes) -> None:
+        relay, cache = self.adapter.host.relay, self.cache
+        now = self.adapter.host.now()
+        lengths = [length - self.overhead for length in cut.lengths]
+        chosen: list[int] = []
+        records: list[bytes] = []
+        refused: Counter[Drop] = Counter()
+        # A check may make a flow for what stands behind it, so then each packet has its turn.
+        stun = heads[::2].translate(None, _NOT_STUN)
+        verdicts = None if stun else self.verdicts(keys, heads)
+        for n, key in enumerate(keys):
+            record: bytes | None
+            if lengths[n] > DATAGRAM_LENGTH:
+                relay.drop(Drop.TOO_LONG, address_of(key), now)
+                continue
+            if heads[2 * n] > _LAST_STUN_OCTET:
+                record = cache.get(key)
+                if record is not None:
+                    self.seen.add(key)
+                    self.bytes += lengths[n]
+                    self.observed += heads[2 * n : 2 * n + 2]
+                    chosen.append(n)
+                    records.append(record)
+                    continue
+                if verdicts is not None and (drop := verdicts[n]) is not None:
+                    refused[drop] += 1
+                    continue
+            record = self.decide(n, key, lengths[n], now)
+            if record is not None:
+                chosen.append(n)
+                records.append(record)
+        for drop, packets in refused.items():
+            relay.dropped(drop, packets)
+        self._send_some(chosen, records, lengths)
+        self.adapter.host.settle()
+
+    def verdicts(self, keys: tuple[bytes, ...], heads: bytes) -> list[Drop | None] | None:
+        """The quick no to a batch without STUN: for each packet why it is let go of, or None where
+        its answer or the core decides. None altogether where there is no quick no."""
+        return None
+
+    def decide(self, n: int, key: bytes, length: int, now: Instant) -> bytes | None:
+        """The core's answer for the packet in buffer ``n``, as a record; None if it is not to be
+        sent from here. ``length`` is of its payload."""
+        raise NotImplementedError
+
+    def keep(self, key: bytes, record: bytes) -> None:
+        if len(self.cache) >= self.adapter.host.relay.config.cached:
+            self.cache.clear()
+        self.cache[key] = record
+
+    def drop_answer(self, key: bytes) -> None:
+        self.cache.pop(key, None)
+        self.seen.discard(key)
+
+    def _send_some(self, chosen: list[int], records: list[bytes], lengths: list[int]) -> None:
+        """Send the payloads in the buffers ``chosen``, each with its record."""
+        index_at = self.name_at + NAME_LENGTH
+        for index, port in enumerate(self.ports):
+            if len(self.ports) == 1:
+                mine = records
+                buffers = chosen
+            else:
+                pairs = [
+                    (r, n) for r, n in zip(records, chosen, strict=True) if r[index_at] == index
+                ]
+                mine, buffers = [r for r, _ in pairs], [n for _, n in pairs]
+            if not mine:
+                continue
+            count = len(mine)
+            at = self.records_at
+            self.arena.view[at : at + count * self.record_length] = b"".join(mine)
+            payloads, out = port.payloads, port.lengths[BATCH]
+            for place, n in enumerate(buffers):
+                payloads[place] = port.in_order[n]
+                out[place] = lengths[n]
+            self._send_rest(port, count, 0)
+            payloads[:] = port.in_order
+
+    def _send_rest(self, port: Port, count: int, start: int) -> None:
+        sent = send_all(self.send, port.sent, count, start)
+        self.errors += sent.refused
+        if sent.unsent:
+            self.adapter.host.relay.dropped(Drop.SEND_BACKLOG, sent.unsent)
+
+    def kinds(self) -> Counter[demux.Kind]:
+        """What has passed without the core since the last time, by kind."""
+        firsts, seconds = bytes(self.observed[::2]), bytes(self.observed[1::2])
+        self.observed.clear()
+        kinds: Counter[demux.Kind] = Counter()
+        for octet, count in Counter(firsts).items():
+            kinds[FIRST[octet]] += count
+        media = int.from_bytes(firsts.translate(_MEDIA), "big")
+        rtcp = (media & int.from_bytes(seconds.translate(_RTCP), "big")).bit_count()
+        if rtcp:
+            kinds[demux.Kind.RTP] -= rtcp
+            kinds[demux.Kind.RTCP] += rtcp
+        return kinds
