@@ -18,13 +18,16 @@ class Unavailable(Exception):
     """A program cannot be built or run here; the message says why."""
 
 
-def c_program(name: str) -> Path:
-    """Path of the program built from ``peers/NAME.c``. Raises Unavailable."""
+def c_program(name: str, *, shared: bool = False) -> Path:
+    """Path of the program, or shared library, built from ``peers/NAME.c``. Raises Unavailable."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise Unavailable("gcc is not installed")
     source = SOURCES / f"{name}.c"
     command = [compiler, "-O2", "-Wall", "-Wextra", "-o", "{}", str(source), "-lm"]
+    if shared:
+        command[1:1] = ["-shared", "-fPIC"]
+        name += ".so"
     return _built(name, [source, SOURCES / "common.h"], command, {})
 
 
