@@ -277,16 +277,17 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._settings = self._load()
         check(self._settings)
+        # What exists now lives as long as the process, and a collection that leaves it alone
+        # leaves its memory shared with the workers. Before the sockets are bound: from
+        # then on packets wait for the first worker.
+        gc.collect()
+        gc.freeze()
         bound = await self._bind_all()
         self._seats = tuple(_Seat(n, socks, loop.time()) for n, socks in enumerate(bound))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how workers end
-        # What exists now lives as long as the process, and a collection that leaves it alone
-        # leaves its memory shared with the workers.
-        gc.collect()
-        gc.freeze()
         keepers = [asyncio.create_task(self._keep(seat)) for seat in self._seats]
         others = [
             asyncio.create_task(self._stopping.wait()),
