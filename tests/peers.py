@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -85,10 +85,10 @@ class Way:
             if since <= at <= until and number not in arrived
         ]
 
-    def first(self, since: int) -> int | None:
-        """When the first packet that was sent after ``since`` arrived, or that arrived then."""
+    def first(self, since: int, via: Collection[Address] | None = None) -> int | None:
+        """When the first packet arrived that was sent from ``since`` on, if need be by ``via``."""
         for arrival in self.arrivals:
-            if arrival.at >= since:
+            if self.sent[arrival.number] >= since and (via is None or arrival.via in via):
                 return arrival.at
         return None
 
@@ -128,6 +128,7 @@ class Call:
         self.answers: list[Arrival] = []
         self.talks = True
         self.ended = False
+        self.is_paced = False
         self._traffic = traffic
         self._host = host
         self.sock = traffic.open(host, self._receive)
@@ -502,7 +503,12 @@ class Traffic:
             if call.answers and call.check_every is None:
                 return None
             call.send(call.check())
-            return (call.check_every or FRAME) if call.answers else FRAME
+            if not call.answers or call.check_every is None:
+                return FRAME
+            if call.is_paced:
+                return call.check_every
+            call.is_paced = True  # calls that begin together do not check together for ever
+            return random.Random(call.ssrc).randrange(call.check_every)
 
         return act
 

@@ -156,7 +156,8 @@ class RelayProcess:
         assert self.started["event"] == "started", self.started
 
     def kill(self) -> int:
-        """``kill -9`` of the relay as a whole; ``time.monotonic_ns`` of the blow."""
+        """``kill -9`` of the relay as a whole, whose sockets are gone when this returns;
+        ``time.monotonic_ns`` of the blow."""
         assert self._process is not None
         workers = self.workers
         at = time.monotonic_ns()
@@ -165,6 +166,10 @@ class RelayProcess:
                 os.kill(pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
         self._close()
+        deadline = time.monotonic() + PATIENCE
+        while self.is_listening():  # its workers are not our children to wait for
+            assert time.monotonic() < deadline, "a killed relay has its socket still"
+            time.sleep(0.0005)
         return at
 
     def kill_worker(self, index: int = 0) -> int:
