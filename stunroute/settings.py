@@ -295,7 +295,7 @@ class RelaySettings:
     limits: RelayConfig = field(factory=RelayConfig)
     sockets: Sockets = field(factory=Sockets)
     workers: int = field(default=1, validator=between(1, 256))
-    store: StoreSettings | None = None
+    store: StoreSettings | None = field(default=None)
     operations: Operations = field(factory=Operations)
 
     @listen.validator
@@ -316,6 +316,12 @@ class RelaySettings:
         for key, address in hops:
             if problem := unreachable(address, self.inner):
                 raise ConfigError(key, problem)
+
+    @store.validator
+    def _check_ttl(self, _: "Attribute[object]", value: StoreSettings | None) -> None:
+        if value is not None and value.ttl <= 2 * self.limits.idle_timeout:
+            # A flow may be idle for so long before it is renewed.
+            raise ConfigError("store.ttl", "is no longer than two of limits.idle_timeout")
 
     @property
     def core(self) -> RelayConfig:

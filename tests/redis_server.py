@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tools import require_tool
 
@@ -100,7 +102,8 @@ class RedisServer:
 
     def client(self, **options: Any) -> "redis.Redis":
         """For the test itself, past whatever is between the store and the server."""
-        return redis.Redis(unix_socket_path=str(self.path), **options)
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(unix_socket_path=str(self.path), retry=once, **options)
 
     def kill(self) -> None:
         """Without a word to its clients."""

@@ -253,9 +253,16 @@ class _Reader(_Side):
         return entry
 
     def _probe_later(self) -> None:
-        retry_at = self.breaker.retry_at()
-        if retry_at is not None and self._timer is None:
-            self._timer = self._loop.call_at(retry_at, self._probe_now)
+        """Find out whether it works again, or at all: nobody may look anything up for long."""
+        match self.breaker.state:
+            case Open(until):
+                at = until
+            case Closed(failures) if failures:
+                at = self._loop.time() + self._settings.pause
+            case Closed() | HalfOpen():
+                return
+        if self._timer is None:
+            self._timer = self._loop.call_at(at, self._probe_now)
 
     def _probe_now(self) -> None:
         self._timer = None

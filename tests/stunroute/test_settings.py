@@ -151,3 +151,16 @@ def test_a_buffer_larger_than_the_kernel_can_be_asked_for(tmp_path: Path, name: 
     assert loaded(tmp_path, f"{MINIMAL}\n[sockets]\n{name} = {2**31 - 1}\n")
     with pytest.raises(ConfigError, match=rf"sockets\.{name}: is more than 2147483647"):
         loaded(tmp_path, f"{MINIMAL}\n[sockets]\n{name} = {2**31}\n")
+
+
+@pytest.mark.parametrize(("ttl", "idle", "wrong"), [(120, 60, True), (121, 60, False)])
+def test_entries_do_not_lapse_while_their_flows_live(
+    tmp_path: Path, ttl: int, idle: int, wrong: bool
+) -> None:
+    store = f'[store]\nurl = "redis://cache"\nkey = "{"00" * 16}"\nttl = {ttl}\n'
+    text = f"{MINIMAL}\n[limits]\nidle_timeout = {idle}\n{store}"
+    if not wrong:
+        assert loaded(tmp_path, text).store
+        return
+    with pytest.raises(ConfigError, match=r"store\.ttl: is no longer than two"):
+        loaded(tmp_path, text)

@@ -2,6 +2,7 @@
 given up. What a real server does is in test_redis_server.py."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -316,6 +317,59 @@ def test_more_lookups_than_allowed_are_answered_at_once() -> None:
     run(story, lookups=3, batch=2)
 
 
+def test_lookups_gather_behind_reads_that_are_under_way() -> None:
+    async def story(store: RedisStore, client: Played, wall: Wall) -> None:
+        gate = client.problem = asyncio.Event()
+        asked = Asked(store)
+        for each in CLIENTS[: module.READS]:
+            asked.ask(each)
+            await asyncio.sleep(0.002)
+        await wait_until(lambda: len(client.reads) == module.READS)
+        late = CLIENTS[module.READS : module.READS + 5]
+        for each in late:
+            asked.ask(each)
+            await asyncio.sleep(0.002)
+        assert len(client.reads) == module.READS
+        gate.set()
+        await wait_until(lambda: len(asked.answers) == module.READS + 5)
+        assert client.reads[module.READS :] == [[CODEC.name(each) for each in late]]
+
+    run(story, lookup_timeout=10.0)
+
+
+def test_waiting_for_other_reads_counts_as_waiting() -> None:
+    async def story(store: RedisStore, client: Played, wall: Wall) -> None:
+        client.problem = asyncio.Event()
+        asked = Asked(store)
+        for each in CLIENTS[: module.READS + 2]:
+            asked.ask(each)
+            await asyncio.sleep(0.002)
+        await wait_until(lambda: len(asked.answers) == module.READS + 2)
+        assert set(asked.answers.values()) == {(None, None)}
+
+    run(story, lookup_timeout=0.05, failures=1000)
+
+
+def test_an_answer_that_its_receiver_chokes_on_stops_nothing() -> None:
+    async def story(store: RedisStore, client: Played, wall: Wall) -> None:
+        def choke(_: Address, next_hop: Address | None, made: Instant | None = None) -> None:
+            raise ArithmeticError
+
+        complaints: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: complaints.append(context["exception"]))
+        store.lookup(CLIENT, choke)
+        assert await Asked(store).all(OTHER) == [None]
+        store.lookup(CLIENT, choke)
+        await wait_until(lambda: len(client.reads) == 2)
+        assert await Asked(store).all(OTHER) == [None]
+        gc.collect()
+        await wait_until(lambda: complaints)
+        assert all(isinstance(each, ArithmeticError) for each in complaints)
+
+    run(story, batch=1)
+
+
 def test_a_lookup_waits_no_longer_than_allowed() -> None:
     async def story(store: RedisStore, client: Played, wall: Wall) -> None:
         client.problem = asyncio.Event()
@@ -345,6 +399,21 @@ def test_while_reading_fails_nobody_waits_and_it_comes_back_by_itself() -> None:
         assert await Asked(store).all(CLIENT) == [A]
 
     run(story, failures=2)
+
+
+def test_one_failure_is_followed_up_though_nobody_asks_again() -> None:
+    async def story(store: RedisStore, client: Played, wall: Wall) -> None:
+        client.problem = ConnectionError("gone")
+        assert await Asked(store).all(CLIENT) == [None]
+        assert store.status().state == "closed"
+        await wait_until(lambda: store.status().state == "open")
+        client.problem = None
+        await wait_until(lambda: store.status().state == "closed")
+        tried = len(client.reads)
+        await asyncio.sleep(0.1)
+        assert len(client.reads) == tried  # all is well, and no more of it
+
+    run(story)
 
 
 def test_a_breaker_that_opens_between_lookup_and_asking_answers_too() -> None:

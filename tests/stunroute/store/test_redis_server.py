@@ -2,11 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from redis_server import KEY, Proxy, RedisServer, cluster_of_one, sentinel_of, wait_until
+from redis_server import KEY, Proxy, RedisServer, cluster_of_one, free_port, sentinel_of, wait_until
 from stunroute.address import Address
 from stunroute.instant import Instant
 from stunroute.settings import StoreSettings
@@ -130,6 +137,48 @@ def test_by_tcp_and_with_a_password() -> None:
                     assert store.status().last_error
 
         run(wrong)
+
+
+def test_by_tls(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    port = free_port()
+    tls = ("--tls-port", str(port), "--tls-cert-file", certificate, "--tls-key-file", key)
+    with RedisServer(*tls, "--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"):
+        url = f"rediss://127.0.0.1:{port}"
+        run(lambda: what_one_relay_knows_another_finds(f"{url}?ssl_ca_certs={certificate}"))
+
+        async def strangers() -> None:
+            async with Stores() as stores:
+                store = stores.make(url)  # which trusts the system's authorities alone
+                await wait_until(lambda: store.status().state == "open")
+                assert await find(store, CLIENT) is None
+
+        run(strangers)
+
+
+def self_signed(directory: Path) -> tuple[str, str]:
+    """Paths of a certificate for 127.0.0.1 and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "redis")])
+    address = x509.IPAddress(ip_address("127.0.0.1"))
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (directory / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return str(directory / "certificate.pem"), str(directory / "key.pem")
 
 
 def test_by_sentinel() -> None:
