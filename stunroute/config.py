@@ -34,6 +34,8 @@ from .errors import ConfigError
 
 T = TypeVar("T")
 
+_PORT_RANGE = re.compile(r"(.*:[0-9]+)-([0-9]{1,5})")
+
 # Kubernetes tells every container of a service called stunroute-relay by variables such as
 # STUNROUTE_RELAY_SERVICE_HOST and STUNROUTE_RELAY_PORT_3478_UDP. Nobody meant them as settings.
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT)(_.*)?|PORT(_.*)?")
@@ -280,6 +282,18 @@ def _address(value: object, _: object) -> Address:
     raise ValueError("is not IP:PORT or [IP]:PORT")
 
 
+def _addresses(value: object) -> list[Address]:
+    """An address in a list may stand for those of consecutive ports, ``IP:FIRST-LAST``: so are the
+    inner addresses of a relay's workers."""
+    if not isinstance(value, str) or not (found := _PORT_RANGE.fullmatch(value)):
+        return [_address(value, Address)]
+    first = _address(found[1], Address)
+    last = int(found[2])
+    if not first.port <= last < 65536:
+        raise ValueError("ends before its first port or after 65535")
+    return [Address(first.host, port) for port in range(first.port, last + 1)]
+
+
 def _moment(value: object, _: object) -> datetime:
     if isinstance(value, str):
         try:
@@ -322,7 +336,10 @@ def _sequence_hook(type_: Any, converter: cattrs.Converter) -> Callable[[object,
         entries = []
         for index, entry in enumerate(value):
             try:
-                entries.append(structure(entry, element))
+                if element is Address:
+                    entries.extend(_addresses(entry))
+                else:
+                    entries.append(structure(entry, element))
             except Exception as error:
                 raise _located(error, str(index)) from None
         return collect(entries)

@@ -15,7 +15,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("conformance",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
-    ("transceiver.aio", "stunroute.udp", "stunroute.web"),
+    ("transceiver.aio", "stunroute.web"),
+    ("transceiver.sockets",),
+    ("stunroute.udp",),
     ("transceiver.backend", "stunroute.store"),
     ("transceiver.endpoint",),
     ("transceiver.report",),
@@ -65,7 +67,7 @@ ROOMS_WITH_IO = (
     "transceiver.fleet",
     *("stunroute.udp", "stunroute.store", "stunroute.operations", "stunroute.web"),
     "stunroute.commands",
-    *("transceiver.aio", "transceiver.http"),
+    *("transceiver.aio", "transceiver.sockets", "transceiver.http"),
     *("transceiver.backend", "conformance.blackbox"),
 )
 MAY_IMPORT_CONFORMANCE_LAZILY = ("transceiver.__main__", "transceiver.demo")

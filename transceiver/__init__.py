@@ -2,9 +2,10 @@
 
 ``endpoint.Endpoint`` is the core: sessions behind one socket, without the socket. A ``session``
 puts ``ice``, ``dtls``, ``srtp`` and ``audio`` together; those four do not know one another. ``sdp``
-and ``negotiation`` turn an offer into an answer. ``aio`` drives the core under asyncio, ``http``
-is its signalling as an ASGI application, ``backend`` the border to the application, ``settings``
-documents the file of ``transceiver serve``, and ``demo`` brings all of it up on one machine.
+and ``negotiation`` turn an offer into an answer. ``aio`` drives the core under asyncio over the
+socket that ``sockets`` opens, ``http`` is its signalling as an ASGI application, ``backend`` the
+border to the application, ``settings`` documents the file of ``transceiver serve``, and ``demo``
+brings all of it up on one machine.
 
 To embed it in an application of one's own::
 

@@ -228,6 +228,7 @@ def assemble(settings: TransceiverSettings, directory: Path | None = None) -> No
         settings.udp.listen,
         backend,
         call_entropy=recorder.entropy_for_call if recorder else None,
+        adapter=settings.udp.adapter,
         send_buffer=settings.udp.send_buffer,
         receive_buffer=settings.udp.receive_buffer,
     )

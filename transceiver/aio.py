@@ -2,30 +2,29 @@
 
 The core knows neither sockets nor time; this is where both come from. One UDP socket faces the
 relays, one timer stands for the core's next deadline, and after each verb in the core is drained:
-datagrams to the socket, events to the call they belong to. Everything runs on one loop and nothing
+events to the call they belong to, datagrams to the socket. What has arrived together is taken in
+under one reading of the clock and answered in one go; in between each datagram has its own drain,
+so that no call can tell whether others were read with it. Everything runs on one loop and nothing
 in here waits, so whatever is called from a backend in the middle of a drain is itself drained
 before the loop goes on.
 
 What must not happen is that one call's application harms the others. A backend that raises loses
 its call and is logged once. A peer that takes packets more slowly than we make them costs packets,
-not memory: what the kernel does not take is kept up to a bound and then let go, as a network
-would.
+not memory: see ``transceiver.sockets``.
 """
 
 import asyncio
 import logging
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, ClassVar, Protocol, cast
+from typing import ClassVar
 
 from attrs import define, field
 
-from stunroute import forward
 from stunroute.address import Address, Transmit
 from stunroute.instant import Entropy, Instant
 from stunroute.pump import Output, pump
+from stunroute.settings import Adapter
 from stunroute.trace import Drop
 
 from .backend.interface import Backend, BackendFactory
@@ -33,34 +32,18 @@ from .endpoint import Answered, Endpoint
 from .errors import CallError, UnknownCall
 from .events import Ended, EndReason, Established, Event
 from .snapshot import Snapshot
+from .sockets import Arrival, Counters, Link, open_link
 
 logger = logging.getLogger("transceiver")
 
 CLOCK_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 """RTP clock of each codec (RFC 7587, section 4.1; RFC 3551, section 4.5.14)."""
 
-LARGEST_DATAGRAM = 2048 + forward.HEADER_LENGTH
-"""A longer datagram is let go; nobody's path carries more than an Ethernet frame's 1500 bytes, and
-the transport allocates the whole of it for every read. It is what relays forward at most."""
-
 
 class BackendUnavailable(CallError):
     """The application would not take the call."""
 
     code: ClassVar[str] = "backend_unavailable"
-
-
-@define(slots=True)
-class Counters:
-    """What the socket has seen. Packets the core let go are counted there (``Endpoint.drops``)."""
-
-    received: int = 0
-    sent: int = 0
-    unsent: int = 0
-    """Let go because the kernel was behind and the buffer full."""
-    errors: int = 0
-    """Errors that the socket reported (an ICMP message, an interface that is gone)."""
-    backend_failures: int = 0
 
 
 @define(slots=True, eq=False)
@@ -124,39 +107,6 @@ class LiveCall:
         self._server.backend_failed(self.id)
 
 
-@lru_cache(maxsize=4096)
-def _socket_address(address: Address, family: int) -> tuple[str, int]:
-    """As the socket layer wants it: an IPv4 address on an IPv6 socket in its mapped form."""
-    if family == socket.AF_INET6 and address.is_ipv4:
-        return f"::ffff:{address.ip}", address.port
-    return address.ip, address.port
-
-
-class _Transport(Protocol):
-    """What is used of asyncio's datagram transports, which have more than their base class says."""
-
-    def sendto(self, data: bytes, addr: tuple[str, int]) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
-    def close(self) -> None: ...
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """The transport's callbacks, passed on."""
-
-    def __init__(self, server: "TransceiverServer") -> None:
-        self._server = server
-        self.closed = asyncio.Event()
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self._server.receive_datagram(data, Address.of(addr[0], addr[1]))
-
-    def error_received(self, exc: Exception) -> None:
-        self._server.counters.errors += 1
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed.set()
-
-
 @define(slots=True, eq=False)
 class TransceiverServer:
     """Drives ``endpoint`` on the running loop.
@@ -164,55 +114,49 @@ class TransceiverServer:
     ``listen`` is the inner address that relays send to (port 0: any). ``backend`` makes the
     application's side of each call. ``call_entropy`` gives each call a source of randomness of its
     own, so that a recorder can keep what one call has used; without it the endpoint's is used.
-    ``send_buffer`` bytes wait at most for a kernel that is behind; ``receive_buffer`` is asked of
-    the kernel for the socket (it may give less).
+    ``adapter`` is how the socket is read and written, None the best way there is here.
+    ``send_buffer`` bytes wait at most where packets leave more slowly than they are made: in the
+    kernel, or in the plain way on top of what it keeps. ``receive_buffer`` is asked of the kernel
+    (it may give less of both).
     """
 
     endpoint: Endpoint
     listen: Address
     backend: BackendFactory = field(repr=False)
     call_entropy: Callable[[], Entropy] | None = field(default=None, kw_only=True, repr=False)
+    adapter: Adapter | None = field(default=None, kw_only=True)
     send_buffer: int = field(default=262144, kw_only=True)
     receive_buffer: int = field(default=4194304, kw_only=True)
     counters: Counters = field(init=False, factory=Counters)
     draining: bool = field(init=False, default=False)
     loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
     _calls: dict[str, LiveCall] = field(init=False, factory=dict, repr=False)
-    _transport: _Transport | None = field(init=False, default=None, repr=False)
-    _protocol: _Datagrams = field(init=False, repr=False)
-    _family: int = field(init=False, default=socket.AF_INET)
+    _link: Link | None = field(init=False, default=None, repr=False)
     _timer: asyncio.TimerHandle | None = field(init=False, default=None, repr=False)
     _timer_at: Instant = field(init=False, default=0.0)
-    _in_drain: bool = field(init=False, default=False)
-    _drain_again: bool = field(init=False, default=False)
+    _in_pump: bool = field(init=False, default=False)
+    _pump_again: bool = field(init=False, default=False)
+    _transmits: list[Transmit] = field(init=False, factory=list, repr=False)
     _idle: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
 
     async def start(self) -> Address:
-        """Bind and begin; the address bound. Raises OSError where it cannot be had."""
+        """Bind and begin; the address bound. Raises OSError where it, or the adapter, cannot be
+        had."""
         self.loop = asyncio.get_running_loop()
-        self._family = socket.AF_INET if self.listen.is_ipv4 else socket.AF_INET6
-        inner = socket.socket(self._family, socket.SOCK_DGRAM)
-        try:
-            inner.setblocking(False)
-            inner.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-            inner.bind((self.listen.ip, self.listen.port))
-            transport, self._protocol = await self.loop.create_datagram_endpoint(
-                lambda: _Datagrams(self), sock=inner
-            )
-        except BaseException:
-            inner.close()
-            raise
-        if hasattr(transport, "max_size"):  # asyncio's own; other loops read by their means
-            transport.max_size = LARGEST_DATAGRAM + 1  # one more, to see that it was too long
-        self._transport = cast("_Transport", transport)
-        host, port = inner.getsockname()[:2]
-        self.listen = Address.of(host, port)
+        self._link, self.listen = await open_link(
+            self.listen,
+            self.counters,
+            self.receive_datagrams,
+            adapter=self.adapter,
+            send_buffer=self.send_buffer,
+            receive_buffer=self.receive_buffer,
+        )
         return self.listen
 
     async def stop(self, within: float = 0.0) -> None:
         """Take no more calls, let those there are go on for ``within`` seconds, end what is left
         and close the socket."""
-        if self._transport is None:
+        if self._link is None:
             return
         self.draining = True
         self.endpoint.drain(within, self.now())
@@ -227,9 +171,8 @@ class TransceiverServer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._transport.close()
-        self._transport = None
-        await self._protocol.closed.wait()
+        link, self._link = self._link, None
+        await link.close()
 
     def end_all(self) -> None:
         """End every call, as drained."""
@@ -305,14 +248,17 @@ class TransceiverServer:
 
     # The core's verbs
 
-    def receive_datagram(self, data: bytes, address: Address) -> None:
-        """A datagram of the leg, as the socket gave it."""
-        self.counters.received += 1
-        if len(data) > LARGEST_DATAGRAM:
-            self.endpoint.drops[Drop.TOO_LONG] += 1
-            return
-        self.endpoint.receive_datagram(data, address, self.now())
-        self._drain()
+    def receive_datagrams(self, arrivals: Sequence[Arrival]) -> None:
+        """Datagrams of the leg that have arrived together, in their order."""
+        self.counters.received += len(arrivals)
+        endpoint, now = self.endpoint, self.now()
+        for data, address in arrivals:
+            if data is None:
+                endpoint.drops[Drop.TOO_LONG] += 1
+                continue
+            endpoint.receive_datagram(data, address, now)
+            self._pump()
+        self._finish()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -322,33 +268,38 @@ class TransceiverServer:
         self._drain()
 
     def _drain(self) -> None:
-        """Pump until the core is silent. Called again from within, by a backend that acts on an
+        """See to all that the core has to say. Called from within, by a backend that acts on an
         event, it leaves the work to the call that is at it already."""
-        if self._in_drain:
-            self._drain_again = True
+        if self._in_pump:
+            self._pump_again = True
             return
-        self._in_drain = True
+        self._pump()
+        self._finish()
+
+    def _pump(self) -> None:
+        """Take from the core until it is silent; datagrams are left for ``_finish``."""
+        self._in_pump = True
         try:
             while True:
-                self._drain_again = False
+                self._pump_again = False
                 output: Output[Transmit, Event] = pump(self.endpoint)
-                for transmit in output.transmits:
-                    self._send(transmit)
+                self._transmits += output.transmits
                 for event in output.events:
                     self._deliver(event)
-                if not self._drain_again:
+                if not self._pump_again:
                     break
         finally:
-            self._in_drain = False
-        self._wake_at(output.timeout)
+            self._in_pump = False
 
-    def _send(self, transmit: Transmit) -> None:
-        transport = self._transport
-        if transport is None or transport.get_write_buffer_size() > self.send_buffer:
-            self.counters.unsent += 1
-            return
-        transport.sendto(transmit.data, _socket_address(transmit.address, self._family))
-        self.counters.sent += 1
+    def _finish(self) -> None:
+        """Send what there is, and set the timer."""
+        if self._transmits:
+            transmits, self._transmits = self._transmits, []
+            if self._link is None:
+                self.counters.unsent += len(transmits)
+            else:
+                self._link.send(transmits)
+        self._wake_at(self.endpoint.next_timeout())
 
     def _deliver(self, event: Event) -> None:
         call = self._calls.get(event.call)
@@ -369,6 +320,6 @@ class TransceiverServer:
                 return
             self._timer.cancel()
             self._timer = None
-        if due is not None and self._transport is not None:
+        if due is not None and self._link is not None:
             self._timer_at = due
             self._timer = self.loop.call_at(due, self._on_timer)

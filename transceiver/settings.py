@@ -16,7 +16,9 @@ without candidates answers calls that nobody can reach, and without relays it he
     [udp]
     listen = "10.1.0.2:5000"                    # where the relays' leg arrives
     candidates = ["203.0.113.1:3478"]           # public addresses of the relay, best first
-    relays = ["10.1.0.1:4000"]                  # inner addresses that the leg is accepted from
+    relays = ["10.1.0.1:4000-4003"]             # inner addresses that the leg is accepted from:
+                                                # a relay has one for each of its workers
+    adapter = "batched"                         # or "plain"; left out, the best that works here
 
     [[hint.configurations]]                     # as in the relays' file; here both keys are needed
     id = "0"
@@ -51,7 +53,7 @@ from stunroute.config import SOCKET_BUFFER, at_least, between
 from stunroute.errors import ConfigError
 from stunroute.hint import KeyRing
 from stunroute.instant import Instant
-from stunroute.settings import Hints, unreachable
+from stunroute.settings import Adapter, Hints, unreachable
 
 from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
 
@@ -149,9 +151,12 @@ class UdpSettings:
     candidates: tuple[Address, ...] = field(validator=_routable)
     relays: tuple[Address, ...] = field(validator=[_routable, _reachable])
     send_buffer: int = field(default=262_144, validator=at_least(0))
-    """Bytes that wait at most where the kernel is behind; more is let go."""
+    """Bytes that wait at most where packets leave more slowly than they are made; more is let
+    go."""
     receive_buffer: int = field(default=4_194_304, validator=between(4096, SOCKET_BUFFER))
     """Asked of the kernel for the socket."""
+    adapter: Adapter | None = None
+    """None: the batched one wherever this machine has what it needs."""
 
 
 @frozen(slots=True)

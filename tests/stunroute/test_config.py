@@ -139,6 +139,36 @@ def test_values_that_are_already_what_they_should_be_pass() -> None:
     assert load(Inner, path=None, environ={}, prefix="", options={"count": 1, "secret": b"s"})
 
 
+def test_a_list_of_addresses_may_name_consecutive_ports() -> None:
+    ports = [Address.of("2001:db8::1", port) for port in (4000, 4001, 4002)]
+    assert from_options(peers=["[2001:db8::1]:4000-4002"]).peers == frozenset(ports)
+    assert from_options(peers="192.0.2.1:5-5, 192.0.2.1:65534-65535").peers == frozenset(
+        Address.of("192.0.2.1", port) for port in (5, 65534, 65535)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("192.0.2.1:6-5", "ends before its first port or after 65535"),
+        ("192.0.2.1:6-65536", "ends before its first port or after 65535"),
+        ("192.0.2.1:65536-65537", "is not IP:PORT or [IP]:PORT"),
+        ("192.0.2.1:5-", "is not IP:PORT or [IP]:PORT"),
+        ("192.0.2.1-192.0.2.3:5", "is not IP:PORT or [IP]:PORT"),
+        ("2001:db8::1:4000-4002", "is not IP:PORT or [IP]:PORT"),
+    ],
+)
+def test_a_range_of_ports_that_is_none(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_options(peers=["192.0.2.1:1", text])
+    assert str(caught.value) == f"peers.1: {problem}"
+
+
+def test_one_address_is_no_range() -> None:
+    with pytest.raises(ConfigError, match="where: is not IP:PORT"):
+        from_options(where="192.0.2.1:5-6")
+
+
 def test_kubernetes_service_links_are_no_settings() -> None:
     assert (
         from_environment(

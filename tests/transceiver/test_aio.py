@@ -1,14 +1,18 @@
-"""The adapter: one socket, one timer, and backends that cannot harm one another."""
+"""The adapter: one socket, one timer, and backends that cannot harm one another; over both ways to
+read and write the socket."""
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
 from fake_endpoint import FakeEndpoint
 from stunroute import forward
 from stunroute.address import Address
+from stunroute.settings import Adapter
 from stunroute.trace import Drop
+from stunroute.udp.batch import NEEDS, is_supported
 from stunroute.udp.sockets import DATAGRAM_LENGTH
 from transceiver.aio import BackendUnavailable, TransceiverServer
 from transceiver.backend.task import in_task
@@ -53,13 +57,25 @@ async def relay_to(server):
     return relay
 
 
+def arrive(server, *datagrams):
+    """What the socket does with datagrams that it has read together."""
+    server.receive_datagrams([(data, ANY) for data in datagrams])
+
+
 async def settle(condition):
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
 
 
-def serve(test, backend=Listening, endpoint=None, listen=ANY, **options):
+@pytest.fixture(params=list(Adapter), ids=lambda adapter: adapter.value)
+def serve(request):
+    if request.param is Adapter.BATCHED and not is_supported():
+        pytest.skip(NEEDS)
+    return partial(run, request.param)
+
+
+def run(adapter, test, backend=Listening, endpoint=None, listen=ANY, **options):
     """Run ``test(server, endpoint, backends)`` with a started server."""
     made = []
 
@@ -69,7 +85,7 @@ def serve(test, backend=Listening, endpoint=None, listen=ANY, **options):
 
     async def main():
         core = endpoint or FakeEndpoint()
-        server = TransceiverServer(core, listen, factory, **options)
+        server = TransceiverServer(core, listen, factory, adapter=adapter, **options)
         await server.start()
         try:
             await test(server, core, made)
@@ -80,7 +96,7 @@ def serve(test, backend=Listening, endpoint=None, listen=ANY, **options):
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
-def test_carries_a_call_over_the_socket(listen):
+def test_carries_a_call_over_the_socket(serve, listen):
     class Mirror(Listening):
         def receive(self, event):
             super().receive(event)
@@ -106,12 +122,12 @@ def test_carries_a_call_over_the_socket(listen):
     serve(test, Mirror, listen=Address.parse(listen))
 
 
-def test_sends_nothing_before_keys_and_after_the_end():
+def test_sends_nothing_before_keys_and_after_the_end(serve):
     async def test(server, core, backends):
         call = server.open_call(OFFER).call
         held = backends[0].call
         assert not held.send_audio(b"x", 0)
-        server.receive_datagram(f"establish {call}".encode(), ANY)
+        arrive(server, f"establish {call}".encode())
         assert held.send_audio(b"x", (1 << 32) + 5, True)
         assert core.audio[-1][1:4] == (b"x", 5, True)
         server.hang_up(call)
@@ -122,7 +138,7 @@ def test_sends_nothing_before_keys_and_after_the_end():
     serve(test)
 
 
-def test_an_end_that_overtakes_its_event_is_no_failure():
+def test_an_end_that_overtakes_its_event_is_no_failure(serve):
     class Late(Listening):
         def receive(self, event):
             super().receive(event)
@@ -133,16 +149,16 @@ def test_an_end_that_overtakes_its_event_is_no_failure():
 
     async def test(server, core, backends):
         call = server.open_call(OFFER).call
-        server.receive_datagram(f"establish {call}".encode(), ANY)
+        arrive(server, f"establish {call}".encode())
         core.receive_datagram(f"audio {call} 1 x".encode(), ANY, 0.0)
-        server.receive_datagram(f"end {call}".encode(), ANY)
+        arrive(server, f"end {call}".encode())
         assert [type(event) for event in backends[0].heard][-1] is Ended
         assert server.counters.backend_failures == 0
 
     serve(test, Late)
 
 
-def test_a_failing_backend_loses_its_call_only_and_is_logged_once(caplog):
+def test_a_failing_backend_loses_its_call_only_and_is_logged_once(serve, caplog):
     class Faulty(Listening):
         def receive(self, event):
             super().receive(event)
@@ -151,7 +167,7 @@ def test_a_failing_backend_loses_its_call_only_and_is_logged_once(caplog):
     async def test(server, core, backends):
         first, second = server.open_call(OFFER).call, server.open_call(OFFER).call
         with caplog.at_level(logging.ERROR):
-            server.receive_datagram(f"establish {first}".encode(), ANY)
+            arrive(server, f"establish {first}".encode())
         assert server.calls == [second]
         assert len(backends[0].heard) == 1
         assert not backends[1].heard
@@ -162,7 +178,7 @@ def test_a_failing_backend_loses_its_call_only_and_is_logged_once(caplog):
     serve(test, Faulty)
 
 
-def test_a_backend_that_cannot_begin_refuses_the_call(caplog):
+def test_a_backend_that_cannot_begin_refuses_the_call(serve, caplog):
     def refuse(call):
         raise ConnectionError("nobody home")
 
@@ -174,7 +190,7 @@ def test_a_backend_that_cannot_begin_refuses_the_call(caplog):
     serve(test, refuse)
 
 
-def test_a_callback_runs_when_due_unless_the_call_has_ended():
+def test_a_callback_runs_when_due_unless_the_call_has_ended(serve):
     ran = []
 
     async def test(server, core, backends):
@@ -194,40 +210,28 @@ def test_a_callback_runs_when_due_unless_the_call_has_ended():
     serve(test)
 
 
-def test_wakes_the_core_at_its_deadline_with_one_timer():
+def test_wakes_the_core_at_its_deadline_with_one_timer(serve):
     async def test(server, core, backends):
         core.deadline = server.now() + 0.05
-        server.receive_datagram(b"nothing x", ANY)
+        arrive(server, b"nothing x")
         first = server._timer
         core.deadline += 0.02  # further out: the early timer stays and wakes in vain
-        server.receive_datagram(b"nothing x", ANY)
+        arrive(server, b"nothing x")
         assert server._timer is first
         wanted = core.deadline
         await settle(lambda: core.woken)
         assert core.woken[0] >= wanted
         assert server._timer is None
         core.deadline = server.now() + 60
-        server.receive_datagram(b"nothing x", ANY)
+        arrive(server, b"nothing x")
         core.deadline = server.now() + 0.01  # nearer: the timer moves
-        server.receive_datagram(b"nothing x", ANY)
+        arrive(server, b"nothing x")
         await settle(lambda: len(core.woken) == 2)
 
     serve(test)
 
 
-def test_what_the_kernel_does_not_take_is_bounded(monkeypatch):
-    async def test(server, core, backends):
-        monkeypatch.setattr(
-            type(server._transport), "get_write_buffer_size", lambda self: 5000, raising=False
-        )
-        server.receive_datagram(b"flood x 10", Address.parse("127.0.0.1:9"))
-        assert server.counters.unsent == 10
-        assert server.counters.sent == 0
-
-    serve(test, send_buffer=4096)
-
-
-def test_what_relays_forward_at_most_arrives_whole_and_no_more():
+def test_what_relays_forward_at_most_arrives_whole_and_no_more(serve):
     async def test(server, core, backends):
         remote = ("127.0.0.1", server.listen.port)
         loop = asyncio.get_running_loop()
@@ -246,15 +250,7 @@ def test_what_relays_forward_at_most_arrives_whole_and_no_more():
     serve(test)
 
 
-def test_an_error_of_the_socket_is_counted():
-    async def test(server, core, backends):
-        server._protocol.error_received(OSError("unreachable"))
-        assert server.counters.errors == 1
-
-    serve(test)
-
-
-def test_each_call_draws_its_own_entropy():
+def test_each_call_draws_its_own_entropy(serve):
     sources = iter([lambda n: b"1" * n, lambda n: b"2" * n])
 
     async def test(server, core, backends):
@@ -265,7 +261,7 @@ def test_each_call_draws_its_own_entropy():
     serve(test, call_entropy=lambda: next(sources))
 
 
-def test_verbs_on_an_unknown_call():
+def test_verbs_on_an_unknown_call(serve):
     async def test(server, core, backends):
         for verb in (server.snapshot, server.hang_up):
             with pytest.raises(UnknownCall):
@@ -276,7 +272,7 @@ def test_verbs_on_an_unknown_call():
     serve(test)
 
 
-def test_stop_ends_the_calls_and_says_why():
+def test_stop_ends_the_calls_and_says_why(serve):
     heard = []
 
     async def test(server, core, backends):
@@ -289,11 +285,11 @@ def test_stop_ends_the_calls_and_says_why():
     assert [(type(event), event.reason) for event in heard] == [(Ended, EndReason.DRAINED)]
 
 
-def test_stop_waits_for_calls_that_end_in_time():
+def test_stop_waits_for_calls_that_end_in_time(serve):
     async def test(server, core, backends):
         call = server.open_call(OFFER).call
         loop = asyncio.get_running_loop()
-        loop.call_later(0.02, server.receive_datagram, f"end {call}".encode(), ANY)
+        loop.call_later(0.02, arrive, server, f"end {call}".encode())
         begin = server.now()
         await server.stop(within=30)
         assert server.now() - begin < 5
@@ -302,7 +298,7 @@ def test_stop_waits_for_calls_that_end_in_time():
     serve(test)
 
 
-def test_an_address_in_use_is_an_error():
+def test_an_address_in_use_is_an_error(serve):
     async def test(server, core, backends):
         other = TransceiverServer(FakeEndpoint(), server.listen, Listening)
         with pytest.raises(OSError, match="in use"):
@@ -314,7 +310,7 @@ def test_an_address_in_use_is_an_error():
 # A backend in a task
 
 
-def test_a_slow_task_loses_the_oldest_and_holds_nobody_up():
+def test_a_slow_task_loses_the_oldest_and_holds_nobody_up(serve):
     seen = []
     gate = asyncio.Event()
 
@@ -325,7 +321,7 @@ def test_a_slow_task_loses_the_oldest_and_holds_nobody_up():
     async def test(server, core, backends):
         call = server.open_call(OFFER).call
         for stamp in range(10):
-            server.receive_datagram(f"audio {call} {stamp} x".encode(), ANY)
+            arrive(server, f"audio {call} {stamp} x".encode())
         assert backends[0].inbox.lost == 6
         server.hang_up(call)
         gate.set()
@@ -337,7 +333,7 @@ def test_a_slow_task_loses_the_oldest_and_holds_nobody_up():
     serve(test, in_task(slow, events=4))
 
 
-def test_a_task_that_returns_hangs_up():
+def test_a_task_that_returns_hangs_up(serve):
     async def brief(call, inbox):
         async for event in inbox:
             if isinstance(event, AudioReceived):
@@ -345,14 +341,14 @@ def test_a_task_that_returns_hangs_up():
 
     async def test(server, core, backends):
         call = server.open_call(OFFER).call
-        server.receive_datagram(f"audio {call} 0 x".encode(), ANY)
+        arrive(server, f"audio {call} 0 x".encode())
         await settle(lambda: not server.calls)
         assert server.counters.backend_failures == 0
 
     serve(test, in_task(brief))
 
 
-def test_a_task_that_raises_loses_its_call(caplog):
+def test_a_task_that_raises_loses_its_call(serve, caplog):
     async def faulty(call, inbox):
         raise RuntimeError("the model is gone")
 
@@ -365,7 +361,7 @@ def test_a_task_that_raises_loses_its_call(caplog):
     serve(test, in_task(faulty))
 
 
-def test_a_task_that_hangs_on_after_the_end_is_cancelled():
+def test_a_task_that_hangs_on_after_the_end_is_cancelled(serve):
     async def stuck(call, inbox):
         await asyncio.Event().wait()
 
