@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 from attrs import define, field, frozen
 
 LONGEST = 64 << 20
-"""Bytes of a message at most. The settings of a fleet of 100,000 nodes take about a fifth of it."""
+"""Bytes of a message at most. The settings of a fleet of 100,000 nodes take about a tenth of it."""
 OUTSTANDING = 64
 """Questions that may wait for an answer at once."""
 
