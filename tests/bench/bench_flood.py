@@ -167,7 +167,7 @@ def main() -> None:
     except Unavailable as reason:
         print(f"nothing can be measured: {reason}")
         return
-    print(machine.describe())
+    machine.begin()
     try:
         paths = write_floods(generator)
         with Fleet() as fleet:

@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print(machine.describe())
+    machine.begin()
     show_a_million(options.flows)
     show_new_in_core(options.rounds)
     try:

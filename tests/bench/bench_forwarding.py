@@ -81,10 +81,18 @@ def measure_capacity(
                     direction=direction,
                     flows=flows,
                     seconds=seconds,
-                    warm=forwarder.settles,
+                    warm=forwarder.settles if direction != "down" else 2,
                 )
                 found[forwarder.name][flows, direction].append(result)
     return found
+
+
+def show_ceiling(generator: Generator, rounds: int, seconds: float) -> None:
+    rates = [
+        generator.run(generator.transceiver, [], checks="", seconds=seconds).rate
+        for _ in range(rounds)
+    ]
+    line("the generator by itself, sending to itself, packets/s", f"{median(rates):,.0f}")
 
 
 def measure_latency(
@@ -206,7 +214,7 @@ def show_workers(workers: dict[int, dict[str, list[Result]]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=0.25, help="of one measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=list(subjects.SUBJECTS))
     parser.add_argument("--plot", help="where to write the picture, an SVG")
     options = parser.parse_args()
@@ -216,7 +224,7 @@ def main() -> None:
         print(f"nothing can be measured: {reason}")
         return
     measured = Measured()
-    print(machine.describe())
+    machine.begin()
     try:
         with Fleet() as fleet:
             fleet.start(options.only, generator.transceiver)
@@ -224,6 +232,7 @@ def main() -> None:
                 print(f"without {name}: {reason}")
             measured.capacity = measure_capacity(fleet, generator, options.rounds, options.seconds)
             show_capacity(measured, options.seconds, options.rounds)
+            show_ceiling(generator, options.rounds, options.seconds)
             show_ratios(measured)
             measured.paced = measure_latency(
                 fleet, generator, measured, options.rounds, options.seconds

@@ -210,7 +210,7 @@ def main() -> int:
         environment = os.environ | {"LD_PRELOAD": str(library), PRELOADED: "1"}
         command = [sys.executable, str(Path(__file__)), "--rounds", str(options.rounds)]
         return subprocess.call(command, env=environment)
-    print(machine.describe())
+    machine.begin()
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(measure(options.rounds))
     line(

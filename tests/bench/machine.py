@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -64,6 +66,12 @@ def kernel_drops(port: int) -> int:
         if int(words[1].rpartition(":")[2], 16) == port:
             total += int(words[-1])
     return total
+
+
+def begin() -> None:
+    """Say what this runs on, and see to it that what is started is ended when this is told to."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print(describe(), flush=True)
 
 
 def describe() -> str:

@@ -133,7 +133,7 @@ def _latencies(axes: Any, measured: Measured, names: list[str]) -> None:
             fontsize=8,
             color=INK if name == OURS else FAINT,
         )
-    _frame(axes, "Latency at half load", "median – 99th percentile, µs", names)
+    _frame(axes, "Latency at half load", "median – 99th percentile, µs, log scale", names)
     axes.set_xscale("log")
     axes.minorticks_off()
     if most:
