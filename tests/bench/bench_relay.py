@@ -197,6 +197,18 @@ async def turn_cost() -> float:
     return took / turns
 
 
+def call_cost() -> float:
+    """CPU of one call by ctypes with five arguments made beforehand: a yardstick of the machine, of
+    which a batch needs two."""
+    times = 20_000
+    function = ctypes.CDLL(None, use_errno=True).stub_end
+    arguments = ctypes.c_int(0), ctypes.c_void_p(0), ctypes.c_uint(0), 0, None
+    begin = time.thread_time_ns()
+    for _ in range(times):
+        function(*arguments)
+    return (time.thread_time_ns() - begin) / times
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -213,6 +225,7 @@ def main() -> int:
     machine.begin()
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(measure(options.rounds))
+    line("a call by ctypes, two a batch, ns", f"{call_cost():,.0f}")
     line(
         "a turn of asyncio's loop, shared by up to four batches, ns",
         f"{asyncio.run(turn_cost()):,.0f}",
