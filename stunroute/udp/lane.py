@@ -8,6 +8,7 @@ the two kinds of lane in ``batched``.
 import ctypes
 import errno
 import socket
+from abc import ABC, abstractmethod
 from collections import Counter
 from operator import itemgetter
 from struct import Struct
@@ -100,7 +101,7 @@ class Port:
         self.first = self.sent.arguments(0)
 
 
-class Lane:
+class Lane(ABC):
     """One socket that is read, and the answers for what arrives there."""
 
     key_format: str
@@ -239,9 +240,7 @@ class Lane:
         chosen: list[int] = []
         records: list[bytes] = []
         refused: Counter[Drop] = Counter()
-        # A check may make a flow for what stands behind it, so then each packet has its turn.
-        stun = heads[::2].translate(None, _NOT_STUN)
-        verdicts = None if stun else self.verdicts(keys, heads)
+        verdicts = self.verdicts(keys, heads)
         for n, key in enumerate(keys):
             record: bytes | None
             if lengths[n] > DATAGRAM_LENGTH:
@@ -261,6 +260,7 @@ class Lane:
                     continue
             record = self.decide(n, key, lengths[n], now)
             if record is not None:
+                verdicts = None  # what the core has let through may have made room for others
                 chosen.append(n)
                 records.append(record)
         for drop, packets in refused.items():
@@ -269,14 +269,15 @@ class Lane:
         self.adapter.host.settle()
 
     def verdicts(self, keys: tuple[bytes, ...], heads: bytes) -> list[Drop | None] | None:
-        """The quick no to a batch without STUN: for each packet why it is let go of, or None where
-        its answer or the core decides. None altogether where there is no quick no."""
+        """The quick no: for each packet why it is let go of if it is not STUN and has no answer,
+        or None where the core decides. None altogether where there is no quick no."""
         return None
 
+    @abstractmethod
     def decide(self, n: int, key: bytes, length: int, now: Instant) -> bytes | None:
         """The core's answer for the packet in buffer ``n``, as a record; None if it is not to be
         sent from here. ``length`` is of its payload."""
-        raise NotImplementedError
+        ...
 
     def keep(self, key: bytes, record: bytes) -> None:
         if len(self.cache) >= self.adapter.host.relay.config.cached:

@@ -39,6 +39,13 @@ from .sockets import BoundSockets
 
 FLOWS_AT_ONCE = 10_000
 """Flows in one answer at most: making the answer holds the packets up."""
+GARBAGE = (10_000, 10, 100_000)
+"""Thresholds of the collector of cyclic garbage: the young are looked at now and then, all that
+lives practically never by itself, because that stops the packets for a third of a second with a
+million flows, which are no garbage. ``_tidy`` looks at everything instead, while it is little."""
+TIDY_INTERVAL = 60.0
+TIDY_FLOWS = 10_000
+"""Looking at so many takes some milliseconds."""
 DRAIN_WITHIN = 0.5
 """Seconds in which a stopping worker forwards what was in its sockets' buffers. Full ones hold
 some thousand packets, which take a small part of it."""
@@ -260,6 +267,8 @@ class Worker:
             return 1
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process
+        gc.set_threshold(*GARBAGE)
+        self._tidy_later()
         self._look_later()
         # Only now are questions read: the first answer says that this worker is up.
         channel = await Channel.open(sock, self._handle, self._left)
@@ -312,6 +321,14 @@ class Worker:
         if not self._leaving:
             os._exit(1)
         self._alone.set()
+
+    def _tidy_later(self) -> None:
+        self._loop.call_later(TIDY_INTERVAL, self._tidy)
+
+    def _tidy(self) -> None:
+        if self._server.status().flows <= TIDY_FLOWS:
+            gc.collect()
+        self._tidy_later()
 
     def _look_later(self) -> None:
         due = self._loop.time() + LAG_INTERVAL
