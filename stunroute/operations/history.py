@@ -29,6 +29,8 @@ LAG = 0.1
 YOUNG = 60.0
 """Seconds for which the flows that checks make are told of: they are those of calls that outlived
 the worker before. Later ones are of new calls, and nothing has happened."""
+IN_USE = "closed"
+"""The state of a breaker that lets the store be used."""
 QUIET = 3.0
 """Seconds after which what has not happened again is over."""
 PER_SORT = 20
@@ -83,13 +85,6 @@ LATE = Sort(
 FAILED = Sort("errors", "exchange with the store failed", "exchanges with the store failed")
 OF_STORE = (FORGED, UNWRITTEN, LATE, FAILED)
 """Sorts that bear the name of a count of the store."""
-
-BREAKER = {
-    "closed": "the store is in use again",
-    "open": "the store fails, and is left alone for a while",
-    "half-open": "the store is tried again",
-}
-
 
 def _dropped(reason: str) -> Sort:
     return Sort(f"drop:{reason}", f"dropped: {reason}", f"dropped: {reason}", FLOOD)
@@ -284,9 +279,15 @@ def _counted(changes: list[Change]) -> Iterator[tuple[Sort, int, float]]:
 
 
 def _of_breaker(old: StoreStatus | None, new: StoreStatus | None, name: str) -> Iterator[str]:
-    if new is None or new.state == (old.state if old is not None else "closed"):
+    """Trying again, and failing again, is no news."""
+    if new is None:
         return
-    yield f"{name}: {BREAKER.get(new.state, f'the store is {new.state}')}"
+    failed, fails = old is not None and old.state != IN_USE, new.state != IN_USE
+    if fails and not failed:
+        why = f" ({new.last_error})" if new.last_error else ""
+        yield f"{name}: the store fails{why}, and is left alone between tries"
+    elif failed and not fails:
+        yield f"{name}: the store is in use again"
 
 
 def _configurations(workers: Iterable[WorkerStatus]) -> Mapping[str, ConfigurationStatus]:

@@ -112,14 +112,18 @@ def test_flows_that_expire_in_bulk() -> None:
 
 
 def test_the_breaker_of_the_store() -> None:
-    states = ["closed", "open", "open", "half-open", "closed"]
-    pictures = [later(1 + n, store=StoreStatus(state)) for n, state in enumerate(states)]
+    states = ["closed", "open", "half-open", "open", "half-open", "closed", "closed"]
+    pictures = [
+        later(1 + n, store=StoreStatus(state, last_error="TimeoutError"))
+        for n, state in enumerate(states)
+    ]
     assert told(*pictures) == [
-        "worker 0: the store fails, and is left alone for a while",
-        "worker 0: the store is tried again",
+        "worker 0: the store fails (TimeoutError), and is left alone between tries",
         "worker 0: the store is in use again",
     ]
-    assert told(later(1, store=StoreStatus("open"))) != []
+    assert told(later(1, store=StoreStatus("open"))) == [
+        "worker 0: the store fails, and is left alone between tries"
+    ]
 
 
 def test_a_store_that_lies() -> None:
