@@ -136,11 +136,20 @@ class Recorder:
         if (recording := self._recordings.pop(call, None)) is not None:
             recording.abandon()
 
+    def reconfigure(self, setting: Setting) -> None:
+        """Record under another setting from now on. A sidecar holds one, so what is being recorded
+        is finished here."""
+        self._finish_all("the endpoint was configured anew during the call")
+        self.setting = setting
+
     def close(self) -> None:
         """Finish what is being recorded; those calls' sidecars say that they go on."""
+        self._finish_all("the recorder was closed before the call ended")
+
+    def _finish_all(self, why: str) -> None:
         for call in list(self._recordings):
             try:
-                self._finish(call, "the recorder was closed before the call ended")
+                self._finish(call, why)
             except OSError as error:
                 self._give_up(call, error)
 

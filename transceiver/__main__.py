@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from attrs import frozen
+from attrs import define, evolve
 
 from stunroute.address import Address
 from stunroute.errors import ConfigError
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
     from .aio import TransceiverServer
     from .dtls import Identity
+    from .endpoint import Endpoint
 
+
+logger = logging.getLogger("transceiver.serve")
 
 EXTRA = frozenset({"httpx", "pylibsrtp", "starlette", "uvicorn"})
 """What the extra ``transceiver`` brings, by the names of its modules."""
@@ -117,13 +120,21 @@ def _options(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
 def serve(
     path: Path | None, options: dict[str, str], directory: Path | None, verbose: bool
 ) -> None:
-    """Answer calls and keep them until told to stop."""
+    """Answer calls and keep them until told to stop.
+
+    SIGHUP reads the settings again: hint keys, relays, candidates, codecs and limits change for the
+    calls that begin then, and what cannot change while the program runs is named in the log.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("transceiver").setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.setLevel(logging.INFO)  # whoever sends a signal wants to see that it was heard
+    environ = {name: text for name, text in os.environ.items() if name != CONFIG_VARIABLE}
+
+    def load() -> TransceiverSettings:
+        return settings_of.load(path, environ, options)
+
     try:
-        environ = {name: text for name, text in os.environ.items() if name != CONFIG_VARIABLE}
-        settings = settings_of.load(path, environ, options)
-        asyncio.run(_serve(settings, directory))
+        asyncio.run(_serve(load, directory))
     except ConfigError as error:
         _refuse(error, 2)
     except _Unbound as error:
@@ -139,13 +150,15 @@ class _Unbound(Exception):
     """An address that cannot be had."""
 
 
-async def _serve(settings: TransceiverSettings, directory: Path | None) -> None:
+async def _serve(load: Callable[[], TransceiverSettings], directory: Path | None) -> None:
     from stunroute.web import HttpServer
 
     from .http import create_app
 
+    settings = load()
     stopping = _signals()
     node = assemble(settings, directory)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.reload, load)
     web = HttpServer(create_app(node.server), settings.http.listen, settings.http.connections)
     try:
         inner = await _bound("udp.listen", node.server.start())
@@ -159,7 +172,7 @@ async def _serve(settings: TransceiverSettings, directory: Path | None) -> None:
         gc.freeze()
         await stopping.wait()
         stopping.clear()
-        await _until(node.server.stop(settings.drain), stopping, node.server)
+        await _until(node.server.stop(node.settings.drain), stopping, node.server)
     finally:
         await node.server.stop()
         await web.stop()
@@ -196,12 +209,40 @@ async def _until(drain: Any, again: asyncio.Event, server: "TransceiverServer") 
     await draining
 
 
-@frozen(slots=True)
+@define(slots=True, eq=False)
 class Node:
-    """A transceiver that is ready to start, and what has to be closed behind it."""
+    """A transceiver that is ready to start."""
 
+    settings: TransceiverSettings
+    endpoint: "Endpoint"
     server: "TransceiverServer"
-    close: Callable[[], None]
+    recorder: "Recorder | None" = None
+
+    def reload(self, load: Callable[[], TransceiverSettings]) -> None:
+        """Read the settings again and take over what may change while calls are up. What is wrong
+        with them is logged, and the old ones stay."""
+        now = asyncio.get_running_loop().time()
+        try:
+            settings, waiting = self.settings.reloaded(load())
+            keyring = settings.keyring(wall=time.time(), now=now)
+        except ConfigError as error:
+            logger.warning("reload refused, the old settings stay: %s", error)
+            return
+        self.settings = settings
+        config = settings.endpoint_config()
+        self.endpoint.reconfigure(config, keyring)
+        if (recorder := self.recorder) is not None:
+            hints = keyring.configurations
+            recorder.reconfigure(evolve(recorder.setting, configuration=config, hints=hints))
+        identifiers = " ".join(each.identifier for each in keyring.configurations)
+        logger.info("reloaded: hint configurations %s, %d relays", identifiers, len(config.relays))
+        if waiting:
+            logger.warning("changed, but waiting for a restart: %s", ", ".join(waiting))
+
+    def close(self) -> None:
+        """Finish what is being recorded."""
+        if self.recorder is not None:
+            self.recorder.close()
 
 
 def assemble(settings: TransceiverSettings, directory: Path | None = None) -> Node:
@@ -232,7 +273,7 @@ def assemble(settings: TransceiverSettings, directory: Path | None = None) -> No
         send_buffer=settings.udp.send_buffer,
         receive_buffer=settings.udp.receive_buffer,
     )
-    return Node(server, recorder.close if recorder else lambda: None)
+    return Node(settings, endpoint, server, recorder)
 
 
 def _identity(path: Path | None) -> "Identity":

@@ -242,6 +242,16 @@ class Endpoint:
         slot.session.end_within(seconds, now)
         self._settle(slot, now)
 
+    def reconfigure(self, config: EndpointConfig, keyring: KeyRing) -> None:
+        """Open calls under ``config`` and ``keyring`` from now on, and take the leg from its
+        relays. Calls that are up keep their credentials and their bounds, whatever has become of
+        the keys they were minted under; an ICE restart mints under the new ones. Raises ValueError
+        where the transceiver would have another name: calls that are up bear this one."""
+        if (config.cluster, config.node) != (self.config.cluster, self.config.node):
+            raise ValueError("a transceiver keeps its name")
+        self.config = config
+        self._keyring = keyring
+
     def drain(self, within: float, now: Instant) -> None:
         """Take no more calls, and end those there are in ``within`` seconds."""
         self._draining = True

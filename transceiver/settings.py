@@ -39,13 +39,17 @@ without candidates answers calls that nobody can reach, and without relays it he
     options = { delay = 1.0 }                   # see backend.echo.EchoOptions
 
 The environment variable of ``udp.listen`` is ``TRANSCEIVER_UDP__LISTEN``, and so on.
+
+SIGHUP has them read again: hint configurations, candidates, relays, limits, codecs and ``drain``
+change for the calls that begin then. Calls that are up keep what they were opened with, except that
+their packets come from the relays that are listed now.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import Attribute, field, fields, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from stunroute import config
 from stunroute.address import Address
@@ -204,6 +208,24 @@ class TransceiverSettings:
     codecs: tuple[str, ...] = field(default=CODECS, validator=_known_codecs)
     drain: float = field(default=0.0, validator=at_least(0))
 
+    def reloaded(
+        self, wanted: "TransceiverSettings"
+    ) -> tuple["TransceiverSettings", tuple[str, ...]]:
+        """What ``wanted`` comes to in a process that runs under these settings: all of it but what
+        is bound to the life of the process; and the names of the settings that wait for a restart.
+        Raises ConfigError where the two do not go together."""
+        kept = {name: getattr(self, name) for name in _FOR_A_RESTART}
+        udp = {name: getattr(self.udp, name) for name in _UDP_FOR_A_RESTART}
+        waiting = [name for name, value in kept.items() if getattr(wanted, name) != value]
+        waiting += [
+            f"udp.{name}" for name, value in udp.items() if getattr(wanted.udp, name) != value
+        ]
+        try:
+            leg = evolve(wanted.udp, **udp)
+        except ConfigError as error:
+            raise ConfigError(f"udp.{error.key}", error.problem) from None
+        return evolve(wanted, udp=leg, **kept), tuple(waiting)
+
     def keyring(self, *, wall: float, now: Instant) -> KeyRing:
         """The hint's keys on the monotonic clock that reads ``now`` while the wall clock reads
         ``wall`` (seconds since 1970-01-01 UTC). Raises ConfigError, also where none of them may be
@@ -229,6 +251,10 @@ class TransceiverSettings:
             dtls=self.limits.dtls,
             srtp=self.limits.srtp,
         )
+
+
+_FOR_A_RESTART = ("cluster", "node", "identity", "http", "backend")
+_UDP_FOR_A_RESTART = ("listen", "send_buffer", "receive_buffer", "adapter")
 
 
 def load(

@@ -36,6 +36,27 @@ password_key = "{"cd" * 32}"
 listen = "127.0.0.1:0"
 """
 
+OFFER = "\r\n".join(
+    [
+        "v=0",
+        "o=- 1 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+        "c=IN IP4 0.0.0.0",
+        "a=ice-ufrag:abcd",
+        "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=mid:0",
+        "a=sendrecv",
+        "a=rtcp-mux",
+        "a=rtpmap:111 opus/48000/2",
+        "",
+    ]
+)
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -83,40 +104,52 @@ def test_serves_one_line_long_and_leaves_when_told(config, number):
 
 
 def test_a_call_is_ended_by_leaving(config):
-    offer = "\r\n".join(
-        [
-            "v=0",
-            "o=- 1 1 IN IP4 127.0.0.1",
-            "s=-",
-            "t=0 0",
-            "a=group:BUNDLE 0",
-            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
-            "c=IN IP4 0.0.0.0",
-            "a=ice-ufrag:abcd",
-            "a=ice-pwd:abcdefghijklmnopqrstuvwx",
-            "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
-            "a=setup:actpass",
-            "a=mid:0",
-            "a=sendrecv",
-            "a=rtcp-mux",
-            "a=rtpmap:111 opus/48000/2",
-            "",
-        ]
-    )
     with running(config, "-v", "--set", "drain=30") as (process, calls, _):
         sdp = {"Content-Type": "application/sdp"}
-        made = httpx.post(calls, content=offer, headers=sdp)
+        made = httpx.post(calls, content=OFFER, headers=sdp)
         assert made.status_code == 201, made.text
         process.send_signal(signal.SIGTERM)
         health = calls.removesuffix("/v1/realtime/calls") + "/healthz"
         while httpx.get(health).status_code != 503:
             pass
-        assert httpx.post(calls, content=offer, headers=sdp).status_code == 503
+        assert httpx.post(calls, content=OFFER, headers=sdp).status_code == 503
         process.send_signal(signal.SIGTERM)  # once more: at once
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 0
         assert "ended, drained" in errors
         assert "a=" not in errors
+
+
+def test_the_signal_reloads_the_keys_and_calls_stay_up(config):
+    fresh = f'''
+[[hint.configurations]]
+id = "1"
+routing_key = "{"12" * 16}"
+password_key = "{"34" * 32}"
+'''
+    sdp = {"Content-Type": "application/sdp"}
+    with running(config) as (process, calls, _):
+
+        def told(pattern):
+            process.send_signal(signal.SIGHUP)
+            line = process.stderr.readline()
+            assert re.search(pattern, line), line
+
+        first = httpx.post(calls, content=OFFER, headers=sdp).headers["Location"]
+        config.write_text(SETTINGS + "[nonsense")
+        told(r"WARNING transceiver\.serve: reload refused, the old settings stay: .*not TOML")
+        assert "/rtc_0" in httpx.post(calls, content=OFFER, headers=sdp).headers["Location"]
+        # Of the former keys nothing is left here; the calls minted under them stay.
+        before, _, _ = SETTINGS.partition("[[hint")
+        config.write_text(before + fresh)
+        told(r"INFO transceiver\.serve: reloaded: hint configurations 1, 1 relays")
+        assert "/rtc_1" in httpx.post(calls, content=OFFER, headers=sdp).headers["Location"]
+        health = calls.removesuffix("/v1/realtime/calls") + "/healthz"
+        assert httpx.get(health).json()["calls"] == 3
+        assert first.rpartition("/")[2].startswith("rtc_0")
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize(
