@@ -81,6 +81,13 @@ def _address(_: click.Context, parameter: click.Parameter, text: str) -> Address
     help="How many to put behind the relay.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="The relay's processes, one per core.",
+)
+@click.option(
     "--delay",
     type=click.FloatRange(0, 10),
     default=0.0,
@@ -99,13 +106,14 @@ def demo(
     udp: Address,
     advertise: tuple[str, ...],
     transceivers: int,
+    workers: int,
     delay: float,
     record: Path | None,
     browse: bool,
     as_json: bool,
 ) -> None:
     """Run a relay, transceivers and a page here, and hear yourself through them."""
-    plan = Plan(*_addresses(udp, advertise), transceivers, delay, record)
+    plan = Plan(*_addresses(udp, advertise), transceivers, workers, delay, record)
     for address in plan.listen:
         _check(address, socket.SOCK_DGRAM, "--udp")
     _check(http, socket.SOCK_STREAM, "--http")
@@ -197,6 +205,7 @@ def state(fleet: Fleet) -> dict[str, object]:
         "relay": {
             "pid": fleet.relay.pid,
             "restarts": fleet.relay.restarts,
+            "workers": fleet.plan.workers,
             "advertised": [str(address) for address in fleet.plan.advertise],
         },
         "transceivers": [

@@ -14,7 +14,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -41,12 +41,13 @@ class FleetError(Exception):
 @frozen(slots=True)
 class Plan:
     """``listen`` is where the relay binds, ``advertise`` what answers name: the same addresses,
-    or one bound address and whatever leads to it. ``delay`` is the echo's, in seconds;
-    calls are recorded into ``record`` where it is given."""
+    or one bound address and whatever leads to it. ``workers`` are the relay's. ``delay`` is the
+    echo's, in seconds; calls are recorded into ``record`` where it is given."""
 
     listen: tuple[Address, ...]
     advertise: tuple[Address, ...]
     transceivers: int
+    workers: int = 1
     delay: float = 0.0
     record: Path | None = None
 
@@ -88,7 +89,7 @@ class Fleet:
         self._directory = tempfile.TemporaryDirectory(prefix="stunroute-demo-")  # mode 0700
         hint = HintConfiguration.generate("0", os.urandom)
         self.keyring = KeyRing((hint,))
-        inner = _free(socket.SOCK_DGRAM)
+        inner = _free(socket.SOCK_DGRAM, self.plan.workers)
         nodes = range(1, self.plan.transceivers + 1)
         legs = [_free(socket.SOCK_DGRAM) for _ in nodes]
         relay = self._write("relay.toml", relay_settings(self.plan, hint, inner, legs))
@@ -206,17 +207,20 @@ def relay_settings(plan: Plan, hint: HintConfiguration, inner: Address, legs: li
         f'[[directory.nodes]]\ncluster = {CLUSTER}\nnode = {node}\naddress = "{leg}"\n'
         for node, leg in enumerate(legs, 1)
     )
-    return f'inner = "{inner}"\n{listen}{_hint_table(hint)}{nodes}'
+    first = f'inner = "{inner}"\nworkers = {plan.workers}\n'
+    return f"{first}{listen}{_hint_table(hint)}{nodes}"
 
 
 def node_settings(
     plan: Plan, hint: HintConfiguration, node: int, leg: Address, inner: Address, web: Address
 ) -> str:
-    """The file of transceiver ``node``, in TOML."""
+    """The file of transceiver ``node``, in TOML. Each of the relay's workers has an inner address
+    of its own, ``inner`` and the ports behind it."""
+    relays = f"{inner}-{inner.port + plan.workers - 1}"
     candidates = ", ".join(f'"{address}"' for address in plan.advertise)
     return (
         f"cluster = {CLUSTER}\nnode = {node}\ndrain = 0.0\n"
-        f'[udp]\nlisten = "{leg}"\ncandidates = [{candidates}]\nrelays = ["{inner}"]\n'
+        f'[udp]\nlisten = "{leg}"\ncandidates = [{candidates}]\nrelays = ["{relays}"]\n'
         f'[http]\nlisten = "{web}"\n'
         f'[backend]\nname = "echo"\noptions = {{ delay = {plan.delay} }}\n'
         f"{_hint_table(hint)}"
@@ -226,11 +230,25 @@ def node_settings(
 # --- addresses ------------------------------------------------------------------------------------
 
 
-def _free(kind: socket.SocketKind) -> Address:
-    """A port of 127.0.0.1 that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Address.of(*probe.getsockname())
+def _free(kind: socket.SocketKind, ports: int = 1) -> Address:
+    """A port of 127.0.0.1 that nobody has at the moment, nor those behind it: so many in all.
+    Raises FleetError."""
+    for _ in range(100):
+        with ExitStack() as probes:
+            try:
+                first = _bound(probes, kind, 0)
+                for port in range(first.port + 1, first.port + ports):
+                    _bound(probes, kind, port)
+            except (OSError, OverflowError):
+                continue
+            return first
+    raise FleetError(f"no {ports} ports in a row are free on 127.0.0.1")
+
+
+def _bound(probes: ExitStack, kind: socket.SocketKind, port: int) -> Address:
+    probe = probes.enter_context(socket.socket(socket.AF_INET, kind))
+    probe.bind(("127.0.0.1", port))
+    return Address.of(*probe.getsockname())
 
 
 def own_addresses() -> list[str]:

@@ -1,17 +1,24 @@
 """What the demo makes of its command line. That it works is for the live tests."""
 
 import asyncio
+import contextlib
+import os
 import re
+import socket
 import tomllib
+from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
 from stunroute.address import Address
+from stunroute.config import load
 from stunroute.hint import HintConfiguration
+from stunroute.settings import RelaySettings
+from transceiver import settings
 from transceiver.demo import WEB, Page, _addresses, demo
-from transceiver.fleet import Plan, relay_settings
+from transceiver.fleet import Plan, _free, node_settings, relay_settings
 
 UDP = Address.of("10.0.0.1", 3478)
 
@@ -58,6 +65,30 @@ def test_the_relay_is_told_by_which_addresses_clients_know_it() -> None:
     text = relay_settings(Plan((UDP,), (other,), 1), hint, UDP, [UDP])
     (listen,) = tomllib.loads(text)["listen"]
     assert listen == {"bind": str(UDP), "advertise": str(other)}
+
+
+def test_the_nodes_take_the_leg_from_every_worker(tmp_path: Path) -> None:
+    plan = Plan((UDP,), (UDP,), 1, workers=3)
+    hint = HintConfiguration.generate("0", os.urandom)
+    inner, leg, web = _free(socket.SOCK_DGRAM, 3), _free(socket.SOCK_DGRAM), UDP
+    for name, text in (
+        ("relay.toml", relay_settings(plan, hint, inner, [leg])),
+        ("node.toml", node_settings(plan, hint, 1, leg, inner, web)),
+    ):
+        (tmp_path / name).write_text(text)
+    relay = load(RelaySettings, path=tmp_path / "relay.toml", environ={}, prefix="", options={})
+    node = settings.load(tmp_path / "node.toml", {}, {})
+    assert relay.workers == 3
+    assert node.udp.relays == tuple(relay.inner_of(worker) for worker in range(3))
+    assert relay.directory.nodes[0].address == node.udp.listen
+
+
+def test_ports_in_a_row_are_free() -> None:
+    first = _free(socket.SOCK_DGRAM, 4)
+    with contextlib.ExitStack() as held:
+        for port in range(first.port, first.port + 4):
+            sock = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sock.bind((first.ip, port))
 
 
 async def _get(path: str) -> httpx.Response:
