@@ -9,8 +9,10 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -22,6 +24,8 @@ from stunroute.trace import Drop
 from . import rotation
 from .common import CONFIG_VARIABLE, Commands, config_option, keyring_of, refuse, say, settings_of
 
+T = TypeVar("T", bound=Callable[..., Any])
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -31,6 +35,17 @@ def _duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
     if not parts or "".join(map("".join, parts)) != text:
         raise click.BadParameter(f"{text!r} is no duration such as 90s, 10m or 1h30m")
     return timedelta(seconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def _duration_option(name: str, default: str, text: str) -> Callable[[T], T]:
+    return click.option(
+        name,
+        callback=_duration,
+        metavar="DURATION",
+        default=default,
+        show_default=True,
+        help=text,
+    )
 
 
 @click.group(cls=Commands)
@@ -99,30 +114,15 @@ def decode(config: Path | None, ufrag: str) -> None:
     required=True,
     help=f"The settings of a relay or a transceiver. [env: {CONFIG_VARIABLE}]",
 )
-@click.option(
+@_duration_option(
     "--lead",
-    callback=_duration,
-    metavar="DURATION",
-    default="10m",
-    show_default=True,
-    help="Until minting under the new keys begins: as long as it takes to reload every relay.",
+    "10m",
+    "Until minting under the new keys begins: as long as it takes to reload every relay.",
 )
-@click.option(
-    "--session-cap",
-    callback=_duration,
-    metavar="DURATION",
-    default="1h",
-    show_default=True,
-    help="A call's longest life (the transceivers' session.maximum_length).",
+@_duration_option(
+    "--session-cap", "1h", "A call's longest life (transceivers' limits.session.maximum_length)."
 )
-@click.option(
-    "--drain",
-    callback=_duration,
-    metavar="DURATION",
-    default="10m",
-    show_default=True,
-    help="What is added to that: drains, and clocks that differ.",
-)
+@_duration_option("--drain", "10m", "What is added to that: drains, and clocks that differ.")
 @click.option("--id", "identifier", help="The new id; left out, the next in turn that is free.")
 @click.option("--prune", is_flag=True, help="Let go of configurations that have ended.")
 @click.option("--write", is_flag=True, help="Edit the file, in place of printing what to add.")

@@ -86,6 +86,7 @@ FAILED = Sort("errors", "exchange with the store failed", "exchanges with the st
 OF_STORE = (FORGED, UNWRITTEN, LATE, FAILED)
 """Sorts that bear the name of a count of the store."""
 
+
 def _dropped(reason: str) -> Sort:
     return Sort(f"drop:{reason}", f"dropped: {reason}", f"dropped: {reason}", FLOOD)
 

@@ -311,6 +311,14 @@ class TestDownlink:
         assert routed(core, rtp(1)).next_hop == A
         assert core.counters.healed == 1
 
+    def test_a_flow_that_an_answer_made_is_counted_as_such(self) -> None:
+        core = relay()
+        routed(core, check(1))
+        routed(core, check(2))
+        assert core.route_transceiver(leg(CLIENT), A, 1.0) == Release(CLIENT)
+        assert isinstance(core.route_transceiver(leg(CLIENT, success()), B, 1.0), Downlink)
+        assert (core.counters.made, core.counters.answered, core.counters.healed) == (2, 1, 0)
+
     def test_a_release_frees_the_client_and_heals_nothing(self) -> None:
         core = relay()
         routed(core, check(1))
