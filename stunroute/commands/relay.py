@@ -133,8 +133,13 @@ def _report(happening: Happening) -> None:
 
 
 def _look(watch: Watch, status: RelayStatus) -> None:
-    for happening in watch.see(status):
-        _flows_log.info("%s", happening.text)
+    """Show a picture. It comes from the supervisor's beat, which must go on whatever is wrong with
+    the view of things."""
+    try:
+        for happening in watch.see(status):
+            _flows_log.info("%s", happening.text)
+    except Exception:
+        _log.exception("a picture of the relay could not be shown")
 
 
 @contextlib.asynccontextmanager

@@ -177,7 +177,7 @@ def instructions(rotation: Rotation) -> list[str]:
     steps = [
         f"Give configuration {fresh.id} to every relay now (SIGHUP reloads it): all must have it"
         f" before {iso(fresh.mint_from)}, when minting under it begins.",
-        "Give it to every transceiver, too; before that time it mints nothing under it, and one"
+        "Give it to every transceiver likewise; before that time it mints nothing under it, and one"
         " that never gets it goes on minting under the former one.",
     ]
     for end in sorted(set(rotation.ends.values())):

@@ -15,11 +15,14 @@ from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleet import CONFIGURATION, check, dtls, forged, leg, success
+from pictures import relay as picture
 from relay_process import PATIENCE, Options, RelayProcess
 from stunroute.__main__ import main
 from stunroute.address import Address
+from stunroute.commands.relay import _look
 from stunroute.operations.admin import AdminClient, AdminError
-from stunroute.status import RelayStatus
+from stunroute.operations.watch import Watch
+from stunroute.status import Happening, RelayStatus
 
 STORE_KEY = "4041424344454647" * 4
 CLIENT = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -275,3 +278,12 @@ def test_nobody_to_look_at(tmp_path: Path) -> None:
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert run("flows", "--admin", "x", "--next-hop", "nowhere").exit_code == 2
     assert run("flows", "--admin", "x", "--limit", "0").exit_code == 2
+
+
+def test_a_view_that_breaks_does_not_stop_the_relay(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Watch):
+        def see(self, status: RelayStatus) -> list[Happening]:
+            raise KeyError("a picture of tomorrow")
+
+    _look(Broken(), picture(1))
+    assert "could not be shown" in caplog.text
