@@ -186,6 +186,7 @@ class BatchedAdapter:
 
     def __init__(self, host: Host, bound: BoundSockets, proxies: tuple[Address, ...]) -> None:
         self.host = host
+        self.version = 0
         self.bound = bound
         self.public = [
             _Uplink(self, sock, proxy) for sock, proxy in zip(bound.public, proxies, strict=True)
@@ -264,6 +265,7 @@ class BatchedAdapter:
                 lane.known.discard(key)
 
     def _forget_uplink(self, client: Address) -> None:
+        self.version += 1
         for lane in self.public:
             if lane.cache and (key := lane.key_of(client)) is not None:
                 lane.drop_answer(key)

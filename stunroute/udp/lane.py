@@ -9,7 +9,7 @@ import ctypes
 import errno
 import socket
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from operator import itemgetter
 from struct import Struct
 from typing import Protocol
@@ -40,6 +40,8 @@ BATCHES = 4
 OBSERVED = 1 << 16
 """Bytes that a lane keeps of what it has forwarded until they are counted by kind."""
 
+_A_FEW = 4
+"""Packets without an answer that are no reason to weigh a whole batch."""
 _LAST_STUN_OCTET = 3  # RFC 7983
 _NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
 FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
@@ -52,6 +54,8 @@ class Owner(Protocol):
     """The adapter, as its lanes see it."""
 
     host: Host
+    version: int
+    """Another one after each time that answers were dropped."""
 
     def merge(self) -> None: ...
 
@@ -168,16 +172,17 @@ class Lane(ABC):
         keys = cut.keys(self.arena.view, self.keys_at)
         lengths = cut.lengths.tobytes()
         if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
-            self._one_by_one(cut, keys, heads)
+            self._mixed(cut, keys, heads, lengths)
         else:
             try:
                 found = itemgetter(*keys)(self.cache)
             except KeyError:
-                self._one_by_one(cut, keys, heads)
+                self._mixed(cut, keys, heads, lengths)
             else:
-                self._all_at_once(cut, b"".join(found), lengths)
+                self._send_batch(cut, b"".join(found), lengths)
                 self.seen.update(keys)
                 self.observed += heads
+                self.bytes += sum(memoryview(lengths).cast("H").tolist()) - count * self.overhead
         # An empty datagram writes nothing, and what it finds here must not look like media.
         cut.heads[:] = cut.zeros
         return count
@@ -208,65 +213,69 @@ class Lane(ABC):
             return BATCH  # an error is gone once it was told; there may be packets behind it
         return 0
 
-    def _all_at_once(self, cut: _Cut, records: bytes, received: bytes) -> None:
-        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
-        count = cut.count
-        port = self.ports[0]
-        if self.overhead:
-            # One subtraction for all: no borrow passes from one to the next, since a datagram
-            # whose payload has a first octet is longer than its header.
-            payloads = int.from_bytes(received, "little") - cut.overhead
-            received = payloads.to_bytes(2 * count, "little")
-        lengths = memoryview(received).cast("H")
-        self.bytes += sum(lengths.tolist())
-        if len(self.ports) > 1:
-            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
-            port = self.ports[indexes[0]]
-            if indexes.count(indexes[0]) != count:
-                step = self.record_length
-                pieces = [records[at : at + step] for at in range(0, len(records), step)]
-                self._send_some(list(range(count)), pieces, lengths.tolist())
-                return
-        cut.records[:] = records
-        port.lengths[count][:] = lengths
-        sent = self.send(*port.first, COUNTS[count], 0)
-        if sent != count:
-            self._send_rest(port, count, max(sent, 0))
-
-    def _one_by_one(self, cut: _Cut, keys: tuple[bytes, ...], heads: bytes) -> None:
-        relay, cache = self.adapter.host.relay, self.cache
-        now = self.adapter.host.now()
-        lengths = [length - self.overhead for length in cut.lengths]
-        chosen: list[int] = []
-        records: list[bytes] = []
+    def _mixed(self, cut: _Cut, keys: tuple[bytes, ...], heads: bytes, received: bytes) -> None:
+        """A batch with packets that the core has to see. It sees these alone, in their order; when
+        it changes a flow by one of them, what is behind that one is looked up anew."""
+        relay, cache, adapter = self.adapter.host.relay, self.cache, self.adapter
+        now = adapter.host.now()
+        lengths = [length - self.overhead for length in memoryview(received).cast("H")]
+        found = list(map(cache.get, keys))
+        odd = self._odd(0, heads, lengths, found)
+        verdicts = self.verdicts(keys, heads) if len(odd) > _A_FEW else None
         refused: Counter[Drop] = Counter()
-        verdicts = self.verdicts(keys, heads)
-        for n, key in enumerate(keys):
-            record: bytes | None
+        asked: list[int] = []
+        while odd:
+            n = odd.popleft()
+            asked.append(n)
+            found[n] = None
             if lengths[n] > DATAGRAM_LENGTH:
-                relay.drop(Drop.TOO_LONG, address_of(key), now)
+                relay.drop(Drop.TOO_LONG, address_of(keys[n]), now)
                 continue
-            if heads[2 * n] > _LAST_STUN_OCTET:
-                record = cache.get(key)
-                if record is not None:
-                    self.seen.add(key)
-                    self.bytes += lengths[n]
-                    self.observed += heads[2 * n : 2 * n + 2]
-                    chosen.append(n)
-                    records.append(record)
-                    continue
-                if verdicts is not None and (drop := verdicts[n]) is not None:
+            if verdicts is not None and heads[2 * n] > _LAST_STUN_OCTET:
+                drop = verdicts[n]
+                if drop is not None:
                     refused[drop] += 1
                     continue
-            record = self.decide(n, key, lengths[n], now)
-            if record is not None:
+            version = adapter.version
+            found[n] = self.decide(n, keys[n], lengths[n], now)
+            if found[n] is not None:
                 verdicts = None  # what the core has let through may have made room for others
-                chosen.append(n)
-                records.append(record)
+            if adapter.version != version:
+                found[n + 1 :] = map(cache.get, keys[n + 1 :])
+                odd = self._odd(n + 1, heads, lengths, found)
         for drop, packets in refused.items():
             relay.dropped(drop, packets)
-        self._send_some(chosen, records, lengths)
-        self.adapter.host.settle()
+        self._count(asked, keys, heads, lengths)
+        records = [record for record in found if record is not None]
+        if len(records) == cut.count:
+            self._send_batch(cut, b"".join(records), received)
+        elif records:
+            chosen = [n for n, record in enumerate(found) if record is not None]
+            self._send_some(chosen, records, [lengths[n] for n in chosen])
+        adapter.host.settle()
+
+    def _odd(
+        self, start: int, heads: bytes, lengths: list[int], found: list[bytes | None]
+    ) -> deque[int]:
+        """The packets from ``start`` on for which there is no answer, or no use for it."""
+        return deque(
+            n
+            for n in range(start, len(found))
+            if found[n] is None or heads[2 * n] <= _LAST_STUN_OCTET or lengths[n] > DATAGRAM_LENGTH
+        )
+
+    def _count(
+        self, asked: list[int], keys: tuple[bytes, ...], heads: bytes, lengths: list[int]
+    ) -> None:
+        """Count those of a batch that the core was not ``asked`` about: it has counted the rest."""
+        known, octets, total = list(keys), bytearray(heads), sum(lengths)
+        for n in reversed(asked):
+            del known[n]
+            del octets[2 * n : 2 * n + 2]
+            total -= lengths[n]
+        self.seen.update(known)
+        self.observed += octets
+        self.bytes += total
 
     def verdicts(self, keys: tuple[bytes, ...], heads: bytes) -> list[Drop | None] | None:
         """The quick no: for each packet why it is let go of if it is not STUN and has no answer,
@@ -288,27 +297,44 @@ class Lane(ABC):
         self.cache.pop(key, None)
         self.seen.discard(key)
 
+    def _send_batch(self, cut: _Cut, records: bytes, received: bytes) -> None:
+        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
+        count = cut.count
+        if self.overhead:
+            # One subtraction for all: no borrow passes from one to the next, since a datagram
+            # whose payload has a first octet is longer than its header.
+            payloads = int.from_bytes(received, "little") - cut.overhead
+            received = payloads.to_bytes(2 * count, "little")
+        lengths = memoryview(received).cast("H")
+        port = self.ports[0]
+        if len(self.ports) > 1:
+            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
+            port = self.ports[indexes[0]]
+            if indexes.count(indexes[0]) != count:
+                step = self.record_length
+                pieces = [records[at : at + step] for at in range(0, len(records), step)]
+                self._send_some(list(range(count)), pieces, lengths.tolist())
+                return
+        cut.records[:] = records
+        port.lengths[count][:] = lengths
+        sent = self.send(*port.first, COUNTS[count], 0)
+        if sent != count:
+            self._send_rest(port, count, max(sent, 0))
+
     def _send_some(self, chosen: list[int], records: list[bytes], lengths: list[int]) -> None:
-        """Send the payloads in the buffers ``chosen``, each with its record."""
+        """Send the payloads in the buffers ``chosen``, each with its record and length."""
         index_at = self.name_at + NAME_LENGTH
         for index, port in enumerate(self.ports):
-            if len(self.ports) == 1:
-                mine = records
-                buffers = chosen
-            else:
-                pairs = [
-                    (r, n) for r, n in zip(records, chosen, strict=True) if r[index_at] == index
-                ]
-                mine, buffers = [r for r, _ in pairs], [n for _, n in pairs]
+            mine = [place for place, record in enumerate(records) if record[index_at] == index]
             if not mine:
                 continue
-            count = len(mine)
-            at = self.records_at
-            self.arena.view[at : at + count * self.record_length] = b"".join(mine)
+            count, at = len(mine), self.records_at
+            joined = b"".join([records[place] for place in mine])
+            self.arena.view[at : at + count * self.record_length] = joined
             payloads, out = port.payloads, port.lengths[BATCH]
-            for place, n in enumerate(buffers):
-                payloads[place] = port.in_order[n]
-                out[place] = lengths[n]
+            for position, place in enumerate(mine):
+                payloads[position] = port.in_order[chosen[place]]
+                out[position] = lengths[place]
             self._send_rest(port, count, 0)
             payloads[:] = port.in_order
 

@@ -342,6 +342,21 @@ def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
+def test_a_check_among_media_is_the_only_one_that_the_core_sees(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two checks in five seconds of 64 calls would cost what all their media does."""
+    world = make()
+    established(world, CALLER, NEIGHBOUR)
+    calls = asked(world, monkeypatch)
+    media = [(NEIGHBOUR, rtp(1, 100 + n)) for n in range(30)]
+    check_uplink(world, [*media, (CALLER, check(1)), *media])
+    header = leg(CALLER, b"", world.proxies[0])
+    down = [(A, header + rtp(2))] * 30
+    check_downlink(world, [*down, (A, header + success()), *down])
+    assert calls == ["route_client", "route_transceiver"]
+
+
 @pytest.mark.parametrize("count", [1, 2, BATCH, BATCH + 1])
 def test_media_of_settled_flows_does_not_reach_the_core(
     make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, count: int
@@ -443,7 +458,10 @@ def test_a_settled_flow_is_shown_to_the_core_again_in_the_next_generation(
     world.adapter.touch()
     calls = asked(world, monkeypatch)
     world.uplink(0, [(CALLER, rtp(77))] * 5)
-    assert calls == ["route_client"] * 2
+    assert len(calls) >= 2
+    calls.clear()
+    world.uplink(0, [(CALLER, rtp(77))] * 5)
+    assert calls == []
     world.sent.clear()
     world.uplink(0, [(Address.of("203.0.113.1", 9), rtp(77))])
     assert len(world.sent) == 1
