@@ -19,6 +19,7 @@ out as soon as they outnumber the others.
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import count
 from typing import TypeAlias, TypeVar
 
@@ -225,7 +226,9 @@ class Endpoint:
         slot = self._slot(call)
         self._act(slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker)
         sent = slot.session.send_audio(payload, timestamp, marker, now)
-        self._settle(slot, now)
+        self._collect(slot, now)
+        if self._journal is not None:  # no deadline has moved; who records it wants to be told so
+            self._settle(slot, now)
         return sent
 
     def close_call(self, call: str, reason: EndReason, now: Instant) -> None:
@@ -281,17 +284,17 @@ class Endpoint:
         if address not in self.config.relays:
             return self._drop(Drop.LEG_STRANGER)
         try:
-            leg = forward.decode_untrusted(data)
+            path = _path_untrusted(data[: forward.HEADER_LENGTH], address)
         except DecodeError:
             return self._drop(Drop.LEG_MALFORMED)
         payload = data[forward.HEADER_LENGTH :]
-        path = Path(leg.client, leg.proxy, address)
         found = self._find(payload, path)
         if isinstance(found, Drop):
-            self._note(journal.Dropped("", now, found, leg.client))
+            self._note(journal.Dropped("", now, found, path.client))
             return self._drop(found)
         for slot in found:
-            self._note(journal.Received(slot.session.call, now, path, payload))
+            if self._journal is not None:
+                self._journal(journal.Received(slot.session.call, now, path, payload))
             slot.session.receive_datagram(payload, path, now)
             self._settle(slot, now)
         return None
@@ -366,9 +369,25 @@ class Endpoint:
 
     def _settle(self, slot: _Slot, now: Instant, *, after_input: bool = True) -> None:
         """Move what a session has to say to the endpoint's queues, and see to its deadline."""
+        self._collect(slot, now)
+        session = slot.session
+        due = session.next_deadline()
+        if after_input and self._journal is not None:
+            at, reason = (due.at, due.reason.value) if due else (None, "")
+            self._journal(journal.Settled(session.call, now, at, reason))
+        if session.phase is Phase.CLOSED:
+            self._release(slot)
+        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
+            slot.scheduled = due.at, next(self._turn), slot
+            heapq.heappush(self._heap, slot.scheduled)
+            self._prune()
+
+    def _collect(self, slot: _Slot, now: Instant) -> None:
+        """Move what a session has to say to the endpoint's queues."""
         session = slot.session
         while (out := session.next_transmit()) is not None:
-            self._note(journal.Sent(session.call, now, out.path, out.payload))
+            if self._journal is not None:
+                self._journal(journal.Sent(session.call, now, out.path, out.payload))
             header = forward.encode(out.path.client, out.path.proxy)
             self._transmits.append(Transmit(header + out.payload, out.path.relay))
         while (event := session.next_event()) is not None:
@@ -376,16 +395,6 @@ class Endpoint:
                 self._heed(slot, event, now)
             else:
                 self._tell(event)
-        due = session.next_deadline()
-        if after_input:
-            at, reason = (due.at, due.reason.value) if due else (None, "")
-            self._note(journal.Settled(session.call, now, at, reason))
-        if session.phase is Phase.CLOSED:
-            self._release(slot)
-        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
-            slot.scheduled = due.at, next(self._turn), slot
-            heapq.heappush(self._heap, slot.scheduled)
-            self._prune()
 
     def _heed(self, slot: _Slot, signal: Signal, now: Instant) -> None:
         match signal:
@@ -460,6 +469,14 @@ class Endpoint:
 
     def _drop(self, drop: Drop) -> None:
         self.drops[drop] += 1
+
+
+@lru_cache(maxsize=8192)
+def _path_untrusted(header: bytes, relay: Address) -> Path:
+    """The way a datagram took, by its header; a call's packets all bear the same. Raises
+    DecodeError."""
+    leg = forward.decode_untrusted(header)
+    return Path(leg.client, leg.proxy, relay)
 
 
 def _remove(index: "dict[_K, list[_Slot]]", key: _K, slot: _Slot) -> None:

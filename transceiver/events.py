@@ -14,6 +14,8 @@ from .path import Path
 class Phase(Enum):
     """The life of a session; ``session.TRANSITIONS`` is the table of what may follow what."""
 
+    __hash__ = object.__hash__  # looked up for every packet: identity hashes in C
+
     NEW = "new"  # answered, nothing heard yet
     CHECKING = "checking"  # a check has authenticated
     HANDSHAKING = "handshaking"  # DTLS has been answered

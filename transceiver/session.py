@@ -46,12 +46,14 @@ from .events import (
 from .negotiation import Negotiated
 from .path import Path
 from .srtp import SrtpContext, SrtpError
-from .timers import Deadline, Wake, earliest
+from .timers import Deadline, Wake
 
 
 @unique
 class Cause(Enum):
     """What moves a session from phase to phase."""
+
+    __hash__ = object.__hash__  # looked up for every packet: identity hashes in C
 
     CHECKED = "an authenticated check"
     ANSWERED = "a DTLS datagram from a validated address"
@@ -141,13 +143,16 @@ class Session:
     _early: deque[tuple[demux.Kind, bytes, Path]] = field(factory=deque)
     _route: Path | None = None
     _heard: Instant = 0.0
-    _warned: bool = False
+    _length_at: Instant = 0.0
+    _warning_at: Instant | None = None
     _drain_at: Instant | None = None
     _outgoing: deque[Outgoing] = field(factory=deque)
     _events: deque[Event | Signal] = field(factory=deque)
 
     def __attrs_post_init__(self) -> None:
         self._heard = self.marks.opened
+        self._length_at = self.marks.opened + self.config.session.maximum_length
+        self._warning_at = self._length_at - self.config.session.warning_before
 
     # --- in -----------------------------------------------------------------------------------
 
@@ -279,7 +284,7 @@ class Session:
             case Wake.SILENCE:
                 self._advance(Cause.SILENT)
             case Wake.WARNING:
-                self._warned = True
+                self._warning_at = None
                 left = self._length_at - now
                 self._events.append(LengthWarning(self.call, left))
             case Wake.ESTABLISH:
@@ -294,7 +299,8 @@ class Session:
     def send_audio(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bool:
         """Send one packet of our codec. False, and nothing sent, before keys are agreed, after the
         end, where the offer takes no audio from us, or where the payload is longer than a packet
-        holds: a client may send more than we can give back, and an echo gives it back."""
+        holds: a client may send more than we can give back, and an echo gives it back. Moves no
+        deadline."""
         if self._srtp is None or self._route is None or not self.negotiated.may_send:
             return False
         if len(payload) > LONGEST_PAYLOAD:
@@ -341,39 +347,38 @@ class Session:
         return deadline.at if deadline else None
 
     def next_deadline(self) -> Deadline | None:
-        """What comes due first, and why; None once closed."""
+        """What comes due first, and why, of two at the same instant the one named first; None once
+        closed."""
         if self.phase is Phase.CLOSED:
             return None
-        return earliest(
-            _deadline(self._drain_at, Wake.DRAIN),
-            Deadline(self._length_at, Wake.LENGTH),
-            _deadline(self._warning_at, Wake.WARNING),
+        first, why = self._length_at, Wake.LENGTH
+        if self._drain_at is not None and self._drain_at <= first:
+            first, why = self._drain_at, Wake.DRAIN
+        # Asked after every packet, so only the answer is made a record.
+        for at, reason in (
+            (self._warning_at, Wake.WARNING),
             self._liveness(),
-            self._silence(),
-            _deadline(self.agent.next_timeout(), Wake.ICE),
-            _deadline(self.connection.next_timeout(), Wake.DTLS),
-            _deadline(self.audio.next_report, Wake.REPORT),
-            _deadline(self.audio.next_probe, Wake.PROBE),
-        )
+            (self._silence_at, Wake.SILENCE),
+            (self.agent.next_timeout(), Wake.ICE),
+            (self.connection.next_timeout(), Wake.DTLS),
+            (self.audio.next_report, Wake.REPORT),
+            (self.audio.next_probe, Wake.PROBE),
+        ):
+            if at is not None and at < first:
+                first, why = at, reason
+        return Deadline(first, why)
 
-    @property
-    def _length_at(self) -> Instant:
-        return self.marks.opened + self.config.session.maximum_length
-
-    @property
-    def _warning_at(self) -> Instant | None:
-        return None if self._warned else self._length_at - self.config.session.warning_before
-
-    def _liveness(self) -> Deadline:
+    def _liveness(self) -> tuple[Instant, Wake]:
         limits = self.config.session
         if self.secured is None:
-            return Deadline(self.marks.opened + limits.establish_timeout, Wake.ESTABLISH)
-        return Deadline(self._heard + limits.consent_timeout, Wake.CONSENT)
+            return self.marks.opened + limits.establish_timeout, Wake.ESTABLISH
+        return self._heard + limits.consent_timeout, Wake.CONSENT
 
-    def _silence(self) -> Deadline | None:
+    @property
+    def _silence_at(self) -> Instant | None:
         if self.phase is not Phase.ESTABLISHED:
             return None
-        return Deadline(self._heard + self.config.session.disconnected_after, Wake.SILENCE)
+        return self._heard + self.config.session.disconnected_after
 
     @property
     def route(self) -> Path | None:
@@ -456,7 +461,3 @@ class Session:
                 return "checks arrived, DTLS was not answered"
             case _:
                 return f"the DTLS handshake did not end: {self.connection.refusal or 'no answer'}"
-
-
-def _deadline(at: Instant | None, reason: Wake) -> Deadline | None:
-    return None if at is None else Deadline(at, reason)

@@ -34,8 +34,3 @@ class Deadline:
 
     at: Instant
     reason: Wake
-
-
-def earliest(*deadlines: Deadline | None) -> Deadline | None:
-    """The first to come due; of two at the same instant the one named first."""
-    return min((d for d in deadlines if d is not None), key=lambda d: d.at, default=None)

@@ -140,8 +140,8 @@ password_key = "{"34" * 32}"
         told(r"WARNING transceiver\.serve: reload refused, the old settings stay: .*not TOML")
         assert "/rtc_0" in httpx.post(calls, content=OFFER, headers=sdp).headers["Location"]
         # Of the former keys nothing is left here; the calls minted under them stay.
-        before, _, _ = SETTINGS.partition("[[hint")
-        config.write_text(before + fresh)
+        before, _, behind = SETTINGS.partition("[[hint")
+        config.write_text(f"{before}{fresh}[http]{behind.partition('[http]')[2]}")
         told(r"INFO transceiver\.serve: reloaded: hint configurations 1, 1 relays")
         assert "/rtc_1" in httpx.post(calls, content=OFFER, headers=sdp).headers["Location"]
         health = calls.removesuffix("/v1/realtime/calls") + "/healthz"

@@ -10,6 +10,7 @@ from stunroute.address import Address
 from transceiver.events import EndReason, Phase
 from transceiver.path import Path
 from transceiver.session import LONGEST_PAYLOAD, TRANSITIONS, Cause, Session
+from transceiver.timers import Deadline, Wake
 
 EXPECTED = {
     (Phase.NEW, Cause.CHECKED): Phase.CHECKING,
@@ -173,3 +174,22 @@ def test_audio_too_long_for_a_packet_is_refused_and_not_raised() -> None:
     assert [len(packet.payload) for packet in client.audio] == [LONGEST_PAYLOAD, 5]
     first, second = (packet.sequence for packet in client.audio)
     assert (second - first) % 65536 == 1
+
+
+def test_audio_of_ours_moves_no_deadline() -> None:
+    rig, _, session = in_phase(Phase.ESTABLISHED)
+    for _ in range(3):
+        before = session.next_deadline()
+        assert session.send_audio(b"audio", 960, False, rig.now)
+        assert session.next_deadline() == before
+        rig.run(0.4)
+
+
+def test_of_deadlines_at_one_instant_the_more_telling_one_is_named() -> None:
+    rig, _, session = in_phase(Phase.NEW)
+    limits = session.config.session
+    session.end_within(limits.maximum_length - (rig.now - session.marks.opened), rig.now)
+    session.marks.opened += limits.maximum_length  # nothing else is due that soon
+    session._warning_at = None
+    due = session.next_deadline()
+    assert due == Deadline(session._length_at, Wake.DRAIN)
