@@ -46,6 +46,8 @@ PATIENCE = 8.0
 SPEAKS_AFTER = 1.0
 """Seconds after which a silent node speaks to a client that nothing else could heal."""
 NEVER = float("inf")
+CHECKS, REPORTS = 2_540.0, 1_040.0
+"""Milliseconds until the next check or report at the latest, and two frames more."""
 PUBLIC = Address.of("192.0.2.1", 3478)
 """What the relays of the fleet are all known by."""
 
@@ -103,12 +105,12 @@ def scenarios() -> Iterator[Scenario]:
     for store in (False, True):
         for check_every in (every, None):
             yield Scenario(Fault.KILLED, check_every, audio, store, goal=40, goal_down=40)
-            by_check = 2500.0 if check_every else None
+            by_check = CHECKS if check_every else None
             if store:
                 yield Scenario(Fault.KILLED, check_every, reports, store, goal=100)
                 yield Scenario(Fault.KILLED, check_every, silent, store, goal=100)
             else:
-                yield Scenario(Fault.KILLED, check_every, reports, goal=1000, why="next report")
+                yield Scenario(Fault.KILLED, check_every, reports, goal=REPORTS, why="next report")
                 yield Scenario(
                     Fault.KILLED,
                     check_every,
@@ -118,14 +120,14 @@ def scenarios() -> Iterator[Scenario]:
                     speaks=by_check is None,
                 )
     probes = Downlink.PROBES
-    yield Scenario(Fault.KILLED, None, probes, goal=1000, why="as our transceiver does it")
+    yield Scenario(Fault.KILLED, None, probes, goal=REPORTS, why="as our transceiver does it")
     yield Scenario(Fault.KILLED, None, audio, workers=2, goal=40, goal_down=40)
     for store in (False, True):
         yield Scenario(Fault.WORKER, None, audio, store, goal=40, goal_down=40)
     yield Scenario(Fault.WORKER, None, audio, workers=2, goal=40, goal_down=40)
     yield Scenario(Fault.WORKER, None, silent, True, goal=100)
     for fault in (Fault.MOVED, Fault.FAILED):
-        yield Scenario(fault, every, audio, goal=2500, why="next check")
+        yield Scenario(fault, every, audio, goal=CHECKS, why="next check")
         if fault is Fault.MOVED:
             yield Scenario(fault, None, audio, why="nothing can tell the second relay")
         for check_every in (every, None):
@@ -138,7 +140,7 @@ def scenarios() -> Iterator[Scenario]:
             audio,
             workers=workers,
             goal=40,
-            goal_down=2500,
+            goal_down=CHECKS,
             lost=1,
             why="down: next check",
             again=again,
@@ -377,7 +379,8 @@ def measure(
             head(fault)
         figures = measured[scenario] = Figures()
         # A client that has rebound is known by two addresses for a while: each round is a new call.
-        fresh = scenario.fault is Fault.REBOUND
+        # A worker that died is replaced at once, one that dies again later and later.
+        fresh = scenario.fault in (Fault.REBOUND, Fault.WORKER)
         for _ in range(rounds if fresh else 1):
             with opened(scenario, calls, url, figures) as bench:
                 for _ in range(1 if fresh else rounds):
@@ -412,8 +415,9 @@ def main() -> None:
     ready = [value for figures in measured.values() for value in figures.ready]
     late = max((figures.lateness for figures in measured.values()), default=0.0)
     print("beside that, ms, median / worst")
-    line("kill -9 to socket back: Python starts", shown(outages))
-    line("socket back to 'started': part of the gaps above", shown(ready))
+    if outages:
+        line("kill -9 to socket back: Python starts", shown(outages))
+        line("socket back to 'started': part of the gaps above", shown(ready))
     line("a packet of the bench itself sent late, at worst", f"{late:.0f}")
 
 

@@ -116,6 +116,23 @@ class TestPaused:
         stage.until_heard(calls, 20)
         stage.assert_whole(calls)
 
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_whole_batches_go_where_single_packets_go(
+        self, stages: Callable[..., Stage], workers: int
+    ) -> None:
+        """What has piled up is forwarded in batches by remembered answers, and those are forgotten
+        with every generation of flows, here twice a second."""
+        stage = stages(workers=workers, limits={"idle_timeout": 0.5})
+        calls = stage.calls(12)
+        for _ in range(10):
+            stage.relay.pause()
+            known = len(calls[0].uplink.sent)
+            stage.until(lambda known=known: len(calls[0].uplink.sent) >= known + 5, "packets wait")
+            stage.relay.resume()
+            stage.until_heard(calls, 2)
+        stage.assert_whole(calls)
+        assert stage.node.strange == []
+
 
 class TestRebound:
     def test_audio_goes_on_at_once_and_comes_back_after_the_next_check(self, stage: Stage) -> None:
