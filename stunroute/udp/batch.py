@@ -38,28 +38,24 @@ _IPV4_NAME = Struct("<H2s4s8x")  # family, port, address, zeros
 _IPV6_NAME = Struct("<H2s4x16s4x")  # family, port, flow information, address, scope
 _MAPPED = bytes(10) + b"\xff\xff"
 
-Call = Callable[[Any, Any, Any, int], int]
-"""``recvmmsg`` without its timeout, or ``sendmmsg``: descriptor, message headers, their number,
-flags; the number of datagrams moved, or -1 with an errno."""
+Call = Callable[..., int]
+"""``recvmmsg`` or ``sendmmsg``: descriptor, message headers, their number, flags, and for the
+former a timeout, which is always None; the number of datagrams moved, or -1 with an errno."""
 
 
 @cache
 def libc() -> tuple[Call, Call] | None:
     """``recvmmsg`` and ``sendmmsg``, or None where the C library has them not. They get no
     ``argtypes``: arguments that are made once and are ctypes objects already need no conversion,
-    which is a third of the cost of a call."""
+    which is a third of the cost of a call. The interpreter's lock is kept: neither call waits, and
+    who gives the lock away for a call may wait for it afterwards for milliseconds."""
     if sys.platform != "linux" or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    library = ctypes.CDLL(None, use_errno=True)
+    library = ctypes.PyDLL(None, use_errno=True)
     try:
-        receive, send = library.recvmmsg, library.sendmmsg
+        return library.recvmmsg, library.sendmmsg
     except AttributeError:
         return None
-
-    def receive_without_timeout(fd: Any, messages: Any, count: Any, flags: int) -> int:
-        return receive(fd, messages, count, flags, None)  # type: ignore[no-any-return]
-
-    return receive_without_timeout, send
 
 
 class Arena:
@@ -182,7 +178,7 @@ class BatchReader:
     def read(self) -> list[tuple[bytes | None, Address]]:
         """The datagrams that have arrived, at most a batch, each with its sender; None in place of
         one that was too long. Errors of the socket are counted and passed over."""
-        count = self._receive(self._fd, self._pointer, COUNTS[BATCH], 0)
+        count = self._receive(self._fd, self._pointer, COUNTS[BATCH], 0, None)
         if count <= 0:
             if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
                 self.errors += 1

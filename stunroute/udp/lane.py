@@ -10,6 +10,7 @@ import errno
 import socket
 from abc import ABC, abstractmethod
 from collections import Counter, deque
+from functools import partial
 from operator import itemgetter
 from struct import Struct
 from typing import Protocol
@@ -37,8 +38,6 @@ from .sockets import DATAGRAM_LENGTH, bound_address
 
 BATCHES = 4
 """Batches that one socket gets before others and the timers have their turn."""
-OBSERVED = 1 << 16
-"""Bytes that a lane keeps of what it has forwarded until they are counted by kind."""
 
 _A_FEW = 4
 """Packets without an answer that are no reason to weigh a whole batch."""
@@ -46,6 +45,7 @@ _LAST_STUN_OCTET = 3  # RFC 7983
 _NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
 FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
 """Kinds by the first octet; RTCP is among RTP."""
+_NUMBERS = bytes(list(demux.Kind).index(kind) for kind in FIRST)
 _MEDIA = bytes(kind is demux.Kind.RTP for kind in FIRST)
 _RTCP = bytes(demux.classify(bytes([128, octet])) is demux.Kind.RTCP for octet in range(256))
 
@@ -56,8 +56,6 @@ class Owner(Protocol):
     host: Host
     version: int
     """Another one after each time that answers were dropped."""
-
-    def merge(self) -> None: ...
 
 
 class _Cut:
@@ -70,7 +68,8 @@ class _Cut:
 
     def __init__(self, lane: "Lane", count: int) -> None:
         self.count = count
-        self.keys = Struct(lane.key_format * count).unpack_from
+        keys = Struct(lane.key_format * count)
+        self.keys = partial(keys.unpack_from, lane.arena.view, lane.keys_at)
         self.heads = lane.heads[:count]
         self.zeros = memoryview(bytes(2 * count)).cast("H")
         self.lengths = low_halves(lane.received.words, 7, 8)[:count]
@@ -102,7 +101,9 @@ class Port:
         self.in_order = memoryview(self.payloads.tobytes()).cast("Q")
         lengths = low_halves(self.sent.vectors, 2 * vectors - 1, 2 * vectors)
         self.lengths = [lengths[:count] for count in range(BATCH + 1)]
-        self.first = self.sent.arguments(0)
+        self.length = self.lengths[1]
+        self.first = [(*self.sent.arguments(0), count, 0) for count in COUNTS]
+        """The arguments that send so many from the first on."""
 
 
 class Lane(ABC):
@@ -127,7 +128,8 @@ class Lane(ABC):
         self.seen: set[bytes] = set()
         self.bytes = 0
         self.observed = bytearray()
-        """The first two octets of the packets that the core has not seen."""
+        """The first two octets of the packets that the core has not seen. The adapter has them
+        counted once a second, before they are a megabyte."""
         self.arena = arena = Arena(1 << 18)
         self.keys_at = arena.take(distance * BATCH)
         self.buffers_at = arena.take(STRIDE * BATCH)
@@ -143,7 +145,10 @@ class Lane(ABC):
                 self.received.vectors[len(words) * n + place] = word
         self.buffers = arena.view[self.buffers_at : self.buffers_at + STRIDE * BATCH]
         self.heads = self.buffers.cast("H")[:: STRIDE // 2]
+        self._first_head = self.buffers[:2]
         self.cuts = [_Cut(self, count) for count in range(BATCH + 1)]
+        self._one = self.cuts[1]
+        self._index_at = self.name_at + NAME_LENGTH
         calls = libc()
         if calls is None:
             raise OSError(NEEDS)
@@ -151,25 +156,21 @@ class Lane(ABC):
         # What a datagram that was cut shows as its length. Found astride two lengths it is a false
         # alarm, and costs no more than that the core is asked.
         self._too_long = (DATAGRAM_LENGTH + 1 + self.overhead).to_bytes(2, "little")
-        self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0)
+        self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0, None)
 
     def on_readable(self) -> None:
         for _ in range(BATCHES):
             if self.step() < BATCH:
                 break
-        if len(self.observed) > OBSERVED:
-            self.adapter.merge()
 
     def step(self) -> int:
         """Read a batch and send on what is to be sent on; how many were read."""
         count = self.receive(*self._arguments)
-        if count <= 0:
-            return self._nothing(count)
+        if count <= 1 and (count <= 0 or self._alone()):
+            return count if count > 0 else self._nothing(count)
         cut = self.cuts[count]
-        if count == 1 and self._alone(cut):
-            return 1
         heads = cut.heads.tobytes()
-        keys = cut.keys(self.arena.view, self.keys_at)
+        keys = cut.keys()
         lengths = cut.lengths.tobytes()
         if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
             self._mixed(cut, keys, heads, lengths)
@@ -179,32 +180,32 @@ class Lane(ABC):
             except KeyError:
                 self._mixed(cut, keys, heads, lengths)
             else:
-                self._send_batch(cut, b"".join(found), lengths)
+                payloads = self._send_batch(cut, b"".join(found), lengths)
                 self.seen.update(keys)
                 self.observed += heads
-                self.bytes += sum(memoryview(lengths).cast("H").tolist()) - count * self.overhead
+                self.bytes += sum(payloads.tolist())
         # An empty datagram writes nothing, and what it finds here must not look like media.
         cut.heads[:] = cut.zeros
         return count
 
-    def _alone(self, cut: _Cut) -> bool:
+    def _alone(self) -> bool:
         """What is done for a batch, for a single packet, where strides do not pay. False if it is
         for the core to decide."""
-        (key,) = cut.keys(self.arena.view, self.keys_at)
+        cut, heads = self._one, self.heads
+        (key,) = cut.keys()
         record = self.cache.get(key)
-        head = self.heads[0]
         length = cut.lengths[0] - self.overhead
-        if record is None or head & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
+        if record is None or heads[0] & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
             return False
-        port = self.ports[record[self.name_at + NAME_LENGTH]]
+        port = self.ports[record[self._index_at]]
         cut.records[:] = record
-        port.lengths[1][0] = length
+        port.length[0] = length
         self.bytes += length
         self.seen.add(key)
-        self.observed += head.to_bytes(2, "little")
-        if self.send(*port.first, COUNTS[1], 0) != 1:
+        self.observed += self._first_head
+        if self.send(*port.first[1]) != 1:
             self._send_rest(port, 1, 0)
-        self.heads[0] = 0
+        heads[0] = 0
         return True
 
     def _nothing(self, count: int) -> int:
@@ -297,8 +298,9 @@ class Lane(ABC):
         self.cache.pop(key, None)
         self.seen.discard(key)
 
-    def _send_batch(self, cut: _Cut, records: bytes, received: bytes) -> None:
-        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each."""
+    def _send_batch(self, cut: _Cut, records: bytes, received: bytes) -> memoryview:
+        """Send a whole batch. ``received`` holds the lengths as they came, 16 bits each; those of
+        the payloads are returned."""
         count = cut.count
         if self.overhead:
             # One subtraction for all: no borrow passes from one to the next, since a datagram
@@ -308,22 +310,23 @@ class Lane(ABC):
         lengths = memoryview(received).cast("H")
         port = self.ports[0]
         if len(self.ports) > 1:
-            indexes = records[self.name_at + NAME_LENGTH :: self.record_length]
+            indexes = records[self._index_at :: self.record_length]
             port = self.ports[indexes[0]]
             if indexes.count(indexes[0]) != count:
                 step = self.record_length
                 pieces = [records[at : at + step] for at in range(0, len(records), step)]
                 self._send_some(list(range(count)), pieces, lengths.tolist())
-                return
+                return lengths
         cut.records[:] = records
         port.lengths[count][:] = lengths
-        sent = self.send(*port.first, COUNTS[count], 0)
+        sent = self.send(*port.first[count])
         if sent != count:
             self._send_rest(port, count, max(sent, 0))
+        return lengths
 
     def _send_some(self, chosen: list[int], records: list[bytes], lengths: list[int]) -> None:
         """Send the payloads in the buffers ``chosen``, each with its record and length."""
-        index_at = self.name_at + NAME_LENGTH
+        index_at = self._index_at
         for index, port in enumerate(self.ports):
             mine = [place for place, record in enumerate(records) if record[index_at] == index]
             if not mine:
@@ -345,12 +348,12 @@ class Lane(ABC):
             self.adapter.host.relay.dropped(Drop.SEND_BACKLOG, sent.unsent)
 
     def kinds(self) -> Counter[demux.Kind]:
-        """What has passed without the core since the last time, by kind."""
+        """What has passed without the core since the last time, by kind. Nothing here looks at a
+        packet by itself: that would cost as much again as forwarding it."""
         firsts, seconds = bytes(self.observed[::2]), bytes(self.observed[1::2])
         self.observed.clear()
-        kinds: Counter[demux.Kind] = Counter()
-        for octet, count in Counter(firsts).items():
-            kinds[FIRST[octet]] += count
+        numbers = firsts.translate(_NUMBERS)
+        kinds = Counter({kind: numbers.count(n) for n, kind in enumerate(demux.Kind)})
         media = int.from_bytes(firsts.translate(_MEDIA), "big")
         rtcp = (media & int.from_bytes(seconds.translate(_RTCP), "big")).bit_count()
         if rtcp:
