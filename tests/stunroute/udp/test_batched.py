@@ -64,7 +64,7 @@ class Kernel:
         self.outcomes: deque[int | tuple[int, int]] = deque()
         lane.receive, lane.send = self.receive, self.send
 
-    def receive(self, fd: Any, messages: Any, count: Any, flags: int) -> int:
+    def receive(self, fd: Any, messages: Any, count: Any, flags: int, timeout: None) -> int:
         """Write as the kernel does: names, what fits of each datagram, its length."""
         lane, n = self.lane, 0
         while self.arriving and n < count.value:
