@@ -45,6 +45,7 @@ V = TypeVar("V")
 
 _NEVER = float("-inf")
 _SHARD = 255  # a mask: the shard of a key is in the low bits of its (seeded) hash
+_REBOUND = 8  # flows of one client, each of another address of its NAT
 BURIED_AT_ONCE = 500
 """Expired flows that one call of ``handle_timeout`` deals with: about a millisecond of work."""
 
@@ -296,12 +297,20 @@ class FlowTable:
             contender.proved = now
             self._promote(contender, now)
             return contender
-        if flow is not None or contender is not None:
+        if contender is not None or (flow is not None and flow.proved != _NEVER):
             return Drop.LEG_NOT_OWNER
-        if self._count >= self._config.flows:
+        if flow is None and self._count >= self._config.flows:
             return Drop.FLOWS_FULL
         if not self._bucket.take(now):
             return Drop.LEG_HEAL_RATE
+        if flow is not None:
+            # Only the store has said whose client this is. It may be stale, or lie, and must not
+            # keep a session from a client that it would have had without a store.
+            self._remove(flow)
+            healed = Flow(client, proxy, sender, now, now, now, False, answers, Origin.DOWNLINK)
+            self._insert(healed, now)
+            self._tell(FlowMoved(now, client, flow.next_hop, sender))
+            return healed
         return self._make(client, proxy, sender, now, Origin.DOWNLINK, now, answered=answers)
 
     def release(self, client: Address, sender: Address, now: Instant) -> Drop | None:
@@ -340,9 +349,15 @@ class FlowTable:
         return self._ssrcs
 
     def by_ssrc(self, ssrc: int | None) -> Flow | None:
-        """The one live flow that carries ``ssrc``; None if there is none or more than one."""
+        """The live flow that carries ``ssrc``, None if there is none. Several must have one next
+        hop: of a client that has rebound and rebinds again, while its former flows are not yet
+        forgotten. Of more than a few, which somebody must have made on purpose, none."""
         entry = None if ssrc is None else self._ssrcs.get(ssrc)
-        return entry if isinstance(entry, Flow) else None
+        if entry is None or isinstance(entry, Flow):
+            return entry
+        if len(entry) > _REBOUND or len({flow.next_hop for flow in entry}) > 1:
+            return None
+        return next(iter(entry))
 
     def _forget_ssrcs(self, flow: Flow) -> None:
         for ssrc in flow.ssrcs:

@@ -299,9 +299,12 @@ class TestSources:
         assert flows.flow(CLIENT).next_hop == B  # type: ignore[union-attr]
         assert flows.by_ssrc(7) is None
 
-    def test_an_ssrc_of_two_flows_finds_none_until_one_of_them_ends(self) -> None:
+    def test_an_ssrc_of_two_owners_finds_none_until_one_of_them_ends(self) -> None:
         flows, _ = table()
-        three = [made(flows, client, A, 0.0) for client in CLIENTS[:3]]
+        three = [
+            made(flows, client, owner, 0.0)
+            for client, owner in zip(CLIENTS[:3], (A, A, B), strict=True)
+        ]
         for flow in three:
             flows.learn(flow, 7)
         assert flows.by_ssrc(7) is None
@@ -309,6 +312,18 @@ class TestSources:
         assert flows.by_ssrc(7) is None
         flows.release(CLIENTS[1], A, 1.0)
         assert flows.by_ssrc(7) is three[2]
+
+    def test_a_client_that_rebinds_again_and_again_is_found(self) -> None:
+        flows, _ = table(RelayConfig())
+        clients = [Address(bytes(14) + n.to_bytes(2, "big"), 1) for n in range(10)]
+        for client in clients[:8]:
+            flows.learn(made(flows, client, A, 0.0), 7)
+            found = flows.by_ssrc(7)
+            assert found is not None
+            assert found.next_hop == A
+        for client in clients[8:]:
+            flows.learn(made(flows, client, A, 0.0), 7)
+            assert flows.by_ssrc(7) is None
 
     def test_few_are_learnt_per_flow(self) -> None:
         flows, _ = table()

@@ -39,7 +39,7 @@ from stunroute.errors import ConfigError
 from stunroute.flow import Flow
 from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.relay import Downlink, Relay, Release
-from stunroute.trace import Drop, Dropped, FlowMade, Origin, Record
+from stunroute.trace import Drop, Dropped, FlowMade, FlowMoved, Origin, Record
 
 CLIENT, OTHER, THIRD = CLIENTS[:3]
 STRANGER = Address.of("203.0.113.66", 4000)
@@ -330,6 +330,26 @@ class TestDownlink:
         assert routed(core, check(2)).next_hop == B
 
 
+class TestStoreThatLies:
+    def test_it_does_not_keep_the_owner_from_its_client(self) -> None:
+        records: list[Record] = []
+        core = relay(records.append, config=RelayConfig(store=True))
+        core.route_client(dtls(), CLIENT, PROXY, 0.0)
+        assert core.restore(CLIENT, B, 0.0)
+        down = core.route_transceiver(leg(CLIENT, rtp(1)), A, 0.02)
+        assert down == Downlink(CLIENT, PROXY, rtp(1))
+        assert records[-1] == FlowMoved(0.02, CLIENT, B, A)
+        assert routed(core, rtp(2), now=0.03).next_hop == A
+        assert core.route_transceiver(leg(CLIENT, rtp(1)), B, 0.04) is Drop.LEG_NOT_OWNER
+
+    def test_it_is_believed_where_the_owner_agrees(self) -> None:
+        core = relay(config=RelayConfig(store=True))
+        core.route_client(dtls(), CLIENT, PROXY, 0.0)
+        core.restore(CLIENT, A, 0.0)
+        core.route_transceiver(leg(CLIENT, rtp(1)), A, 0.02)
+        assert core.route_transceiver(leg(CLIENT, rtp(1)), B, 0.03) is Drop.LEG_NOT_OWNER
+
+
 class TestTraps:
     """STUN and ICE, by their numbers."""
 
@@ -429,12 +449,20 @@ class TestBySsrc:
         assert drop_of(core, rtcp(1), OTHER) is Drop.NO_FLOW
         assert drop_of(core, b"\x80\x60short", OTHER) is Drop.NO_FLOW
 
-    def test_an_ambiguous_source_finds_nobody(self) -> None:
+    def test_a_source_of_two_owners_finds_nobody(self) -> None:
         core = relay()
-        for client in (CLIENT, OTHER):
-            routed(core, check(1), client)
+        for node, client in ((1, CLIENT), (2, OTHER)):
+            routed(core, check(node), client)
             routed(core, rtp(7), client)
         assert drop_of(core, rtp(7), THIRD) is Drop.NO_FLOW
+
+    def test_a_client_that_rebinds_twice_is_found_both_times(self) -> None:
+        core = relay()
+        routed(core, check(1))
+        for client in (CLIENT, OTHER, THIRD):
+            assert routed(core, rtp(7), client).next_hop == A
+            routed(core, check(1), client)
+            routed(core, rtp(7), client)
 
     def test_it_is_rate_bounded(self) -> None:
         core = relay(config=RelayConfig(by_ssrc_rate=2.0))
