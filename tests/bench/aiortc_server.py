@@ -1,6 +1,9 @@
-"""The peer of ``bench_setup``: an echo server made of aiortc, with the smallest signalling.
+"""The peer of ``bench_setup`` and ``bench_echo``: an echo server made of aiortc, with the smallest
+signalling.
 
-Run as a program it prints its port and answers ``POST /`` with an SDP answer.
+Run as a program it answers ``POST /`` at the port it is given with an SDP answer. The echo is what
+aiortc's applications do: audio is decoded, and encoded again. With ``?raw`` the call's RTP packets
+are sent back as they came, past jitter buffer and codec, which is the least that aiortc can do.
 """
 
 import asyncio
@@ -8,8 +11,11 @@ import sys
 from contextlib import suppress
 
 import uvicorn
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.media import MediaRelay
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
+from av.frame import Frame
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +32,10 @@ async def call(request: Request) -> Response:
 
     @peer.on("track")
     def echo(track: object) -> None:
-        peer.addTrack(relay.subscribe(track))  # type: ignore[arg-type]
+        if "raw" in request.query_params:
+            send_back(peer)
+        else:
+            peer.addTrack(relay.subscribe(track))  # type: ignore[arg-type]
 
     @peer.on("connectionstatechange")
     async def gone() -> None:
@@ -36,6 +45,27 @@ async def call(request: Request) -> Response:
     await peer.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
     await peer.setLocalDescription(await peer.createAnswer())
     return Response(peer.localDescription.sdp, status_code=201, media_type="application/sdp")
+
+
+class Silence(MediaStreamTrack):
+    """A track that makes the answer say that something is sent, and never has anything."""
+
+    kind = "audio"
+
+    async def recv(self) -> Frame:
+        await asyncio.Event().wait()
+        raise MediaStreamError
+
+
+def send_back(peer: RTCPeerConnection) -> None:
+    sender = peer.addTrack(Silence())
+    (transceiver,) = peer.getTransceivers()
+
+    async def back(packet: RtpPacket, arrival_time_ms: int) -> None:
+        packet.ssrc = sender._ssrc
+        await sender.transport._send_rtp(packet.serialize())
+
+    transceiver.receiver._handle_rtp_packet = back  # type: ignore[method-assign]
 
 
 async def page(_: Request) -> Response:
