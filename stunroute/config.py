@@ -104,6 +104,9 @@ class RelayConfig:
     """Packets of a new flow that are looked at for an SSRC."""
     ssrc_peeks_later: int = field(default=2, validator=at_least(0))
     """The same in each later generation of a flow."""
+    sources_elsewhere: int = field(default=65_536, validator=at_least(0))
+    """Synchronisation sources of other workers' flows that are remembered, and of own ones that
+    wait to be told to them."""
     by_ssrc_rate: float = field(default=10_000.0, validator=at_least(0))
     """Packets per second, and at once, that are routed by SSRC; more are dropped (``NO_FLOW``)."""
     heal_rate: float = field(default=5_000.0, validator=at_least(0))

@@ -167,7 +167,8 @@ class FlowTable:
 
     __slots__ = (
         *("_bucket", "_config", "_contenders", "_count", "_expired", "_flows"),
-        *("_former_contenders", "_rotates_at", "_ssrcs", "_swapped_at", "_tell"),
+        *("_former_contenders", "_former_sources", "_rotates_at", "_sources", "_ssrcs"),
+        *("_swapped_at", "_tell"),
     )
 
     def __init__(self, config: RelayConfig, tell: Callable[[FlowRecord], None]) -> None:
@@ -176,7 +177,10 @@ class FlowTable:
         self._tell = tell
         self._flows: Generations[Flow] = Generations()
         self._contenders: Generations[Flow] = Generations()
-        self._ssrcs: dict[int, Flow | set[Flow]] = {}
+        # An address is the next hop of somebody else's flow.
+        self._ssrcs: dict[int, Flow | set[Flow] | Address] = {}
+        self._sources: tuple[set[int], set[int]] = (set(), set())
+        self._former_sources: list[set[int]] = []
         self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
         self._rotates_at: Instant | None = None
         self._count = 0
@@ -336,7 +340,7 @@ class FlowTable:
             return
         flow.ssrcs += (ssrc,)
         entry = self._ssrcs.get(ssrc)
-        if entry is None:
+        if entry is None or isinstance(entry, Address):
             self._ssrcs[ssrc] = flow
         elif isinstance(entry, set):
             entry.add(flow)
@@ -355,13 +359,34 @@ class FlowTable:
         entry = None if ssrc is None else self._ssrcs.get(ssrc)
         if entry is None or isinstance(entry, Flow):
             return entry
+        if isinstance(entry, Address):
+            return None
         if len(entry) > _REBOUND or len({flow.next_hop for flow in entry}) > 1:
             return None
         return next(iter(entry))
 
+    def learn_elsewhere(self, ssrc: int, next_hop: Address, now: Instant) -> None:
+        """A flow of another worker carries ``ssrc``. It is remembered for one to two generations,
+        within a bound; what is known here goes before it."""
+        entry = self._ssrcs.get(ssrc)
+        young = self._sources[0]
+        if entry is not None and not isinstance(entry, Address):
+            return
+        if ssrc not in young and len(young) >= self._config.sources_elsewhere:
+            return
+        young.add(ssrc)
+        self._ssrcs[ssrc] = next_hop
+        if self._rotates_at is None:
+            self._rotates_at = now + self._config.idle_timeout
+
+    def elsewhere(self, ssrc: int | None) -> Address | None:
+        """The next hop of another worker's flow that carries ``ssrc``."""
+        entry = None if ssrc is None else self._ssrcs.get(ssrc)
+        return entry if isinstance(entry, Address) else None
+
     def _forget_ssrcs(self, flow: Flow) -> None:
         for ssrc in flow.ssrcs:
-            entry = self._ssrcs[ssrc]
+            entry = self._ssrcs.get(ssrc)
             if isinstance(entry, set):
                 entry.discard(flow)
                 if len(entry) == 1:
@@ -373,7 +398,7 @@ class FlowTable:
     # Time
 
     def next_timeout(self) -> Instant | None:
-        if self._expired or self._former_contenders:
+        if self._expired or self._former_contenders or self._former_sources:
             return self._swapped_at  # it is due already: there is more to bury
         return self._rotates_at
 
@@ -388,6 +413,15 @@ class FlowTable:
                 room -= 1
             else:
                 self._former_contenders.pop()
+        while self._former_sources and room:
+            if self._former_sources[-1]:
+                ssrc = self._former_sources[-1].pop()
+                told_again = any(ssrc in sources for sources in self._sources)
+                if not told_again and self.elsewhere(ssrc) is not None:
+                    del self._ssrcs[ssrc]
+                room -= 1
+            else:
+                self._former_sources.pop()
         while self._expired and room:
             if self._expired[-1]:
                 _, flow = self._expired[-1].popitem()
@@ -395,15 +429,17 @@ class FlowTable:
                 room -= 1
             else:
                 self._expired.pop()
-        if self._expired or self._former_contenders:
+        if self._expired or self._former_contenders or self._former_sources:
             return
         if self._rotates_at is None or now < self._rotates_at:
             return
         self._former_contenders = self._contenders.rotate()
         self._expired = self._flows.rotate()
         self._count -= sum(map(len, self._expired))
+        self._former_sources.append(self._sources[1])
+        self._sources = (set(), self._sources[0])
         self._swapped_at = now
-        idle = self._count == len(self._contenders) == 0
+        idle = self._count == len(self._contenders) == len(self._sources[1]) == 0
         self._rotates_at = None if idle else now + self._config.idle_timeout
         self.handle_timeout(now)
 

@@ -128,6 +128,8 @@ class Relay:
     of this one, each with that relay's inner address. ``observe`` is called with each record of
     ``stunroute.trace`` and must neither raise nor call the relay; ``changed`` likewise, but with
     those of flows only, before ``observe``: it is for an adapter that caches answers.
+    ``shares_sources``: somebody passes on to the other workers of a port what ``take_sources``
+    tells.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Relay:
         upstream: Mapping[Address, Address] | None = None,
         observe: Observe | None = None,
         changed: Callable[[FlowRecord], None] | None = None,
+        shares_sources: bool = False,
     ) -> None:
         """Raises ConfigError if the edge is to verify and has no key to do it with."""
         self.config = config
@@ -158,6 +161,8 @@ class Relay:
         self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
         self._waiting = WaitingRoom(config)
         self._requests: deque[Request] = deque()
+        self._learned: dict[int, Address] = {}
+        self._learns = config.sources_elsewhere if shares_sources else 0
 
     # Verbs in
 
@@ -292,7 +297,19 @@ class Relay:
         for client in strangers:
             self._flows.evict(client, now)
 
+    def learn_sources(self, sources: Mapping[int, Address], now: Instant) -> None:
+        """Flows of other workers carry these synchronisation sources, by next hop. A client whose
+        NAT has rebound may come to any worker, since the kernel chooses by its address."""
+        for ssrc, next_hop in sources.items():
+            self._flows.learn_elsewhere(ssrc, next_hop, now)
+
     # Verbs out
+
+    def take_sources(self) -> dict[int, Address]:
+        """What ``learn_sources`` of the other workers is to be told. Told again for each generation
+        in which a flow is used."""
+        learned, self._learned = self._learned, {}
+        return learned
 
     def next_timeout(self) -> Instant | None:
         rotation = self._flows.next_timeout()
@@ -441,10 +458,12 @@ class Relay:
         kind = demux.classify(data)
         if kind not in SPOKEN:
             return Drop.NOT_OURS
-        flow = self._flows.by_ssrc(_peek_ssrc_untrusted(data, kind))
-        if flow is not None and self._by_ssrc.take(now):
+        ssrc = _peek_ssrc_untrusted(data, kind)
+        flow = self._flows.by_ssrc(ssrc)
+        next_hop = self._flows.elsewhere(ssrc) if flow is None else flow.next_hop
+        if next_hop is not None and self._directory.knows(next_hop) and self._by_ssrc.take(now):
             self.counters.by_ssrc += 1
-            return Flow(client, proxy, flow.next_hop, now, now, now)
+            return Flow(client, proxy, next_hop, now, now, now)
         if not self.config.store:
             return Drop.NO_FLOW
         asked = client in self._waiting
@@ -461,6 +480,8 @@ class Relay:
             ssrc = _peek_ssrc_untrusted(data, demux.Kind.RTP)
             if ssrc is not None:
                 self._flows.learn(flow, ssrc)
+                if len(self._learned) < self._learns:
+                    self._learned[ssrc] = flow.next_hop
 
     # Bookkeeping
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from attrs import asdict
 
 from fleet import CLIENTS, A
+from stunroute.address import Address
 from stunroute.config import load
 from stunroute.directory import Directory
 from stunroute.errors import ConfigError
@@ -123,6 +124,12 @@ class EchoServer:
             sockets=(SocketStatus("inner", "", 1, 2),),
             configurations=(),
         )
+
+    def take_sources(self) -> dict[int, Address]:
+        return {}
+
+    def learn_sources(self, sources: dict[int, Address]) -> None:
+        pass
 
     def flows(self, limit: int) -> list[FlowStatus]:
         return [

@@ -96,6 +96,7 @@ class RelayServer:
                 upstream=self.settings.upstreams,
                 observe=self._observe,
                 changed=self._changed,
+                shares_sources=self.settings.workers > 1,
             )
             adapter = _choose(self.settings.sockets.adapter)
             self._adapter = adapter(self, bound, self.proxies)
@@ -192,6 +193,15 @@ class RelayServer:
             )
             for flow in self.relay.some_flows(limit)
         ]
+
+    def take_sources(self) -> dict[int, Address]:
+        """See ``Relay.take_sources``."""
+        return self.relay.take_sources()
+
+    def learn_sources(self, sources: dict[int, Address]) -> None:
+        """See ``Relay.learn_sources``."""
+        self.relay.learn_sources(sources, self.now())
+        self.settle()
 
     @property
     def sockets(self) -> tuple[SocketStatus, ...]:

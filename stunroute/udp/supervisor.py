@@ -43,6 +43,7 @@ from .worker import (
     MakeStore,
     Reload,
     Reloaded,
+    Sources,
     Stop,
     Stopped,
     fork,
@@ -444,6 +445,10 @@ class Supervisor:
     def _hear(self, link: _Link, message: object) -> None:
         assert link.channel is not None
         match message:
+            case Sources():
+                for other in self._links():
+                    if other is not link and other.channel is not None:
+                        other.channel.tell(message)
             case Stopped(status):
                 link.last = status
                 link.channel.abort()

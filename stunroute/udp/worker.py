@@ -26,6 +26,7 @@ from typing import NoReturn, Protocol, TypeAlias
 
 from attrs import evolve, frozen
 
+from stunroute.address import Address
 from stunroute.directory import Directory
 from stunroute.errors import ConfigError
 from stunroute.hint import KeyRing
@@ -43,6 +44,9 @@ GARBAGE = (10_000, 10, 100_000)
 """Thresholds of the collector of cyclic garbage: the young are looked at now and then, all that
 lives practically never by itself, because that stops the packets for a third of a second with a
 million flows, which are no garbage. ``_tidy`` looks at everything instead, while it is little."""
+SOURCES_INTERVAL = 0.25
+"""Seconds from learning a synchronisation source to telling the other workers; no NAT rebinds so
+soon in a call."""
 TIDY_INTERVAL = 60.0
 TIDY_FLOWS = 10_000
 """Looking at so many takes some milliseconds."""
@@ -69,6 +73,10 @@ class Served(Protocol):
     def status(self) -> WorkerStatus: ...
 
     def flows(self, limit: int) -> list[FlowStatus]: ...
+
+    def take_sources(self) -> dict[int, Address]: ...
+
+    def learn_sources(self, sources: dict[int, Address]) -> None: ...
 
 
 class MakeServer(Protocol):
@@ -117,6 +125,14 @@ class Reloaded:
     """``waiting`` names the settings that have changed and wait for a restart."""
 
     waiting: tuple[str, ...]
+
+
+@frozen(slots=True)
+class Sources:
+    """Told to the supervisor, and by it to all other workers: synchronisation sources of flows, by
+    next hop."""
+
+    sources: dict[int, Address]
 
 
 @frozen(slots=True)
@@ -272,6 +288,8 @@ class Worker:
         self._look_later()
         # Only now are questions read: the first answer says that this worker is up.
         channel = await Channel.open(sock, self._handle, self._left)
+        if settings.workers > 1:
+            self._tell_sources(channel)
         await self._stopping.wait()
         await drain((bound.inner, *bound.public), DRAIN_WITHIN)
         await self._flush()
@@ -289,9 +307,17 @@ class Worker:
                 return self._server.flows(min(limit, FLOWS_AT_ONCE))
             case Reload(settings):
                 return self._reload(settings)
+            case Sources(sources):
+                self._server.learn_sources(sources)
             case Stop():
                 self._stopping.set()
         return None
+
+    def _tell_sources(self, channel: Channel) -> None:
+        sources = self._server.take_sources()
+        if sources:
+            channel.tell(Sources(sources))
+        self._loop.call_later(SOURCES_INTERVAL, self._tell_sources, channel)
 
     def _status(self) -> WorkerStatus:
         return evolve(self._server.status(), loop_lag=self._lag.longest(self._loop.time()))

@@ -161,6 +161,20 @@ class TestRebound:
         assert call.uplink.lost() == []
 
 
+    def test_whichever_worker_its_new_address_leads_to_knows_it(
+        self, stages: Callable[..., Stage]
+    ) -> None:
+        stage = stages(workers=2)
+        calls = stage.calls(8)
+        stage.until_heard(calls, 40)  # the workers tell one another four times a second
+        for call in calls:
+            call.rebind()
+        stage.until_heard(calls)
+        stage.traffic.settle()
+        assert [call.uplink.lost() for call in calls] == [[]] * len(calls)
+        assert stage.relay.stop()["by_ssrc"] >= len(calls)
+
+
 class TestReloaded:
     def test_a_rotated_key_costs_no_packet_of_clients_of_either(self, stage: Stage) -> None:
         calls = stage.calls()
