@@ -74,7 +74,7 @@ def test_commands_exist_with_the_options_shown(command: list[str]) -> None:
     if name in ("tox", "pip"):
         return
     current = PROGRAMS[name]
-    if isinstance(current, Group) and arguments:
+    while isinstance(current, Group) and arguments:
         context = current.make_context(name, [], resilient_parsing=True)
         found = current.get_command(context, arguments.pop(0))
         assert found is not None
