@@ -1,4 +1,8 @@
-"""Which cores the two sides of a measurement get, and how they keep them on a busy machine."""
+"""Which cores the two sides of a measurement get, and how they keep them on a busy machine.
+
+Whoever imports this finds the packages of the checkout that it lies in, and so do the programs that
+are started then, whether or not the packages are installed.
+"""
 
 import contextlib
 import os
@@ -12,6 +16,13 @@ from pathlib import Path
 CORES = tuple(sorted(os.sched_getaffinity(0)))
 GENERATOR_CORES = CORES[:1]
 FORWARDER_CORES = CORES[-1:]
+
+ROOT = str(Path(__file__).parent.parent.parent)
+if ROOT not in sys.path:
+    sys.path.insert(1, ROOT)  # behind the script's own folder
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, (ROOT, os.environ.get("PYTHONPATH", "")))
+    )
 
 _start_lock = threading.Lock()
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,6 +48,8 @@ class Forwarder:
     settles: int = 0
     cores: tuple[int, ...] = machine.FORWARDER_CORES
     _file: Path | None = None
+    said: str = ""
+    """What it printed after its first line; known when it has stopped."""
 
     @property
     def pids(self) -> list[int]:
@@ -60,7 +62,7 @@ class Forwarder:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.communicate(timeout=10)
+            self.said, _ = self.process.communicate(timeout=10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -91,9 +93,10 @@ def relay(
     adapter: str = "",
     extra: str = "",
     settles: int = 17,
+    program: Sequence[str] = ("-m", "stunroute"),
 ) -> Forwarder:
     """The relay program with everything but addresses as an operator would have it. ``adapter``
-    and ``extra`` are further lines of its settings."""
+    and ``extra`` are further lines of its settings; ``program`` is how Python is to start it."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml", delete=False) as file:
         file.write(
             SETTINGS.format(
@@ -108,7 +111,7 @@ def relay(
                 sockets=f'adapter = "{adapter}"' if adapter else "",
             )
         )
-    command = [sys.executable, "-m", "stunroute", "relay", "--config", file.name]
+    command = [sys.executable, *program, "relay", "--config", file.name]
     cores = machine.FORWARDER_CORES if workers == 1 else machine.CORES
     process = machine.start(command, cores)
     try:

@@ -7,7 +7,7 @@
  *
  *     generate --public IP:PORT --transceiver IP:PORT --clients IP:PORT --flows N --checks FILE
  *              --direction up|down|both|none --seconds S --rate R --window W --warm K --burst B
- *              --flood FILE --flood-rate R --flood-clients IP:PORT --flood-sources N
+ *              --sizes FILE --hold 0|1 --flood FILE --flood-rate R --flood-clients IP:PORT --flood-sources N
  *              --flood-stride M --flood-burst B --pids P,P
  *
  * First every client's check is sent until all have come out at the transceiver; that is also how
@@ -17,6 +17,13 @@
  *                it is always busy and its queue never overflows
  *     rate > 0   so many per second and direction, evenly spaced
  *     rate < 0   as much as this program can send
+ *
+ * With --hold 1, direction up and rate 0 the forwarder's processes are stopped while W packets are
+ * sent, and go on when all lie in its receive buffer, so that it finds full batches even where this
+ * program could not send so fast; what counts then is the forwarder's CPU time.
+ *
+ * With a file of sizes (two bytes each, little-endian) the packets toward the transceiver have these
+ * lengths, one after the other and again from the first; they are then not sent in bursts.
  *
  * Without a forwarder, with the transceiver's address for the public one, it measures itself.
  * Files hold records: a length in two bytes, little-endian, then the packet, or as many packets of
@@ -28,6 +35,7 @@
 
 #include <math.h>
 #include <netinet/udp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <time.h>
 
@@ -166,6 +174,27 @@ static struct records read_records(const char *path)
     return records;
 }
 
+static struct sizes {
+    uint16_t *lengths;
+    size_t count;
+} sizes;
+
+static void read_sizes(const char *path)
+{
+    FILE *file = path ? fopen(path, "rb") : NULL;
+    unsigned char pair[2];
+    if (!path)
+        return;
+    if (!file)
+        die(path);
+    sizes.lengths = calloc(1 << 16, sizeof *sizes.lengths);
+    if (!sizes.lengths)
+        die("calloc");
+    while (sizes.count < 1 << 16 && fread(pair, 1, 2, file) == 2)
+        sizes.lengths[sizes.count++] = (uint16_t)(pair[0] | pair[1] << 8);
+    fclose(file);
+}
+
 /* What is measured */
 
 struct stream {
@@ -182,7 +211,7 @@ static struct options {
     struct sockaddr_in public, transceiver, clients, flood_clients;
     uint64_t flows, window, warm, flood_sources, flood_stride;
     double seconds, rate, flood_rate;
-    int length, burst, flood_burst;
+    int length, burst, flood_burst, hold;
 } options;
 
 static int client_fd, transceiver_fd, flood_fd = -1;
@@ -249,9 +278,10 @@ static void send_up(int count)
     for (int i = 0; i < count; message++) {
         uint32_t flow = (uint32_t)(up.next / (uint64_t)options.burst % options.flows);
         int packets = count - i < options.burst ? count - i : options.burst;
+        int length = sizes.count ? sizes.lengths[up.next % sizes.count] : options.length;
         for (int j = 0; j < packets; j++, i++)
-            stamp(up_batch->rooms[message] + j * options.length, up.next++, flow, at);
-        up_batch->iov[message].iov_len = (size_t)(packets * options.length);
+            stamp(up_batch->rooms[message] + j * length, up.next++, flow, at);
+        up_batch->iov[message].iov_len = (size_t)(packets * length);
         set_source(up_batch, message, ntohl(options.clients.sin_addr.s_addr), flow);
     }
     send_batch(client_fd, up_batch, message);
@@ -338,7 +368,7 @@ static void drain_transceiver(void)
     for (int i = 0; i < count; i++) {
         const unsigned char *data = in_batch->rooms[i];
         unsigned length = in_batch->messages[i].msg_len;
-        if (length == (unsigned)(options.length + leg))
+        if (length >= (unsigned)(leg + RUN + 4) && data[leg] == 0x80)
             arrived(&up, data + leg, at);
         else if (length > HEADER + 20 && data[HEADER] == 0 && known < options.flows)
             learn(data, in_batch->names[i]);
@@ -445,6 +475,29 @@ static nanoseconds pump(nanoseconds until, uint64_t packets)
     return at - begin;
 }
 
+static void signal_all(const char *pids, int number)
+{
+    for (const char *at = pids; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+        kill(atoi(at), number);
+}
+
+/* Windows of packets, each of which the forwarder finds whole. */
+static nanoseconds pump_held(nanoseconds until, const char *pids)
+{
+    nanoseconds begin = now(), at = begin;
+    while (at < until) {
+        uint64_t arrived = up.received, packets = 0;
+        signal_all(pids, SIGSTOP);
+        for (; packets + BATCH <= options.window; packets += BATCH)
+            send_up(BATCH);
+        signal_all(pids, SIGCONT);
+        up.heard = at = now();
+        for (; up.received - arrived < packets && at - up.heard < STALL; at = now())
+            drain_transceiver();
+    }
+    return at - begin;
+}
+
 /* What is still under way, so that it is counted and does not run into the next measurement. */
 static void settle(void)
 {
@@ -512,6 +565,7 @@ static void read_options(int count, char **words)
     options.length = (int)number(count, words, "--length", "172");
     options.burst = (int)number(count, words, "--burst", "1");
     options.flood_burst = (int)number(count, words, "--flood-burst", "1");
+    options.hold = (int)number(count, words, "--hold", "0");
     options.seconds = atof(option(count, words, "--seconds", "1"));
     options.rate = atof(option(count, words, "--rate", "0"));
     options.flood_rate = atof(option(count, words, "--flood-rate", "0"));
@@ -557,6 +611,7 @@ int main(int count, char **words)
                     options.flood_burst);
     }
 
+    read_sizes(option(count, words, "--sizes", NULL));
     struct records checks = read_records(option(count, words, "--checks", NULL));
     nanoseconds making_cpu = cpu_of(pids);
     nanoseconds making = checks.count ? make_known(checks) : 0;
@@ -565,8 +620,11 @@ int main(int count, char **words)
     set_segment(transceiver_fd, options.length + HEADER, options.burst);
 
     begin_streams(now(), 0);
-    if (up.on || down.on) {
+    if (options.hold)
+        pump_held(now() + WARM, pids);
+    else if (up.on || down.on)
         pump(now() + WARM, 0);
+    if (up.on || down.on) {
         if (options.warm)
             pump(now() + 200LL * WARM, options.warm * options.flows);
     }
@@ -579,7 +637,8 @@ int main(int count, char **words)
     begin_streams(now(), options.rate);
     counting = true;
     nanoseconds cpu_before = cpu_of(pids), own = clock_of(CLOCK_PROCESS_CPUTIME_ID);
-    nanoseconds took = pump(now() + (nanoseconds)llround(options.seconds * 1e9), 0);
+    nanoseconds until = now() + (nanoseconds)llround(options.seconds * 1e9);
+    nanoseconds took = options.hold ? pump_held(until, pids) : pump(until, 0);
     nanoseconds cpu = cpu_of(pids) - cpu_before;
     own = clock_of(CLOCK_PROCESS_CPUTIME_ID) - own;
     uint64_t up_received = up.received - up.counted, down_received = down.received - down.counted;
