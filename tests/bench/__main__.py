@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+import machine
+
+HERE = Path(machine.__file__).parent
 
 
 def main() -> int:

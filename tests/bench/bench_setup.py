@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import httpx
+import machine
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from attrs import define, field
 
@@ -256,6 +257,7 @@ def row(what: str, values: list[float], unit: str, goal: str = "") -> None:
 
 
 def main() -> None:
+    machine.begin()
     servers = [start_demo(), start_aiortc()]
     try:
         asyncio.run(measure(servers))

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import machine
 from aioice import stun as aioice
 
 from stunroute import stun
@@ -100,6 +101,7 @@ def cost(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    machine.begin()
     assert verify() is True
     assert aioice_verify()
     assert answer() == aioice_answer()
