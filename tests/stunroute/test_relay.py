@@ -41,7 +41,6 @@ from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.relay import Downlink, Relay, Release
 from stunroute.trace import Drop, Dropped, FlowMade, FlowMoved, Origin, Record
 
-CONFIG = RelayConfig()
 CLIENT, OTHER, THIRD = CLIENTS[:3]
 STRANGER = Address.of("203.0.113.66", 4000)
 PLAIN = KeyRing([HintConfiguration("0", CONFIGURATION.routing_key)])
@@ -329,76 +328,6 @@ class TestDownlink:
         assert core.counters.released == 1
         assert drop_of(core, dtls()) is Drop.NO_FLOW
         assert routed(core, check(2)).next_hop == B
-
-
-class TestSourcesOfOtherWorkers:
-    """A client whose NAT has rebound may come to a worker that has never seen its flow."""
-
-    def pair(self) -> tuple[Relay, Relay]:
-        here, there = (
-            Relay(CONFIG, KEYRING, DIRECTORY, proxies=[PROXY], shares_sources=True)
-            for _ in range(2)
-        )
-        routed(here, check(1))
-        routed(here, rtp(7))
-        return here, there
-
-    def test_its_media_finds_its_session(self) -> None:
-        here, there = self.pair()
-        assert drop_of(there, rtp(7), OTHER) is Drop.NO_FLOW
-        there.learn_sources(here.take_sources(), 0.0)
-        assert routed(there, rtp(7), OTHER).next_hop == A
-        assert routed(there, rtcp(7), OTHER).next_hop == A
-        assert 7 in there.sources
-        assert there.flows == 0
-        assert there.counters.by_ssrc == 2
-        assert here.take_sources() == {}
-
-    def test_what_is_known_here_goes_before_it(self) -> None:
-        _, there = self.pair()
-        routed(there, check(2), THIRD)
-        there.learn_sources({7: A}, 0.0)
-        routed(there, rtp(7), THIRD)
-        assert routed(there, rtp(7), OTHER).next_hop == B
-        there.learn_sources({7: A}, 0.0)
-        assert routed(there, rtp(7), OTHER).next_hop == B
-
-    def test_it_is_told_again_while_it_is_used_and_else_forgotten(self) -> None:
-        here, there = self.pair()
-        there.learn_sources(here.take_sources(), 0.0)
-        for now in (31.0, 62.0, 93.0):
-            for core in (here, there):
-                core.handle_timeout(now)
-            routed(here, rtp(7), now=now)
-            there.learn_sources(here.take_sources(), now)
-            assert routed(there, rtp(7), OTHER, now=now).next_hop == A
-        for now in (124.0, 155.0, 186.0):
-            while (due := there.next_timeout()) is not None and due <= now:
-                there.handle_timeout(now)
-        assert drop_of(there, rtp(7), OTHER, now=186.0) is Drop.NO_FLOW
-        assert 7 not in there.sources
-        assert there.next_timeout() is None
-
-    def test_nobody_outside_the_fleet_is_believed(self) -> None:
-        _, there = self.pair()
-        there.learn_sources({9: Address.of("192.0.2.99", 1)}, 0.0)
-        assert drop_of(there, rtp(9), OTHER) is Drop.NO_FLOW
-
-    def test_it_is_bounded(self) -> None:
-        config = RelayConfig(sources_elsewhere=3)
-        core = Relay(config, KEYRING, DIRECTORY, proxies=[PROXY], shares_sources=True)
-        core.learn_sources(dict.fromkeys(range(10), A), 0.0)
-        assert sum(ssrc in core.sources for ssrc in range(10)) == 3
-        routed(core, check(1))
-        for ssrc in range(20, 30):
-            routed(core, rtp(ssrc))
-        assert len(core.take_sources()) == 3
-
-    def test_who_shares_with_nobody_gathers_nothing(self) -> None:
-        core = relay()
-        routed(core, check(1))
-        routed(core, rtp(7))
-        assert core.take_sources() == {}
 
 
 class TestStoreThatLies:

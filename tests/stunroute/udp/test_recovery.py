@@ -160,7 +160,6 @@ class TestRebound:
         stage.traffic.settle()
         assert call.uplink.lost() == []
 
-
     def test_whichever_worker_its_new_address_leads_to_knows_it(
         self, stages: Callable[..., Stage]
     ) -> None:
