@@ -12,6 +12,7 @@ supervisor's loop, its callbacks and its frames; it never returns to them, and e
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -40,9 +41,10 @@ from .sockets import BoundSockets
 
 FLOWS_AT_ONCE = 10_000
 """Flows in one answer at most: making the answer holds the packets up."""
-GARBAGE = (10_000, 10, 100_000)
-"""Thresholds of the collector of cyclic garbage: the young are looked at now and then, all that
-lives practically never by itself, because that stops the packets for a third of a second with a
+_PR_SET_PDEATHSIG = 1
+GARBAGE = (5_000, 5, 200_000)
+"""Thresholds of the collector of cyclic garbage: the young are looked at now and then, at most
+25,000 of them, which takes a millisecond or two; all that lives practically never by itself, because that stops the packets for a third of a second with a
 million flows, which are no garbage. ``_tidy`` looks at everything instead, while it is little."""
 SOURCES_INTERVAL = 0.25
 """Seconds from learning a synchronisation source to telling the other workers; no NAT rebinds so
@@ -212,6 +214,7 @@ def _be_a_worker(
     code = 1
     try:
         gc.freeze()  # nothing of the supervisor's is to be found dead, and closed, in here
+        _end_with_parent()
         signal.set_wakeup_fd(-1)
         # Ctrl-C and the hang-up of a terminal go to all of its processes. Only the supervisor is
         # to act on them; it tells its workers.
@@ -232,6 +235,14 @@ def _be_a_worker(
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process with the supervisor. The end of the channel says so too,
+    but only to a worker that still turns its loop; one that hangs would hold the ports for ever."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it, others go without
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _close_all_but(kept: Iterable[int]) -> None:

@@ -444,6 +444,17 @@ class TestDeath:
         assert successor.address == relay.address
         assert client(successor).ask(b"hello")[1] in successor.workers
 
+    def test_not_even_one_that_hangs(self, run: Run, client: Connect) -> None:
+        """It would never see that its channel has ended."""
+        text = settings_text(public=free_ports(), inner=free_ports())
+        relay = run(text).start()
+        [worker] = relay.workers
+        client(relay).send(b"hang")
+        os.kill(relay.process.pid, signal.SIGKILL)
+        successor = run(text).start()
+        assert is_gone(worker)
+        assert client(successor).ask(b"hello")[1] in successor.workers
+
     def test_a_worker_that_cannot_start_again_is_tried_ever_more_slowly(
         self, run: Run, client: Connect
     ) -> None:
