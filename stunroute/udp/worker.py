@@ -41,11 +41,11 @@ from .sockets import BoundSockets
 
 FLOWS_AT_ONCE = 10_000
 """Flows in one answer at most: making the answer holds the packets up."""
-_PR_SET_PDEATHSIG = 1
 GARBAGE = (5_000, 5, 200_000)
-"""Thresholds of the collector of cyclic garbage: the young are looked at now and then, at most
-25,000 of them, which takes a millisecond or two; all that lives practically never by itself, because that stops the packets for a third of a second with a
-million flows, which are no garbage. ``_tidy`` looks at everything instead, while it is little."""
+"""Thresholds of the collector of cyclic garbage: the young are looked at now and then, 25,000 at
+most, which takes a millisecond or two; all that lives practically never by itself, because that
+stops the packets for a third of a second with a million flows, which are no garbage. ``_tidy``
+looks at everything instead, while it is little."""
 SOURCES_INTERVAL = 0.25
 """Seconds from learning a synchronisation source to telling the other workers; no NAT rebinds so
 soon in a call."""
@@ -57,6 +57,7 @@ DRAIN_WITHIN = 0.5
 some thousand packets, which take a small part of it."""
 FLUSH_WITHIN = 2.0
 """Seconds that the store may take to write what it has not yet written."""
+_PR_SET_PDEATHSIG = 1
 LAG_INTERVAL = 0.1
 """Seconds between two looks at how late the loop is."""
 
