@@ -11,12 +11,12 @@ import signal
 import socket
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import httpx
@@ -29,11 +29,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from stunroute.address import Address
-from stunroute.hint import Hint
 from stunroute.web import HttpServer
 
 from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
 from .http import CALLS, REFUSALS, Refusal, read_body
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 WEB = Path(__file__).with_name("web")
 METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
@@ -48,22 +49,27 @@ def _address(_: click.Context, parameter: click.Parameter, text: str) -> Address
         raise click.BadParameter(f"{text!r} is not HOST:PORT with an IP address") from None
 
 
+def _address_option(name: str, default: str, text: str) -> Callable[[F], F]:
+    return click.option(
+        name,
+        metavar="HOST:PORT",
+        default=default,
+        show_default=True,
+        callback=_address,
+        help=text,
+    )
+
+
 @click.command()
-@click.option(
+@_address_option(
     "--http",
-    metavar="HOST:PORT",
-    default="127.0.0.1:8080",
-    show_default=True,
-    callback=_address,
-    help="Where the page is. Browsers give the microphone to localhost and https pages only.",
+    "127.0.0.1:8080",
+    "Where the page is. Browsers give the microphone to localhost and https pages only.",
 )
-@click.option(
+@_address_option(
     "--udp",
-    metavar="HOST:PORT",
-    default="0.0.0.0:3478",
-    show_default=True,
-    callback=_address,
-    help="Where the relay listens; 0.0.0.0 is every IPv4 address of this machine.",
+    "0.0.0.0:3478",
+    "Where the relay listens; 0.0.0.0 is every IPv4 address of this machine.",
 )
 @click.option(
     "--advertise",
@@ -204,12 +210,18 @@ def state(fleet: Fleet) -> dict[str, object]:
     return {
         "relay": {
             "pid": fleet.relay.pid,
+            "config": str(fleet.relay.config),
             "restarts": fleet.relay.restarts,
             "workers": fleet.plan.workers,
             "advertised": [str(address) for address in fleet.plan.advertise],
         },
         "transceivers": [
-            {"node": member.node, "pid": member.pid, "http": str(member.http)}
+            {
+                "node": member.node,
+                "pid": member.pid,
+                "http": str(member.http),
+                "config": str(member.config),
+            }
             for member in fleet.transceivers
         ],
     }
@@ -257,11 +269,9 @@ class Front:
     async def forward(self, request: Request) -> Response:
         """What names a call goes to the transceiver that the hint in its id names."""
         ufrag = request.path_params["call"].removeprefix("rtc_")
-        hint = self.fleet.keyring.decode_untrusted(ufrag.encode(), 0.0)
-        if isinstance(hint, Hint):
-            for member in self.fleet.transceivers:
-                if member.node == hint.node:
-                    return await self._pass_on(request, member)
+        member = self.fleet.holder_untrusted(ufrag.encode())
+        if member is not None:
+            return await self._pass_on(request, member)
         raise Refusal(404, "call_not_found", "no transceiver here has such a call")
 
     async def _pass_on(self, request: Request, member: Member) -> Response:

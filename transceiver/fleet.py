@@ -3,7 +3,8 @@
 The demo runs the real programs with real configuration files, made anew each time with fresh keys
 and kept in a directory that only its owner can read. The inner addresses are fixed for the life of
 the fleet, so a relay that dies is started again and found where it was: its transceivers need not
-be told, and the calls that were up go on.
+be told, and the calls that were up go on. The files are there to be edited: what is changed in them
+by hand, as in a rotation of keys, takes effect as it would anywhere else.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,7 +22,10 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from stunroute.address import Address
-from stunroute.hint import HintConfiguration, KeyRing
+from stunroute.errors import ConfigError
+from stunroute.hint import Hint, HintConfiguration, KeyRing
+
+from . import settings
 
 CLUSTER = 1
 STARTED_WITHIN = 20.0
@@ -53,12 +58,40 @@ class Plan:
 
 
 @define(slots=True, eq=False)
+class Keys:
+    """The hint's keys in a transceiver's file, as the file is now."""
+
+    path: Path
+    _read: tuple[int, int] | None = field(init=False, default=None)
+    _keyring: KeyRing | None = field(init=False, default=None)
+
+    def node_of_untrusted(self, ufrag: bytes) -> int | None:
+        """The node that ``ufrag`` names, if these keys can read it."""
+        now = time.monotonic()
+        # A file that is being edited makes no sense for a moment: until it does, the former counts.
+        with suppress(OSError, ConfigError):
+            found = self.path.stat()
+            version = found.st_ino, found.st_mtime_ns
+            if version != self._read:
+                hints = settings.load(self.path, {}, {}).hint
+                self._keyring = hints.keyring(wall=time.time(), now=now)
+                self._read = version
+        if self._keyring is None:
+            return None
+        match self._keyring.decode_untrusted(ufrag, now):
+            case Hint(node=node):
+                return node
+        return None
+
+
+@define(slots=True, eq=False)
 class Member:
-    """A process of the fleet. ``node`` is 0 for the relay."""
+    """A process of the fleet. ``node`` is 0 for the relay. ``config`` is its file."""
 
     name: str
     node: int
     command: list[str]
+    config: Path
     http: Address | None = None
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
@@ -74,12 +107,12 @@ class Fleet:
     """Start it, wait for ``lost`` (or for somebody who wants it to end), stop it."""
 
     plan: Plan
-    keyring: KeyRing = field(init=False)
     relay: Member = field(init=False)
     transceivers: list[Member] = field(init=False, factory=list)
     lost: asyncio.Future[str] = field(init=False)
     on_restart: Callable[[], None] = field(default=lambda: None, kw_only=True)
     _directory: tempfile.TemporaryDirectory[str] = field(init=False)
+    _keys: list[Keys] = field(init=False, factory=list)
     _watchers: list[asyncio.Task[None]] = field(init=False, factory=list)
     _stopping: bool = field(init=False, default=False)
 
@@ -88,29 +121,36 @@ class Fleet:
         self.lost = asyncio.get_running_loop().create_future()
         self._directory = tempfile.TemporaryDirectory(prefix="stunroute-demo-")  # mode 0700
         hint = HintConfiguration.generate("0", os.urandom)
-        self.keyring = KeyRing((hint,))
         inner = _free(socket.SOCK_DGRAM, self.plan.workers)
         nodes = range(1, self.plan.transceivers + 1)
         legs = [_free(socket.SOCK_DGRAM) for _ in nodes]
-        relay = self._write("relay.toml", relay_settings(self.plan, hint, inner, legs))
-        command = [sys.executable, "-m", "stunroute", "relay", "--config", relay]
-        self.relay = Member("the relay", 0, command)
+        path = self._write("relay.toml", relay_settings(self.plan, hint, inner, legs))
+        command = [sys.executable, "-m", "stunroute", "relay", "--config", str(path)]
+        self.relay = Member("the relay", 0, command, path)
         for node, leg in zip(nodes, legs, strict=True):
             web = _free(socket.SOCK_STREAM)
             text = node_settings(self.plan, hint, node, leg, inner, web)
-            command = [sys.executable, "-m", "transceiver", "serve"]
-            command += ["--config", self._write(f"node-{node}.toml", text)]
+            path = self._write(f"node-{node}.toml", text)
+            command = [sys.executable, "-m", "transceiver", "serve", "--config", str(path)]
             if self.plan.record is not None:
                 command += ["--record", str(self.plan.record)]
-            self.transceivers.append(Member(f"transceiver {node}", node, command, web))
+            self.transceivers.append(Member(f"transceiver {node}", node, command, path, web))
+            self._keys.append(Keys(path))
         for member in (self.relay, *self.transceivers):
             await self._launch(member)
             self._watchers.append(asyncio.create_task(self._watch(member)))
 
-    def _write(self, name: str, text: str) -> str:
+    def holder_untrusted(self, ufrag: bytes) -> Member | None:
+        """The transceiver that ``ufrag`` names. Each may have other keys while they are rotated."""
+        for member, keys in zip(self.transceivers, self._keys, strict=True):
+            if keys.node_of_untrusted(ufrag) == member.node:
+                return member
+        return None
+
+    def _write(self, name: str, text: str) -> Path:
         path = Path(self._directory.name) / name
         path.write_text(text)
-        return str(path)
+        return path
 
     async def _launch(self, member: Member) -> None:
         """Start a process and wait for the one line with which it says that it is up. It gets a

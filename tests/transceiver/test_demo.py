@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from stunroute.address import Address
 from stunroute.config import load
-from stunroute.hint import HintConfiguration
+from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.settings import RelaySettings
 from transceiver import settings
 from transceiver.demo import WEB, Page, _addresses, demo
-from transceiver.fleet import Plan, _free, node_settings, relay_settings
+from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, relay_settings
 
 UDP = Address.of("10.0.0.1", 3478)
 
@@ -81,6 +81,28 @@ def test_the_nodes_take_the_leg_from_every_worker(tmp_path: Path) -> None:
     assert relay.workers == 3
     assert node.udp.relays == tuple(relay.inner_of(worker) for worker in range(3))
     assert relay.directory.nodes[0].address == node.udp.listen
+
+
+def test_keys_are_those_of_the_file_as_it_is_now(tmp_path: Path) -> None:
+    first, second = (HintConfiguration.generate(name, os.urandom) for name in "01")
+    old, new = (
+        KeyRing((each,)).mint(1, node, os.urandom, 0.0).encode()
+        for node, each in ((7, first), (8, second))
+    )
+    path = tmp_path / "node.toml"
+    text = node_settings(Plan((UDP,), (UDP,), 1), first, 1, UDP, UDP, UDP)
+    path.write_text(text)
+    keys = Keys(path)
+    assert (keys.node_of_untrusted(old), keys.node_of_untrusted(new)) == (7, None)
+    for nonsense in (b"", b"rtc", b"\xff" * 40, old[:-1]):
+        assert keys.node_of_untrusted(nonsense) is None
+    path.write_text(f"{text}{_hint_table(second)}")
+    assert (keys.node_of_untrusted(old), keys.node_of_untrusted(new)) == (7, 8)
+    path.write_text(f"{text}[[hint.configurations")
+    assert (keys.node_of_untrusted(old), keys.node_of_untrusted(new)) == (7, 8)
+    path.unlink()
+    assert keys.node_of_untrusted(old) == 7
+    assert Keys(path).node_of_untrusted(old) is None
 
 
 def test_ports_in_a_row_are_free() -> None:
