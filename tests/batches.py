@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from fleet import CONFIGURATION, DIRECTORY, KEYRING, OTHER_PROXY, A, B
+from fleet import CONFIGURATION, DIRECTORY, KEYRING, OTHER_PROXY, A, B, check, leg, rtp
 from stunroute import forward
 from stunroute.address import Address
 from stunroute.config import RelayConfig
@@ -178,3 +178,32 @@ def by_socket(sent: list[tuple[int, bytes, bytes]]) -> dict[int, list[tuple[byte
     for fd, name, data in sent:
         found.setdefault(fd, []).append((name, data))
     return found
+
+
+def check_uplink(world: World, datagrams: list[tuple[Address, bytes]], index: int = 0) -> None:
+    world.sent.clear()
+    expected = world.expect_uplink(index, datagrams)
+    world.uplink(index, datagrams)
+    assert world.sent == expected
+    world.compare()
+
+
+def check_downlink(world: World, datagrams: list[tuple[Address, bytes]]) -> None:
+    world.sent.clear()
+    expected = world.expect_downlink(datagrams)
+    world.downlink(datagrams)
+    assert by_socket(world.sent) == by_socket(expected)
+    world.compare()
+
+
+CLIENTS4 = [Address.of("198.51.100.7", 50_000 + n) for n in range(5)]
+CLIENTS6 = [Address.of("2001:db8::7", 50_000 + n) for n in range(3)]
+CALLER, NEIGHBOUR = CLIENTS4[:2]
+
+
+def established(world: World, *clients: Address) -> None:
+    """Calls whose answers are cached both ways."""
+    for client in clients:
+        check_uplink(world, [(client, check(1)), *[(client, rtp(1))] * 5])
+        check_downlink(world, [(A, leg(client, rtp(2), world.proxies[0]))] * 2)
+        assert world.adapter.public[0].key_of(client) in world.adapter.public[0].cache

@@ -122,7 +122,9 @@ class _Uplink(Lane):
             self.errors += 1
             return None
         record = b"".join((forward.encode(client, self.proxy), b"\0\0", name, bytes(4)))
-        if route.is_settled and relay.flow(client) is route:
+        # A link-local client shows the number of its interface, too. No address has that, so what
+        # is kept under such a key could not be found again when the flow changes.
+        if route.is_settled and relay.flow(client) is route and key == self.key_of(client):
             self.keep(key, record)
         return record
 
@@ -172,7 +174,9 @@ class _Downlink(Lane):
                 record = name + bytes((index, 0, 0, 0))
                 flow = relay.flow(client)
                 if flow is not None and flow.next_hop == sender:
-                    self.keep(key, record)
+                    owner = self._adapter.inner_name(sender)
+                    if owner is not None and key.startswith(owner):
+                        self.keep(key, record)
                 return record
             case Downlink(upstream=relay_) | Release(upstream=relay_) if relay_ is not None:
                 self._adapter.send_inner(data, relay_, now)
@@ -247,6 +251,7 @@ class BatchedAdapter:
             case FlowMoved(client=client, old=owner):
                 self._forget_uplink(client)
                 self._forget_downlink(client, owner)
+                self._know(client)  # the flow that it had before may have been told as ended
 
     def _know(self, client: Address) -> None:
         crowded = self.host.relay.flows > self.host.relay.config.cached

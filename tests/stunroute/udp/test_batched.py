@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batches import FOUR, SENDERS, SIX, World, by_socket
+from batches import (
+    CALLER,
+    CLIENTS4,
+    CLIENTS6,
+    FOUR,
+    NEIGHBOUR,
+    SENDERS,
+    SIX,
+    World,
+    check_downlink,
+    check_uplink,
+    established,
+)
 from fleet import (
     A,
     B,
@@ -48,26 +60,8 @@ def make() -> Iterator[Callable[..., World]]:
         world.bound.close()
 
 
-def check_uplink(world: World, datagrams: list[tuple[Address, bytes]], index: int = 0) -> None:
-    world.sent.clear()
-    expected = world.expect_uplink(index, datagrams)
-    world.uplink(index, datagrams)
-    assert world.sent == expected
-    world.compare()
-
-
-def check_downlink(world: World, datagrams: list[tuple[Address, bytes]]) -> None:
-    world.sent.clear()
-    expected = world.expect_downlink(datagrams)
-    world.downlink(datagrams)
-    assert by_socket(world.sent) == by_socket(expected)
-    world.compare()
-
-
 # --- any batches at all ---------------------------------------------------------------------------
 
-CLIENTS4 = [Address.of("198.51.100.7", 50_000 + n) for n in range(5)]
-CLIENTS6 = [Address.of("2001:db8::7", 50_000 + n) for n in range(3)]
 _checks = {(kind, node): kind(node) for kind in (check, forged) for node in (1, 2, 7, 8)}
 _uplinks = st.one_of(
     st.sampled_from(sorted(_checks, key=str)).map(_checks.__getitem__),
@@ -148,16 +142,6 @@ def test_whatever_comes_the_core_would_have_done_the_same(
 
 
 # --- one thing at a time --------------------------------------------------------------------------
-
-CALLER, NEIGHBOUR = CLIENTS4[:2]
-
-
-def established(world: World, *clients: Address) -> None:
-    """Calls whose answers are cached both ways."""
-    for client in clients:
-        check_uplink(world, [(client, check(1)), *[(client, rtp(1))] * 5])
-        check_downlink(world, [(A, leg(client, rtp(2), world.proxies[0]))] * 2)
-        assert world.adapter.public[0].key_of(client) in world.adapter.public[0].cache
 
 
 def asked(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -1,0 +1,92 @@
+"""What strangers do to a relay on its sockets, and what a flow's end leaves in the adapter."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from batches import CALLER, SIX, World, check_downlink, check_uplink, established
+from fleet import A, B, check, dtls, leg, rtp, success
+from stunroute.address import Address
+from stunroute.trace import Drop
+from stunroute.udp.batch import BATCH, is_supported
+
+pytestmark = pytest.mark.skipif(not is_supported(), reason="no recvmmsg here")
+
+STRANGERS = [(Address.of("203.0.113.1", 1000 + n), rtp(4000 + n)) for n in range(BATCH - 2)]
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def build(*binds: Address, **more: Any) -> World:
+        worlds.append(World(*binds, **more))
+        return worlds[-1]
+
+    yield build
+    for world in worlds:
+        world.bound.close()
+
+
+class TestFlowsInAFlood:
+    """Among strangers' packets the adapter refuses by itself whoever it does not know."""
+
+    @pytest.mark.parametrize("how", ["released", "expired"])
+    def test_a_call_that_took_an_address_over_is_known(
+        self, make: Callable[..., World], how: str
+    ) -> None:
+        world = make(takeover_idle=100.0)
+        established(world, CALLER)
+        check_uplink(world, [(CALLER, check(2))])
+        check_downlink(world, [(B, leg(CALLER, success(), world.proxies[0]))])
+        if how == "released":
+            check_downlink(world, [(A, leg(CALLER, b"", world.proxies[0]))])
+        else:
+            world.pass_time(31.0)
+            check_uplink(world, [(CALLER, check(2))])
+            check_downlink(world, [(B, leg(CALLER, success(), world.proxies[0]))])
+            world.pass_time(31.0)
+        assert world.relay.counters.moved == 1
+        check_uplink(world, [*STRANGERS, (CALLER, dtls()), (CALLER, rtp(77))])
+        assert len(world.sent) == 2
+
+
+class TestLinkLocal:
+    """The kernel tells the interface of a link-local client; the core has no word for it."""
+
+    def test_an_answer_ends_with_its_flow(self, make: Callable[..., World]) -> None:
+        world = make(SIX, inner=Address.of("::", 0))
+        client = Address.of("fe80::7", 50_000)
+        kernel = world.kernels[0]
+        name = bytearray(world.name(client, world.bound.public[0]))
+        name[24] = 2  # sin6_scope_id
+
+        def send(data: bytes) -> None:
+            kernel.arriving.append((bytes(name), data))
+            world.run(kernel)
+
+        send(check(1))
+        for _ in range(6):
+            send(rtp(1))
+        assert len(world.sent) == 7
+        world.downlink([(A, leg(client, b"", world.proxies[0]))])
+        assert world.relay.counters.released == 1
+        world.sent.clear()
+        send(rtp(1))
+        assert world.sent == []
+        assert world.relay.counters.drops == {Drop.NO_FLOW: 1}
+
+    def test_so_does_that_of_a_transceiver(self, make: Callable[..., World]) -> None:
+        world = make(inner=Address.of("::", 0))
+        sock = world.bound.inner
+        assert sock.family == socket.AF_INET6
+        established(world, CALLER)
+        for lane in (world.adapter.inner, *world.adapter.public):
+            lane.cache.clear()
+        name = bytearray(world.name(A, sock))
+        name[24] = 2
+        world.inner.arriving.append((bytes(name), leg(CALLER, rtp(2), world.proxies[0])))
+        world.run(world.inner)
+        assert not world.adapter.inner.cache
