@@ -20,7 +20,7 @@ rather than a large one, which would stand still whenever it grows, and what a s
 buried a few flows at a time.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar, cast
 
 from attrs import define
@@ -44,9 +44,11 @@ from .trace import (
 V = TypeVar("V")
 
 _NEVER = float("-inf")
-_SHARD = 255  # a mask: the shard of a key is in the low bits of its (seeded) hash
+LAST_SHARD = 255
+"""A mask: the shard of a client is in the low bits of its address's (seeded) hash, the shard of a
+synchronisation source in its own."""
 _REBOUND = 8  # flows of one client, each of another address of its NAT
-BURIED_AT_ONCE = 500
+BURIED_AT_ONCE = 300
 """Expired flows that one call of ``handle_timeout`` deals with: about a millisecond of work."""
 
 
@@ -93,28 +95,28 @@ class Generations(Generic[V]):
             yield from cast("dict[Address, V]", shard)
 
     def get(self, client: Address) -> V | None:
-        shard = hash(client) & _SHARD
+        shard = hash(client) & LAST_SHARD
         value = self._young[shard].get(client)
         if value is None and (value := self._old[shard].pop(client, None)) is not None:
             self._young[shard][client] = value
         return value
 
     def get_young(self, client: Address) -> V | None:
-        return self._young[hash(client) & _SHARD].get(client)
+        return self._young[hash(client) & LAST_SHARD].get(client)
 
     def peek(self, client: bytes) -> V | None:
         """As ``get``, but the entry grows no younger for it."""
-        shard = hash(client) & _SHARD
+        shard = hash(client) & LAST_SHARD
         value = self._young[shard].get(client)
         return self._old[shard].get(client) if value is None else value
 
     def put(self, client: Address, value: V) -> None:
-        shard = hash(client) & _SHARD
+        shard = hash(client) & LAST_SHARD
         self._old[shard].pop(client, None)
         self._young[shard][client] = value
 
     def pop(self, client: Address) -> V | None:
-        shard = hash(client) & _SHARD
+        shard = hash(client) & LAST_SHARD
         value = self._young[shard].pop(client, None)
         return self._old[shard].pop(client, None) if value is None else value
 
@@ -124,8 +126,30 @@ class Generations(Generic[V]):
         return expired
 
 
+class Sources(Generic[V]):
+    """A dictionary by synchronisation source. It is in ``shards``, an entry in the one at
+    ``ssrc & LAST_SHARD``, for who has to look often and cannot afford a call each time."""
+
+    __slots__ = ("shards",)
+
+    def __init__(self) -> None:
+        self.shards: list[dict[int, V]] = [{} for _ in range(LAST_SHARD + 1)]
+
+    def __contains__(self, ssrc: object) -> bool:
+        return isinstance(ssrc, int) and ssrc in self.shards[ssrc & LAST_SHARD]
+
+    def get(self, ssrc: int) -> V | None:
+        return self.shards[ssrc & LAST_SHARD].get(ssrc)
+
+    def put(self, ssrc: int, value: V) -> None:
+        self.shards[ssrc & LAST_SHARD][ssrc] = value
+
+    def remove(self, ssrc: int) -> None:
+        del self.shards[ssrc & LAST_SHARD][ssrc]
+
+
 def _shards() -> list[dict[bytes, V]]:
-    return [{} for _ in range(_SHARD + 1)]
+    return [{} for _ in range(LAST_SHARD + 1)]
 
 
 @define(slots=True, eq=False)
@@ -178,7 +202,7 @@ class FlowTable:
         self._flows: Generations[Flow] = Generations()
         self._contenders: Generations[Flow] = Generations()
         # An address is the next hop of somebody else's flow.
-        self._ssrcs: dict[int, Flow | set[Flow] | Address] = {}
+        self._ssrcs: Sources[Flow | set[Flow] | Address] = Sources()
         self._sources: tuple[set[int], set[int]] = (set(), set())
         self._former_sources: list[set[int]] = []
         self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
@@ -341,14 +365,14 @@ class FlowTable:
         flow.ssrcs += (ssrc,)
         entry = self._ssrcs.get(ssrc)
         if entry is None or isinstance(entry, Address):
-            self._ssrcs[ssrc] = flow
+            self._ssrcs.put(ssrc, flow)
         elif isinstance(entry, set):
             entry.add(flow)
         else:
-            self._ssrcs[ssrc] = {entry, flow}
+            self._ssrcs.put(ssrc, {entry, flow})
 
     @property
-    def sources(self) -> Container[int]:
+    def sources(self) -> Sources[Flow | set[Flow] | Address]:
         """All that were learnt of live flows."""
         return self._ssrcs
 
@@ -375,7 +399,7 @@ class FlowTable:
         if ssrc not in young and len(young) >= self._config.sources_elsewhere:
             return
         young.add(ssrc)
-        self._ssrcs[ssrc] = next_hop
+        self._ssrcs.put(ssrc, next_hop)
         if self._rotates_at is None:
             self._rotates_at = now + self._config.idle_timeout
 
@@ -390,9 +414,9 @@ class FlowTable:
             if isinstance(entry, set):
                 entry.discard(flow)
                 if len(entry) == 1:
-                    self._ssrcs[ssrc] = entry.pop()
+                    self._ssrcs.put(ssrc, entry.pop())
             else:
-                del self._ssrcs[ssrc]
+                self._ssrcs.remove(ssrc)
         flow.ssrcs = ()
 
     # Time
@@ -418,7 +442,7 @@ class FlowTable:
                 ssrc = self._former_sources[-1].pop()
                 told_again = any(ssrc in sources for sources in self._sources)
                 if not told_again and self.elsewhere(ssrc) is not None:
-                    del self._ssrcs[ssrc]
+                    self._ssrcs.remove(ssrc)
                 room -= 1
             else:
                 self._former_sources.pop()
@@ -446,7 +470,7 @@ class FlowTable:
     def _unearth(self, client: Address, now: Instant) -> Flow | None:
         """Finish with the flow of ``client`` now, if it has expired and waits to be buried: what
         comes after it is to be told after it."""
-        shard = hash(client) & _SHARD
+        shard = hash(client) & LAST_SHARD
         flow = self._expired[shard].pop(client, None) if shard < len(self._expired) else None
         if flow is not None:
             self._forget_ssrcs(flow)

@@ -8,7 +8,7 @@ Nothing that arrives is ever answered, so there is nothing to reflect.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from itertools import islice
@@ -23,7 +23,7 @@ from .config import RelayConfig
 from .directory import Directory, NodeState
 from .edge import Edge
 from .errors import DecodeError
-from .flow import Flow, FlowTable, TokenBucket
+from .flow import Flow, FlowTable, Sources, TokenBucket
 from .hint import KeyRing
 from .instant import Instant
 from .trace import (
@@ -365,7 +365,7 @@ class Relay:
         return self._observe is None and not (self.config.store and self._waiting.has_room)
 
     @property
-    def sources(self) -> Container[int]:
+    def sources(self) -> Sources[Flow | set[Flow] | Address]:
         """The synchronisation sources that flows are known to carry."""
         return self._flows.sources
 

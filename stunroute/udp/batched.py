@@ -23,7 +23,7 @@ from struct import Struct
 
 from stunroute import forward
 from stunroute.address import Address
-from stunroute.flow import Flow
+from stunroute.flow import LAST_SHARD, Flow
 from stunroute.instant import Instant
 from stunroute.relay import SPOKEN, Downlink, Release
 from stunroute.status import SocketStatus
@@ -83,7 +83,7 @@ class _Uplink(Lane):
         self._adapter = adapter
         self.known: Container[bytes] = set()
         """The keys of all clients with a flow; everybody's when there are too many to know."""
-        self._sources = adapter.host.relay.sources
+        self._sources = adapter.host.relay.sources.shards
         words = self.buffers.cast("I")
         self._rtcp_sources = words[1 :: STRIDE // 4]
         self._rtp_sources = words[2 :: STRIDE // 4]
@@ -99,7 +99,11 @@ class _Uplink(Lane):
         words = Struct(f">{count}I").unpack
         known, sources = self.known, self._sources
         return [
-            None if key in known or rtcp in sources or rtp in sources else _STRANGER[first]
+            None
+            if key in known
+            or rtcp in sources[rtcp & LAST_SHARD]
+            or rtp in sources[rtp & LAST_SHARD]
+            else _STRANGER[first]
             for key, first, rtcp, rtp in zip(
                 keys,
                 heads[::2],

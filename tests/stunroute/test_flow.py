@@ -27,7 +27,7 @@ from fleet import (
 )
 from stunroute.address import Address
 from stunroute.config import RelayConfig
-from stunroute.flow import Flow, FlowTable, Generations, TokenBucket
+from stunroute.flow import LAST_SHARD, Flow, FlowTable, Generations, Sources, TokenBucket
 from stunroute.relay import Downlink, Relay, Release
 from stunroute.trace import (
     Drop,
@@ -54,6 +54,20 @@ def made(flows: FlowTable, client: Address, next_hop: Address, now: float) -> Fl
     flow = flows.check(client, PROXY, next_hop, False, now)
     assert isinstance(flow, Flow)
     return flow
+
+
+class TestShards:
+    def test_an_entry_is_in_the_shard_of_its_low_bits_until_it_is_removed(self) -> None:
+        sources: Sources[str] = Sources()
+        alike = 7 + (LAST_SHARD + 1)
+        for ssrc in (7, alike, 8):
+            sources.put(ssrc, f"flow {ssrc}")
+        assert sources.get(7) == "flow 7"
+        assert set(sources.shards[7]) == {7, alike}
+        assert all(ssrc in sources for ssrc in (7, alike, 8))
+        sources.remove(7)
+        assert sources.get(7) is None
+        assert [ssrc in sources for ssrc in (7, alike, 8)] == [False, True, True]
 
 
 class TestTokenBucket:
