@@ -165,7 +165,7 @@ async def run(path: Path) -> None:
     environ = {name: text for name, text in os.environ.items() if name.startswith("STUNROUTE_")}
 
     def settings() -> RelaySettings:
-        return load(RelaySettings, path=path, environ=environ, prefix="STUNROUTE", options={})
+        return load(RelaySettings, path=path, environ=environ, prefix="SUPERVISED", options={})
 
     def log(happening: Happening) -> None:
         say("happened", text=happening.text)
