@@ -162,10 +162,9 @@ def _picture(status: RelayStatus, ready: bool) -> dict[str, object]:
 
 
 async def run(path: Path) -> None:
-    environ = {name: text for name, text in os.environ.items() if name.startswith("STUNROUTE_")}
 
     def settings() -> RelaySettings:
-        return load(RelaySettings, path=path, environ=environ, prefix="SUPERVISED", options={})
+        return load(RelaySettings, path=path, environ={}, prefix="", options={})
 
     def log(happening: Happening) -> None:
         say("happened", text=happening.text)
