@@ -60,18 +60,17 @@ def _address_option(name: str, default: str, text: str) -> Callable[[F], F]:
     )
 
 
-@click.command()
-@_address_option(
+_HTTP = _address_option(
     "--http",
     "127.0.0.1:8080",
     "Where the page is. Browsers give the microphone to localhost and https pages only.",
 )
-@_address_option(
+_UDP = _address_option(
     "--udp",
     "0.0.0.0:3478",
     "Where the relay listens; 0.0.0.0 is every IPv4 address of this machine.",
 )
-@click.option(
+_ADVERTISE = click.option(
     "--advertise",
     metavar="IP[:PORT]",
     multiple=True,
@@ -79,32 +78,48 @@ def _address_option(name: str, default: str, text: str) -> Callable[[F], F]:
     "--udp's unless given, as in [2001:db8::1]:3478. Repeatable. "
     "[default: every address listened on, this machine's own ones first]",
 )
-@click.option(
+_TRANSCEIVERS = click.option(
     "--transceivers",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
     help="How many to put behind the relay.",
 )
-@click.option(
+_WORKERS = click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
     help="The relay's processes, one per core.",
 )
-@click.option(
+_DELAY = click.option(
     "--delay",
     type=click.FloatRange(0, 10),
     default=0.0,
     show_default=True,
     help="Seconds by which the echo is late.",
 )
-@click.option(
+_RECORD = click.option(
     "--record",
     type=click.Path(file_okay=False, path_type=Path),
     help="Write each call into this directory, decryptable by whoever has it. Test tones only!",
 )
+_STORE = click.option(
+    "--store",
+    metavar="URL",
+    help="A Redis or Valkey for the relay to remember its clients in, redis://HOST:PORT/DATABASE.",
+)
+
+
+@click.command()
+@_HTTP
+@_UDP
+@_ADVERTISE
+@_TRANSCEIVERS
+@_WORKERS
+@_DELAY
+@_RECORD
+@_STORE
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Say what runs where as one line of JSON.")
 def demo(
@@ -115,11 +130,12 @@ def demo(
     workers: int,
     delay: float,
     record: Path | None,
+    store: str | None,
     browse: bool,
     as_json: bool,
 ) -> None:
     """Run a relay, transceivers and a page here, and hear yourself through them."""
-    plan = Plan(*_addresses(udp, advertise), transceivers, workers, delay, record)
+    plan = Plan(*_addresses(udp, advertise), transceivers, workers, delay, record, store)
     for address in plan.listen:
         _check(address, socket.SOCK_DGRAM, "--udp")
     _check(http, socket.SOCK_STREAM, "--http")
@@ -202,7 +218,10 @@ def _announcement(fleet: Fleet, page: str, as_json: bool) -> str:
         return json.dumps({"page": page, **state(fleet)})
     behind = f"{len(fleet.transceivers)} transceiver{'s' * (len(fleet.transceivers) > 1)}"
     relay = ", ".join(map(str, fleet.plan.advertise))
-    return f"Open {page} and press Call ({behind} behind udp {relay}; Ctrl-C stops)."
+    return (
+        f"Open {page} and press Call ({behind} behind udp {relay}; Ctrl-C stops).\n"
+        f"Watch the relay: stunroute top --config {fleet.relay.config}"
+    )
 
 
 def state(fleet: Fleet) -> dict[str, object]:

@@ -9,6 +9,7 @@ by hand, as in a rotation of keys, takes effect as it would anywhere else.
 
 import asyncio
 import fcntl
+import json
 import os
 import socket
 import struct
@@ -47,7 +48,8 @@ class FleetError(Exception):
 class Plan:
     """``listen`` is where the relay binds, ``advertise`` what answers name: the same addresses,
     or one bound address and whatever leads to it. ``workers`` are the relay's. ``delay`` is the
-    echo's, in seconds; calls are recorded into ``record`` where it is given."""
+    echo's, in seconds; calls are recorded into ``record`` where it is given; ``store`` is the URL
+    of the relay's store, if it is to have one."""
 
     listen: tuple[Address, ...]
     advertise: tuple[Address, ...]
@@ -55,6 +57,7 @@ class Plan:
     workers: int = 1
     delay: float = 0.0
     record: Path | None = None
+    store: str | None = None
 
 
 @define(slots=True, eq=False)
@@ -124,7 +127,9 @@ class Fleet:
         inner = _free(socket.SOCK_DGRAM, self.plan.workers)
         nodes = range(1, self.plan.transceivers + 1)
         legs = [_free(socket.SOCK_DGRAM) for _ in nodes]
-        path = self._write("relay.toml", relay_settings(self.plan, hint, inner, legs))
+        admin = Path(self._directory.name) / "relay.sock"
+        text = relay_settings(self.plan, hint, inner, legs, admin)
+        path = self._write("relay.toml", text)
         command = [sys.executable, "-m", "stunroute", "relay", "--config", str(path)]
         self.relay = Member("the relay", 0, command, path)
         for node, leg in zip(nodes, legs, strict=True):
@@ -237,8 +242,11 @@ def _hint_table(hint: HintConfiguration) -> str:
     )
 
 
-def relay_settings(plan: Plan, hint: HintConfiguration, inner: Address, legs: list[Address]) -> str:
-    """The relay's file, in TOML."""
+def relay_settings(
+    plan: Plan, hint: HintConfiguration, inner: Address, legs: list[Address], admin: Path
+) -> str:
+    """The relay's file, in TOML. Whatever the relays of a demo keep in a store is for none but
+    them, so its key is a new one."""
     listen = "".join(
         f'[[listen]]\nbind = "{bind}"\nadvertise = "{public}"\n'
         for bind, public in zip(plan.listen, plan.advertise, strict=False)
@@ -248,7 +256,11 @@ def relay_settings(plan: Plan, hint: HintConfiguration, inner: Address, legs: li
         for node, leg in enumerate(legs, 1)
     )
     first = f'inner = "{inner}"\nworkers = {plan.workers}\n'
-    return f"{first}{listen}{_hint_table(hint)}{nodes}"
+    operations = f'[operations]\nadmin = "{admin}"\n'
+    store = ""
+    if plan.store is not None:
+        store = f'[store]\nurl = {json.dumps(plan.store)}\nkey = "{os.urandom(32).hex()}"\n'
+    return f"{first}{listen}{_hint_table(hint)}{nodes}{operations}{store}"
 
 
 def node_settings(

@@ -21,6 +21,7 @@ from transceiver.demo import WEB, Page, _addresses, demo
 from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, relay_settings
 
 UDP = Address.of("10.0.0.1", 3478)
+ADMIN = Path("/run/relay.sock")
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,19 @@ def test_an_address_that_is_none_is_refused_in_one_line(told: str) -> None:
 def test_the_relay_is_told_by_which_addresses_clients_know_it() -> None:
     hint = HintConfiguration.generate("0", bytes)
     other = Address.of("192.0.2.1", 443)
-    text = relay_settings(Plan((UDP,), (other,), 1), hint, UDP, [UDP])
+    text = relay_settings(Plan((UDP,), (other,), 1), hint, UDP, [UDP], ADMIN)
     (listen,) = tomllib.loads(text)["listen"]
     assert listen == {"bind": str(UDP), "advertise": str(other)}
+
+
+def test_the_relay_can_be_watched_and_given_a_store(tmp_path: Path) -> None:
+    hint = HintConfiguration.generate("0", os.urandom)
+    path = tmp_path / "relay.toml"
+    for url in (None, 'redis://:a"b@127.0.0.1:6379/0'):
+        path.write_text(relay_settings(Plan((UDP,), (UDP,), 1, store=url), hint, UDP, [UDP], ADMIN))
+        relay = load(RelaySettings, path=path, environ={}, prefix="", options={})
+        assert relay.operations.admin == ADMIN
+        assert (relay.store.url if relay.store else None) == url
 
 
 def test_the_nodes_take_the_leg_from_every_worker(tmp_path: Path) -> None:
@@ -72,7 +83,7 @@ def test_the_nodes_take_the_leg_from_every_worker(tmp_path: Path) -> None:
     hint = HintConfiguration.generate("0", os.urandom)
     inner, leg, web = _free(socket.SOCK_DGRAM, 3), _free(socket.SOCK_DGRAM), UDP
     for name, text in (
-        ("relay.toml", relay_settings(plan, hint, inner, [leg])),
+        ("relay.toml", relay_settings(plan, hint, inner, [leg], ADMIN)),
         ("node.toml", node_settings(plan, hint, 1, leg, inner, web)),
     ):
         (tmp_path / name).write_text(text)
