@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ def demo_command(*options: str) -> list[str]:
 
 class Demo:
     """A running ``transceiver demo --json``. ``network`` is what lies between clients and the
-    relay, None where nothing does."""
+    relay, None where nothing does. ``environ`` is added to the environment."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Demo:
         *options: str,
         weather: Weather | None = None,
         seed: int = 1,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.namespace = namespace
         self._open = contextlib.ExitStack()
@@ -55,6 +56,7 @@ class Demo:
             self.process = subprocess.Popen(
                 namespace.command(demo_command("--json", *more, *options)),
                 cwd=ROOT,
+                env={**os.environ, **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -70,14 +72,19 @@ class Demo:
 
     def get(self, path: str, address: str | None = None) -> tuple[int, Any]:
         """Status and JSON of what the demo's web server answers, or the one at ``address``."""
+        status, text = self.get_text(path, address)
+        return status, json.loads(text)
+
+    def get_text(self, path: str, address: str | None = None) -> tuple[int, str]:
+        """As ``get``, for what need not be JSON."""
         host, _, port = (address or self.page.removeprefix("http://").rstrip("/")).rpartition(":")
 
-        def fetch() -> tuple[int, Any]:
+        def fetch() -> tuple[int, str]:
             connection = HTTPConnection(host, int(port), timeout=10)
             try:
                 connection.request("GET", path)
                 answer = connection.getresponse()
-                return answer.status, json.load(answer)
+                return answer.status, answer.read().decode()
             finally:
                 connection.close()
 
@@ -157,6 +164,10 @@ class Page:
     def hang_up(self) -> None:
         self.browser.click("#call")
         self.until(lambda report: report["phase"] == "ended")
+
+    def leave(self) -> None:
+        """Close the page, and with it whatever call there is."""
+        self.browser.navigate("data:text/html,")
 
     def restart_ice(self) -> dict[str, Any]:
         before = self.report()

@@ -104,6 +104,12 @@ class Impairment:
         with self._lock:
             return [way.upstream.getsockname()[1] for way in self._ways.values()]
 
+    @property
+    def clients(self) -> dict[_Peer, int]:
+        """Every client so far, with the upstream port that it has now; the latest stands last."""
+        with self._lock:
+            return {each: way.upstream.getsockname()[1] for each, way in self._ways.items()}
+
     def close(self) -> None:
         self._running = False
         self._wake.send(b".")

@@ -24,16 +24,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 ADDRESS = "10.77.0.1"
+ADDRESS6 = "fd77::1"
 _PEER = "10.77.0.2"
+_PEER6 = "fd77::2"
 _CLONE_NEWNET = 0x40000000
 
 
 class Namespace:
-    """A network namespace that lives as long as its holder process."""
+    """A network namespace that lives as long as its holder process. It has ``address6`` only where
+    it was made with ``ipv6``, lest every browser there gathers twice as many candidates."""
 
     address = ADDRESS
+    address6 = ADDRESS6
 
-    def __init__(self) -> None:
+    def __init__(self, *, ipv6: bool = False) -> None:
         self._holder = subprocess.Popen(
             ["unshare", "--net", "sleep", "infinity"],
             stdin=subprocess.DEVNULL,
@@ -48,6 +52,10 @@ class Namespace:
             self._ip("link", "set", "veth0", "up")
             self._ip("link", "set", "veth1", "up")
             self._ip("route", "add", "default", "via", _PEER)
+            if ipv6:
+                # The kernel would try the address out for a second before it may be used.
+                self._ip("address", "add", f"{ADDRESS6}/64", "dev", "veth0", "nodad")
+                self._ip("route", "add", "default", "via", _PEER6)
         except BaseException:
             self.close()
             raise
