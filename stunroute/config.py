@@ -123,6 +123,14 @@ class RelayConfig:
     """How many of them at once."""
     edge_networks: int = field(default=16_384, validator=at_least(1))
     """Networks that are counted apart at a time; all others share what one of them has."""
+    session_rate: float = field(default=4.0, validator=at_least(0.001))
+    """Flows and contenders per second that the checks of one session may make, from one address
+    each; more are dropped (``SESSION_RATE``). A client has few addresses, but who has recorded a
+    check can send it from all there are."""
+    session_burst: float = field(default=64.0, validator=at_least(1))
+    """How many of them at once."""
+    sessions: int = field(default=65_536, validator=at_least(1))
+    """Sessions that are counted at a time; of more, those that made a flow last."""
     cached: int = field(default=131_072, validator=at_least(1))
     """Answers that the batched adapter keeps for each socket; when there are more it begins
     anew."""

@@ -4,24 +4,33 @@ A check costs what a hash costs, and anybody may send one. So that a flood of fo
 hashes and no more, two things stand before it. Nothing is kept of a check that fails. And each
 network may have only so many checks verified in a second: an IPv4 network is a /24, an IPv6 one a
 /56, because a single customer commands a whole one of those. A client whose flow has been verified
-before counts by itself, so that neighbours who flood cannot cut it off.
+before counts by itself, so that neighbours who flood cannot cut it off; and only checks count that
+name its own next hop, so that those who forge its address must know more than that.
 
-Counting must not cost memory either. A bucket that nobody has taken from for as long as it takes to
-fill is like a new one, so buckets live in two generations and are forgotten by the second swap;
-when there are too many in between, newcomers share one.
+Counting must not cost memory either. What a verified client has used is one number of its flow: a
+relay has as many of those as it has calls, and they must not crowd one another out. A network's
+bucket that nobody has taken from for as long as it takes to fill is like a new one, so buckets live
+in two generations and are forgotten by the second swap; when there are too many in between,
+newcomers share one.
+
+A check that verifies may still be one of very many: whoever holds a session, or has recorded one of
+its checks, can send it from any address there is, and each would get a flow. So a session makes
+only so many flows and contenders. That is counted by ufrag, for those that made one last.
 """
 
+from collections import OrderedDict
 from functools import lru_cache
 
 from . import stun
 from .address import Address
 from .config import RelayConfig, Verify
 from .errors import ConfigError
-from .flow import TokenBucket
+from .flow import Flow, TokenBucket
 from .hint import KeyRing
 from .instant import Instant
 
 _NEVER = float("-inf")
+_HALF = 0.5  # of a check: sums of fractions must not make one more or less of them
 _IPV4_NETWORK = slice(0, 15)
 _IPV6_NETWORK = slice(0, 7)
 
@@ -30,14 +39,15 @@ class Edge:
     """What the relay verifies itself."""
 
     __slots__ = (
-        *("_bound", "_burst", "_keyring", "_old", "_password", "_rate", "_shared"),
-        *("_swap_after", "_swapped_at", "_young", "configurations"),
+        *("_bound", "_burst", "_config", "_keyring", "_makers", "_old", "_password", "_rate"),
+        *("_shared", "_swap_after", "_swapped_at", "_young", "configurations"),
     )
 
     def __init__(self, config: RelayConfig, keyring: KeyRing) -> None:
         """Raises ConfigError if the edge is to verify and has no key to do it with."""
         self.configurations = _verified_here(config, keyring)
         """The ids of the hint configurations whose checks are verified here."""
+        self._config = config
         self._keyring = keyring
         self._password = lru_cache(maxsize=config.edge_keys)(self._derive)
         self._rate = config.edge_rate
@@ -48,13 +58,16 @@ class Edge:
         self._shared = TokenBucket(self._rate, self._burst)
         self._swap_after = self._burst / self._rate if self._rate else 1.0
         self._swapped_at = _NEVER
+        # Of each session the moment up to which it has used what it may. The one longest unused
+        # is in front.
+        self._makers: OrderedDict[bytes, Instant] = OrderedDict()
 
-    def may_verify(self, client: Address, known: bool, now: Instant) -> bool:
-        """Whether a check of ``client`` may cost a hash. ``known``: its flow has been verified."""
+    def may_verify(self, client: Address, now: Instant) -> bool:
+        """Whether a check of ``client``, of whom nothing is known, may cost a hash."""
         if now - self._swapped_at > self._swap_after:
             self._old, self._young = self._young, {}
             self._swapped_at = now
-        payer = client if known else network_of(client)
+        payer = network_of(client)
         bucket = self._young.get(payer)
         if bucket is None:
             if len(self._young) >= self._bound:
@@ -62,6 +75,27 @@ class Edge:
             bucket = self._old.get(payer) or TokenBucket(self._rate, self._burst)
             self._young[payer] = bucket
         return bucket.take(now)
+
+    def may_verify_again(self, flow: Flow, now: Instant) -> bool:
+        """The same of a check that names the next hop of its sender's ``flow``, which has been
+        verified before."""
+        used = max(flow.checks_used, now)
+        if (used - now) * self._rate > self._burst - _HALF:
+            return False
+        flow.checks_used = used + 1 / self._rate
+        return True
+
+    def may_make(self, ufrag: bytes, now: Instant) -> bool:
+        """Whether the session that ``ufrag`` names may have one more flow or contender."""
+        config = self._config
+        used = max(self._makers.get(ufrag, _NEVER), now)
+        if (used - now) * config.session_rate > config.session_burst - _HALF:
+            return False
+        self._makers[ufrag] = used + 1 / config.session_rate
+        self._makers.move_to_end(ufrag)
+        if len(self._makers) > config.sessions:
+            self._makers.popitem(last=False)
+        return True
 
     def verify(self, check: stun.Message, ufrag: bytes) -> bool:
         """Whether ``check`` is signed with the password of the session that ``ufrag`` names.

@@ -173,6 +173,8 @@ class Flow:
     origin: Origin = Origin.CHECK
     peeks: int = 0
     ssrcs: tuple[int, ...] = ()
+    checks_used: Instant = _NEVER
+    """The moment up to which its client has used the checks that it may have verified."""
 
     @property
     def header(self) -> bytes:

@@ -427,10 +427,11 @@ class Relay:
     def _route_check_untrusted(
         self, data: bytes, client: Address, proxy: Address, now: Instant
     ) -> Flow | Drop:
-        if self._edge.configurations:
-            flow = self._flows.flow(client)
-            if not self._edge.may_verify(client, flow is not None and flow.verified, now):
-                return Drop.EDGE_RATE
+        edge = self._edge
+        flow = self._flows.flow(client)
+        known = flow if flow is not None and flow.verified else None
+        if known is None and edge.configurations and not edge.may_verify(client, now):
+            return Drop.EDGE_RATE
         username = stun.peek_username_untrusted(data)
         if username is None:
             # Only a sound message can lack a name; an unsound one is called by its fault.
@@ -446,10 +447,27 @@ class Relay:
         if next_hop.state is NodeState.DRAINED:
             return Drop.HINT_DRAINED_NODE
         self.counters.checks[hint.configuration] += 1
-        verified = hint.configuration in self._edge.configurations
-        if verified and not self._edge.verify(stun.decode_untrusted(data), ufrag):
-            return Drop.EDGE_INTEGRITY
+        verified = hint.configuration in edge.configurations
+        if verified:
+            if known is not None and not self._may_verify_again(known, next_hop.address, now):
+                return Drop.EDGE_RATE
+            if not edge.verify(stun.decode_untrusted(data), ufrag):
+                return Drop.EDGE_INTEGRITY
+        is_new = flow is None or flow.next_hop != next_hop.address
+        if is_new and not self._may_make(client, next_hop.address, ufrag, now):
+            return Drop.SESSION_RATE
         return self._flows.check(client, proxy, next_hop.address, verified, now)
+
+    def _may_verify_again(self, flow: Flow, next_hop: Address, now: Instant) -> bool:
+        if flow.next_hop == next_hop:
+            return self._edge.may_verify_again(flow, now)
+        return self._edge.may_verify(flow.client, now)
+
+    def _may_make(self, client: Address, next_hop: Address, ufrag: bytes, now: Instant) -> bool:
+        """Whether a check may make what is not there yet: a flow, or a contender."""
+        contender = self._flows.contender(client)
+        waits = contender is not None and contender.next_hop == next_hop
+        return waits or self._edge.may_make(ufrag, now)
 
     def _route_stranger(
         self, data: bytes, client: Address, proxy: Address, now: Instant

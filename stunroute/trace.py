@@ -127,6 +127,7 @@ class Drop(Enum):
     HINT_UNKNOWN_NODE = "hint-unknown-node"
     HINT_DRAINED_NODE = "hint-drained-node"
     EDGE_RATE = "edge-rate"  # more checks of one network than are verified in a second
+    SESSION_RATE = "session-rate"  # more flows of one session than it may make in a second
     EDGE_INTEGRITY = "edge-integrity"  # MESSAGE-INTEGRITY missing or wrong at the relay
 
     # Flows

@@ -45,6 +45,8 @@ from stunroute.udp.worker import GARBAGE
 PROXY = Address.of("192.0.2.1", 3478)
 DIRECTORY = StaticDirectory({(CLUSTER, NODE): NextHop(Address.of("10.0.0.7", 4000))})
 SESSIONS = 256
+NO_BOUND = 1e9
+"""Flows of one session: to sign a check for each would take longer than all else here."""
 NEW = 20_000
 IN_PROCESS = 50_000
 MAPPED = bytes(10) + b"\xff\xff"
@@ -56,7 +58,8 @@ NEW_GOAL = at_least(60_000)
 
 
 def core(flows: int) -> Relay:
-    return Relay(RelayConfig(flows=flows), KEYRING, DIRECTORY, proxies=[PROXY])
+    config = RelayConfig(flows=flows, session_burst=NO_BOUND)
+    return Relay(config, KEYRING, DIRECTORY, proxies=[PROXY])
 
 
 def client(number: int) -> Address:
@@ -157,8 +160,9 @@ def show_new_through_sockets(generator: Generator, rounds: int) -> None:
 def show_process(generator: Generator) -> None:
     """Memory of the program, with flows known, then with both directions' answers cached."""
     few = generator.write("few", (signed_check() for _ in range(SESSIONS)))
+    limits = f"[limits]\nsession_burst = {NO_BOUND}"
     with Fleet() as fleet:
-        relay = fleet.add(subjects.relay(generator.transceiver))
+        relay = fleet.add(subjects.relay(generator.transceiver, extra=limits))
 
         def memory() -> int:
             return sum(map(machine.resident, relay.pids))

@@ -1,10 +1,11 @@
 """Verification at the edge: whose checks cost a hash, and how many do."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import CLIENTS, KEYRING, PROXY, check, forged, leg, relay, rtp, success
+from fleet import CLIENTS, KEYRING, PROXY, A, check, forged, leg, relay, rtp, success, ufrag
 from strategies import addresses
 from stunroute.address import Address
 from stunroute.config import RelayConfig, Verify
@@ -23,9 +24,13 @@ def client(network: int, host: int = 1, port: int = 1) -> Address:
     return Address.of(f"203.0.{network}.{host}", port)
 
 
-def taken(made: Edge, who: Address, *, known: bool = False, now: float = 0.0) -> int:
+def taken(made: Edge, who: Address, *, now: float = 0.0) -> int:
     """How many checks of ``who`` may cost a hash at once."""
-    return next(n for n in range(1000) if not made.may_verify(who, known, now))
+    return next(n for n in range(1000) if not made.may_verify(who, now))
+
+
+def verified(who: Address) -> Flow:
+    return Flow(who, PROXY, A, 0.0, 0.0, 0.0, verified=True)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ class TestBuckets:
     def test_a_network_has_one_bucket_whatever_host_and_port(self) -> None:
         made = edge()
         assert taken(made, client(1, 1, 1)) == 5
-        assert not made.may_verify(client(1, 2, 9), False, 0.0)
+        assert not made.may_verify(client(1, 2, 9), 0.0)
         assert taken(made, client(2)) == 5
 
     def test_it_fills_again(self) -> None:
@@ -60,19 +65,32 @@ class TestBuckets:
     def test_a_verified_client_has_its_own(self) -> None:
         made = edge()
         taken(made, client(1, 1))
-        assert taken(made, client(1, 7), known=True) == 5
-        assert taken(made, client(1, 8), known=True) == 5
+        for host in (7, 8):
+            flow = verified(client(1, host))
+            assert [made.may_verify_again(flow, 0.0) for _ in range(7)] == [True] * 5 + [False] * 2
+            assert [made.may_verify_again(flow, 0.31) for _ in range(4)] == [True] * 3 + [False]
+            assert sum(made.may_verify_again(flow, 100.0) for _ in range(7)) == 5
+
+    def test_verified_clients_do_not_crowd_one_another_out(self) -> None:
+        """A relay has many more of them than it counts networks."""
+        core = relay(config=CONFIG)
+        callers = [client(n, 1, 5000) for n in range(100)]
+        for now, caller in enumerate(callers):
+            assert isinstance(core.route_client(check(1), caller, PROXY, float(now)), Flow)
+        for caller in callers:
+            assert isinstance(core.route_client(check(1), caller, PROXY, 100.0), Flow)
+        assert core.counters.drops == {}
 
     def test_more_networks_than_are_counted_share_one(self) -> None:
         made = edge()
         assert [taken(made, client(n)) for n in range(4)] == [5] * 4
         assert taken(made, client(4)) == 5
-        assert not made.may_verify(client(5), False, 0.0)
+        assert not made.may_verify(client(5), 0.0)
 
     def test_a_bucket_is_forgotten_only_when_it_is_full_again(self) -> None:
         """Otherwise whoever waits for the swap begins anew too early."""
         made = edge()
-        total = sum(made.may_verify(client(1), False, step / 100) for step in range(1000))
+        total = sum(made.may_verify(client(1), step / 100) for step in range(1000))
         assert total <= 5 + 10 * 10
 
     @given(st.lists(st.tuples(st.integers(0, 255), st.floats(0, 10)), max_size=200))
@@ -81,7 +99,7 @@ class TestBuckets:
         now = 0.0
         for network, pause in visits:
             now += pause
-            made.may_verify(client(network), False, now)
+            made.may_verify(client(network), now)
             assert len(made._young) <= 4
             assert len(made._old) <= 4
 
@@ -108,7 +126,82 @@ class TestInTheRelay:
         down = core.route_transceiver(leg(victim, success()), flow.next_hop, 0.0)
         assert not isinstance(down, Drop)
 
+    def test_forged_checks_from_its_own_address_do_not_cut_it_off(self) -> None:
+        """Who knows no more than where a client is can forge that, and no hint."""
+        core = relay(config=CONFIG)
+        victim = CLIENTS[0]
+        flow = core.route_client(check(1), victim, PROXY, 0.0)
+        for name in (b"x", b"z" * 26, b"0" * 26, ufrag(7), ufrag(2)):
+            for _ in range(20):
+                core.route_client(check(1, name=name, password=b"x" * 32), victim, PROXY, 0.0)
+        assert core.route_client(check(1), victim, PROXY, 0.0) is flow
+
+    def test_a_verified_client_has_its_bound_too(self) -> None:
+        core = relay(config=CONFIG)
+        for _ in range(20):
+            core.route_client(check(1), CLIENTS[0], PROXY, 0.0)
+        assert core.counters.drops == {Drop.EDGE_RATE: 14}
+
     def test_who_does_not_verify_does_not_count(self) -> None:
         core = relay(config=RelayConfig(verify=Verify.OWNER, edge_rate=1.0, edge_burst=1.0))
         for _ in range(5):
             assert isinstance(core.route_client(check(1), CLIENTS[0], PROXY, 0.0), Flow)
+
+
+SESSIONS = RelayConfig(session_rate=2.0, session_burst=3.0, sessions=2)
+
+
+def somebody(number: int) -> Address:
+    return Address.of(f"203.0.{number >> 8}.{number & 255}", 4000)
+
+
+class TestSessions:
+    """Whoever holds a session, or has recorded one of its checks, may send that from anywhere."""
+
+    @pytest.mark.parametrize("verify", [Verify.EDGE, Verify.OWNER])
+    def test_a_check_that_is_replayed_from_everywhere_does_not_fill_the_table(
+        self, verify: Verify
+    ) -> None:
+        core = relay(config=evolve(SESSIONS, verify=verify))
+        for number in range(100):
+            core.route_client(check(1), somebody(number), PROXY, 0.0)
+        assert core.flows == 3
+        assert core.counters.drops == {Drop.SESSION_RATE: 97}
+        assert isinstance(core.route_client(check(2), CLIENTS[0], PROXY, 0.0), Flow)
+        assert isinstance(core.route_client(check(1), somebody(0), PROXY, 0.0), Flow)
+        assert (
+            sum(
+                isinstance(core.route_client(check(1), somebody(200 + n), PROXY, 1.0), Flow)
+                for n in range(10)
+            )
+            == 2
+        )
+
+    def test_nor_does_it_contend_for_every_call(self) -> None:
+        core = relay(config=SESSIONS)
+        for client in CLIENTS:
+            name = ufrag(1)
+            core.route_client(check(1, name=name), client, PROXY, 0.0)
+        for _ in range(3):  # a contender that waits already costs nothing
+            for client in CLIENTS:
+                core.route_client(check(2), client, PROXY, 0.0)
+        assert core.contenders == 3
+        assert core.counters.drops == {Drop.SESSION_RATE: 9}
+
+    def test_those_that_made_one_last_are_remembered(self) -> None:
+        made = edge(SESSIONS)
+        first, second, third = (ufrag(1) for _ in range(3))
+        for _ in range(3):
+            assert made.may_make(first, 0.0)
+        assert made.may_make(second, 0.0)
+        assert not made.may_make(first, 0.0)
+        assert made.may_make(third, 0.0)
+        assert len(made._makers) == 2
+        assert made.may_make(first, 0.0)  # long unused when the third came
+
+    def test_a_forged_check_takes_nothing_from_a_session(self) -> None:
+        core = relay(config=SESSIONS)
+        for number in range(20):
+            core.route_client(forged(1), somebody(number), PROXY, 0.0)
+        assert core.counters.drops == {Drop.EDGE_INTEGRITY: 20}
+        assert isinstance(core.route_client(check(1), CLIENTS[0], PROXY, 0.0), Flow)
