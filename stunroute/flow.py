@@ -152,7 +152,7 @@ def _shards() -> list[dict[bytes, V]]:
     return [{} for _ in range(LAST_SHARD + 1)]
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, weakref_slot=False)
 class Flow:
     """One client address and its next hop. Read it, do not write it.
 
