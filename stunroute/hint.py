@@ -26,6 +26,7 @@ The low digits are taken rather than the high ones because 62 is no power of two
 digits of a 256-bit number are not evenly spread, the low 32 are, to within 2**-65.
 """
 
+import hashlib
 import hmac
 from collections.abc import Iterable
 from struct import Struct
@@ -37,6 +38,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from .errors import ConfigError, StunrouteError
 from .instant import Entropy, Instant
+from .keyed import prekeyed
 from .trace import Drop
 
 UFRAG_LENGTH = 26
@@ -51,8 +53,8 @@ _DIGITS36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
 _DIGITS62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_CHARACTERS = _DIGITS36[:-1].decode()
 _PAIRS36 = [_DIGITS36[i : i + 1] + _DIGITS36[j : j + 1] for i in range(36) for j in range(36)]
-_PAIRS62 = [_DIGITS62[i : i + 1] + _DIGITS62[j : j + 1] for i in range(62) for j in range(62)]
-_HALVES62 = (62**16, 62**8, 62**4, 62**2)
+_PAIRS62 = [first | second << 8 for first in _DIGITS62 for second in _DIGITS62]
+_PASSWORD = Struct("<16H")
 _PASSWORD_LIMIT = 62**PASSWORD_LENGTH
 _BLOCK = Struct(">HI5s5s")
 _ZERO = bytes(5)
@@ -163,13 +165,15 @@ class _Slot:
     """A configuration with its cipher contexts. ECB keeps no state between blocks, so one context
     per direction serves for the life of the key ring and saves two microseconds a hint."""
 
-    __slots__ = ("configuration", "decipher", "encipher")
+    __slots__ = ("configuration", "decipher", "encipher", "mac")
 
     def __init__(self, configuration: HintConfiguration) -> None:
         self.configuration = configuration
         cipher = Cipher(AES(configuration.routing_key), ECB())  # a single block, always
         self.encipher = cipher.encryptor().update
         self.decipher = cipher.decryptor().update
+        key = configuration.password_key
+        self.mac = None if key is None else prekeyed(hashlib.sha256, key)
 
 
 class KeyRing:
@@ -249,9 +253,9 @@ class KeyRing:
         """The ICE password, 32 characters, of the session that ``ufrag`` names. Says nothing about
         whether there is one. Raises HintError without the password key of its configuration."""
         slot = self._slots.get(ufrag[0]) if ufrag else None
-        if slot is None or slot.configuration.password_key is None:
+        if slot is None or slot.mac is None:
             raise HintError("no password key for this ufrag")
-        return _base62(hmac.digest(slot.configuration.password_key, ufrag, "sha256"))
+        return _base62(slot.mac(ufrag))
 
 
 def _base36(number: int) -> str:
@@ -264,8 +268,31 @@ def _base36(number: int) -> str:
 
 
 def _base62(mac: bytes) -> bytes:
-    """By halves: most of the divisions are then of numbers that fit a machine word."""
-    parts = [int.from_bytes(mac, "big") % _PASSWORD_LIMIT]
-    for base in _HALVES62:
-        parts = [half for part in parts for half in divmod(part, base)]
-    return b"".join([_PAIRS62[part] for part in parts])
+    """By halves, so that most divisions are of small numbers, and written out: every new session's
+    first check waits for it, and loops would take twice as long."""
+    pair = _PAIRS62
+    left, right = divmod(int.from_bytes(mac, "big") % _PASSWORD_LIMIT, 62**16)
+    a, c = divmod(left, 62**8)
+    e, g = divmod(right, 62**8)
+    a, b = divmod(a, 62**4)
+    c, d = divmod(c, 62**4)
+    e, f = divmod(e, 62**4)
+    g, h = divmod(g, 62**4)
+    return _PASSWORD.pack(
+        pair[a // 3844],
+        pair[a % 3844],
+        pair[b // 3844],
+        pair[b % 3844],
+        pair[c // 3844],
+        pair[c % 3844],
+        pair[d // 3844],
+        pair[d % 3844],
+        pair[e // 3844],
+        pair[e % 3844],
+        pair[f // 3844],
+        pair[f % 3844],
+        pair[g // 3844],
+        pair[g % 3844],
+        pair[h // 3844],
+        pair[h % 3844],
+    )

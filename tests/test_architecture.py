@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.config",),
     # Leaves.
     ("stunroute.trace", "stunroute.pump", "stunroute.status"),
-    ("stunroute.instant", "stunroute.address", "stunroute.errors"),
+    ("stunroute.instant", "stunroute.address", "stunroute.errors", "stunroute.keyed"),
 )
 """Rooms by layer. A room is a module or a package with all that is in it. A room imports only
 rooms of later layers: not its neighbours, and nothing above it."""

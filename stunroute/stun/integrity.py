@@ -1,13 +1,14 @@
 """What makes a STUN message credible: the keyed hash and the checksum.
 
 A session checks hundreds of messages under one password, so an ``IntegrityKey`` absorbs the
-password once (the inner and the outer pad of RFC 2104) and copies the two hash states for each
-message. That costs well under half of a fresh HMAC.
+password once.
 """
 
 import hashlib
 import zlib
 from collections.abc import Callable
+
+from stunroute.keyed import prekeyed
 
 from .registry import PasswordAlgorithm
 
@@ -16,27 +17,7 @@ SHA256_LENGTH = 32
 SHA256_MINIMUM = 16
 """The shortest MESSAGE-INTEGRITY-SHA256 that RFC 8489, 14.6 lets a usage allow."""
 
-_BLOCK = 64  # bytes, of SHA-1 and of SHA-256
-_INNER = bytes(octet ^ 0x36 for octet in range(256))
-_OUTER = bytes(octet ^ 0x5C for octet in range(256))
 _FINGERPRINT_MASK = 0x5354554E  # "STUN": a CRC of the application's own must not pass for ours
-
-
-def _prekeyed(algorithm: str, password: bytes) -> Callable[[bytes], bytes]:
-    if len(password) > _BLOCK:
-        password = hashlib.new(algorithm, password).digest()
-    padded = password.ljust(_BLOCK, b"\x00")
-    inner = hashlib.new(algorithm, padded.translate(_INNER)).copy
-    outer = hashlib.new(algorithm, padded.translate(_OUTER)).copy
-
-    def mac(data: bytes) -> bytes:
-        within = inner()
-        within.update(data)
-        around = outer()
-        around.update(within.digest())
-        return around.digest()
-
-    return mac
 
 
 class IntegrityKey:
@@ -51,13 +32,13 @@ class IntegrityKey:
     def __init__(self, password: bytes) -> None:
         self._password = password
         self._sha256: Callable[[bytes], bytes] | None = None
-        self.sha1 = _prekeyed("sha1", password)
+        self.sha1 = prekeyed(hashlib.sha1, password)
         """HMAC-SHA1 of its argument: 20 bytes."""
 
     def sha256(self, data: bytes) -> bytes:
         """HMAC-SHA256 of ``data``: 32 bytes. Prepared on first use: ICE peers send SHA-1."""
         if self._sha256 is None:
-            self._sha256 = _prekeyed("sha256", self._password)
+            self._sha256 = prekeyed(hashlib.sha256, self._password)
         return self._sha256(data)
 
 
