@@ -193,14 +193,24 @@ class FlowTable:
 
     __slots__ = (
         *("_bucket", "_config", "_contenders", "_count", "_expired", "_flows"),
-        *("_former_contenders", "_former_sources", "_rotates_at", "_sources", "_ssrcs"),
+        *("_former_contenders", "_former_sources", "_knows", "_next_hops", "_rotates_at"),
+        *("_sources", "_ssrcs"),
         *("_swapped_at", "_tell"),
     )
 
-    def __init__(self, config: RelayConfig, tell: Callable[[FlowRecord], None]) -> None:
-        """``tell`` is called for each record, after the table has changed."""
+    def __init__(
+        self,
+        config: RelayConfig,
+        tell: Callable[[FlowRecord], None],
+        knows: Callable[[Address], bool] = lambda _: True,
+    ) -> None:
+        """``tell`` is called for each record, after the table has changed. ``knows`` says whether a
+        next hop is still one of the fleet."""
         self._config = config
         self._tell = tell
+        self._knows = knows
+        # How many flows each has, those that wait to be buried among them.
+        self._next_hops: dict[Address, int] = {}
         self._flows: Generations[Flow] = Generations()
         self._contenders: Generations[Flow] = Generations()
         # An address is the next hop of somebody else's flow.
@@ -230,12 +240,17 @@ class FlowTable:
         self._config = config
         self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
 
-    def evict(self, client: Address, now: Instant) -> None:
-        """Forget the flow of ``client``, whose owner has left the fleet."""
-        flow = self._flows.peek(client)
-        if flow is not None:
-            self._remove(flow)
-            self._tell(FlowReleased(now, client, flow.next_hop, flow.created))
+    def evict_strangers(self, now: Instant) -> None:
+        """Forget the flows whose owners have left the fleet. The table is looked through only if
+        there are any: that takes a second with a million flows."""
+        gone = {next_hop for next_hop in self._next_hops if not self._knows(next_hop)}
+        if not gone:
+            return
+        flows = [flow for client in self._flows if (flow := self._flows.peek(client)) is not None]
+        for flow in flows:
+            if flow.next_hop in gone:
+                self._remove(flow)
+                self._tell(FlowReleased(now, flow.client, flow.next_hop, flow.created))
 
     def flow(self, client: bytes) -> Flow | None:
         """The flow of ``client``, without keeping it alive."""
@@ -410,6 +425,15 @@ class FlowTable:
         entry = None if ssrc is None else self._ssrcs.get(ssrc)
         return entry if isinstance(entry, Address) else None
 
+    def _ended(self, flow: Flow) -> None:
+        """Take a flow that is in the table no more out of the indexes."""
+        self._forget_ssrcs(flow)
+        left = self._next_hops[flow.next_hop] - 1
+        if left:
+            self._next_hops[flow.next_hop] = left
+        else:
+            del self._next_hops[flow.next_hop]
+
     def _forget_ssrcs(self, flow: Flow) -> None:
         for ssrc in flow.ssrcs:
             entry = self._ssrcs.get(ssrc)
@@ -475,13 +499,13 @@ class FlowTable:
         shard = hash(client) & LAST_SHARD
         flow = self._expired[shard].pop(client, None) if shard < len(self._expired) else None
         if flow is not None:
-            self._forget_ssrcs(flow)
+            self._ended(flow)
             self._tell(FlowExpired(now, client, flow.next_hop))
         return flow
 
     def _bury(self, flow: Flow, now: Instant) -> None:
         """Finish with a flow that has expired."""
-        self._forget_ssrcs(flow)
+        self._ended(flow)
         self._tell(FlowExpired(now, flow.client, flow.next_hop))
         contender = self._contenders.peek(flow.client)
         if contender is not None:
@@ -526,6 +550,9 @@ class FlowTable:
         has; else the live one decides."""
         client = contender.client
         live = self._flows.peek(client)
+        if not self._knows(contender.next_hop):
+            self._contenders.pop(client)  # it has left the fleet while it waited
+            return
         if not contender.answered:
             return
         if live is not None and now - live.proved < self._config.takeover_idle:
@@ -548,11 +575,12 @@ class FlowTable:
     def _remove(self, flow: Flow) -> None:
         self._flows.pop(flow.client)
         self._count -= 1
-        self._forget_ssrcs(flow)
+        self._ended(flow)
 
     def _insert(self, flow: Flow, now: Instant) -> None:
         flow.peeks = self._config.ssrc_peeks
         self._flows.put(flow.client, flow)
         self._count += 1
+        self._next_hops[flow.next_hop] = self._next_hops.get(flow.next_hop, 0) + 1
         if self._rotates_at is None:
             self._rotates_at = now + self._config.idle_timeout

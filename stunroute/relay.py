@@ -157,7 +157,7 @@ class Relay:
         self._edge = Edge(config, keyring)
         # A session's packets all bear the same header, and reading it costs as much as the rest.
         self._leg_untrusted = lru_cache(maxsize=config.legs)(forward.decode_untrusted)
-        self._flows = FlowTable(config, self._tell)
+        self._flows = FlowTable(config, self._tell, self._knows)
         self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
         self._waiting = WaitingRoom(config)
         self._requests: deque[Request] = deque()
@@ -289,13 +289,7 @@ class Relay:
         self._flows.reconfigure(config)
         self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
         self._waiting.reconfigure(config)
-        strangers = [
-            client
-            for client in self._flows
-            if (flow := self._flows.flow(client)) and not directory.knows(flow.next_hop)
-        ]
-        for client in strangers:
-            self._flows.evict(client, now)
+        self._flows.evict_strangers(now)
 
     def learn_sources(self, sources: Mapping[int, Address], now: Instant) -> None:
         """Flows of other workers carry these synchronisation sources, by next hop. A client whose
@@ -502,6 +496,9 @@ class Relay:
                     self._learned[ssrc] = flow.next_hop
 
     # Bookkeeping
+
+    def _knows(self, next_hop: Address) -> bool:
+        return self._directory.knows(next_hop)
 
     def _tell(self, record: FlowRecord) -> None:
         match record:
