@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from attrs import frozen
 
-_MAPPED = b"\x00" * 10 + b"\xff\xff"
+IPV4_PREFIX = b"\x00" * 10 + b"\xff\xff"
+"""What an IPv4 address in its mapped form begins with."""
 
 
 class Address(bytes):
@@ -65,7 +66,7 @@ class Address(bytes):
 
     @property
     def is_ipv4(self) -> bool:
-        return self.startswith(_MAPPED)
+        return self.startswith(IPV4_PREFIX)
 
     @property
     def packed(self) -> bytes:
@@ -87,7 +88,7 @@ class Address(bytes):
 @lru_cache(maxsize=65536)
 def _of(host: str, port: int) -> Address:
     packed = ipaddress.ip_address(host.partition("%")[0]).packed
-    return Address(packed if len(packed) == 16 else _MAPPED + packed, port)
+    return Address(packed if len(packed) == 16 else IPV4_PREFIX + packed, port)
 
 
 @frozen(slots=True)

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from functools import lru_cache
 
 from . import stun
-from .address import Address
+from .address import IPV4_PREFIX, Address
 from .config import RelayConfig, Verify
 from .errors import ConfigError
 from .flow import Flow, TokenBucket
@@ -31,8 +31,8 @@ from .instant import Instant
 
 _NEVER = float("-inf")
 _HALF = 0.5  # of a check: sums of fractions must not make one more or less of them
-_IPV4_NETWORK = slice(0, 15)
-_IPV6_NETWORK = slice(0, 7)
+_IPV4_NETWORK = 15  # bytes of the mapped form
+_IPV6_NETWORK = 7
 
 
 class Edge:
@@ -53,8 +53,8 @@ class Edge:
         self._rate = config.edge_rate
         self._burst = config.edge_burst
         self._bound = config.edge_networks
-        self._young: dict[Address, TokenBucket] = {}
-        self._old: dict[Address, TokenBucket] = {}
+        self._young: dict[bytes, TokenBucket] = {}
+        self._old: dict[bytes, TokenBucket] = {}
         self._shared = TokenBucket(self._rate, self._burst)
         self._swap_after = self._burst / self._rate if self._rate else 1.0
         self._swapped_at = _NEVER
@@ -106,10 +106,9 @@ class Edge:
         return stun.IntegrityKey(self._keyring.password(ufrag))
 
 
-def network_of(client: Address) -> Address:
-    """The network that ``client`` belongs to, as an address with zeros after its prefix."""
-    prefix = client[_IPV4_NETWORK] if client.is_ipv4 else client[_IPV6_NETWORK]
-    return Address.of_octets(prefix.ljust(18, b"\0"))
+def network_of(client: bytes) -> bytes:
+    """The network that ``client`` belongs to: the first bytes of its address."""
+    return client[:_IPV4_NETWORK] if client.startswith(IPV4_PREFIX) else client[:_IPV6_NETWORK]
 
 
 def _verified_here(config: RelayConfig, keyring: KeyRing) -> frozenset[str]:

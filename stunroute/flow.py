@@ -539,7 +539,8 @@ class FlowTable:
         if self._count >= self._config.flows:
             return Drop.FLOWS_FULL
         self._contenders.pop(client)
-        self._unearth(client, now)
+        if self._expired:
+            self._unearth(client, now)
         flow = Flow(client, proxy, next_hop, now, proved, now, verified, answered, origin)
         self._insert(flow, now)
         self._tell(FlowMade(now, client, next_hop, origin))

@@ -1,14 +1,15 @@
 """What makes a STUN message credible: the keyed hash and the checksum.
 
 A session checks hundreds of messages under one password, so an ``IntegrityKey`` absorbs the
-password once.
+password once: on its second message, because a relay under a rush of new calls, or of strangers,
+sees a single one of most, and what is absorbed takes a kilobyte.
 """
 
 import hashlib
 import zlib
 from collections.abc import Callable
 
-from stunroute.keyed import prekeyed
+from stunroute.keyed import keyed, prekeyed
 
 from .registry import PasswordAlgorithm
 
@@ -27,16 +28,25 @@ class IntegrityKey:
     (RFC 8489, 9.1.1); for long-term ones it is the result of ``long_term_key``. Never shown.
     """
 
-    __slots__ = ("_password", "_sha256", "sha1")
+    __slots__ = ("_password", "_sha1", "_sha256", "_used")
 
     def __init__(self, password: bytes) -> None:
         self._password = password
+        self._used = False
+        self._sha1: Callable[[bytes], bytes] | None = None
         self._sha256: Callable[[bytes], bytes] | None = None
-        self.sha1 = prekeyed(hashlib.sha1, password)
-        """HMAC-SHA1 of its argument: 20 bytes."""
+
+    def sha1(self, data: bytes) -> bytes:
+        """HMAC-SHA1 of ``data``: 20 bytes."""
+        if self._sha1 is None:
+            if not self._used:
+                self._used = True
+                return keyed(hashlib.sha1, self._password, data)
+            self._sha1 = prekeyed(hashlib.sha1, self._password)
+        return self._sha1(data)
 
     def sha256(self, data: bytes) -> bytes:
-        """HMAC-SHA256 of ``data``: 32 bytes. Prepared on first use: ICE peers send SHA-1."""
+        """HMAC-SHA256 of ``data``: 32 bytes."""
         if self._sha256 is None:
             self._sha256 = prekeyed(hashlib.sha256, self._password)
         return self._sha256(data)

@@ -41,7 +41,7 @@ def verified(who: Address) -> Flow:
     ],
 )
 def test_networks(host: str, network: str) -> None:
-    assert network_of(Address.of(host, 5000)) == Address.of(network, 0)
+    assert network_of(Address.of(host, 5000)).ljust(18, b"\0") == Address.of(network, 0)
 
 
 @given(addresses)
