@@ -104,7 +104,7 @@ class RelayConfig:
     """Packets of a new flow that are looked at for an SSRC."""
     ssrc_peeks_later: int = field(default=2, validator=at_least(0))
     """The same in each later generation of a flow."""
-    sources_elsewhere: int = field(default=65_536, validator=at_least(0))
+    sources_elsewhere: int = field(default=65_536, validator=between(0, 1 << 20))
     """Synchronisation sources of other workers' flows that are remembered, and of own ones that
     wait to be told to them."""
     by_ssrc_rate: float = field(default=10_000.0, validator=at_least(0))
@@ -114,7 +114,7 @@ class RelayConfig:
     (``LEG_HEAL_RATE``). The clients that were left out have another packet 20 ms later."""
     heal_burst: float = field(default=10_000.0, validator=at_least(0))
     """How many of them at once."""
-    edge_keys: int = field(default=65_536, validator=at_least(1))
+    edge_keys: int = field(default=65_536, validator=between(1, 1 << 30))
     """Derived passwords that are remembered; the one longest unused is derived again."""
     edge_rate: float = field(default=1_000.0, validator=at_least(1))
     """Checks per second that are verified for one network (IPv4 /24, IPv6 /56), and apart from it
@@ -134,7 +134,7 @@ class RelayConfig:
     cached: int = field(default=131_072, validator=at_least(1))
     """Answers that the batched adapter keeps for each socket; when there are more it begins
     anew."""
-    legs: int = field(default=65_536, validator=at_least(1))
+    legs: int = field(default=65_536, validator=between(1, 1 << 30))
     """Headers of the leg that are remembered; the one longest unused is read again."""
     store: bool = False
     """Whether a store is attached; without one nothing waits and no changes are queued."""

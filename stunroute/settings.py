@@ -74,6 +74,7 @@
     log = "text"               # or "json"
 """
 
+import hmac
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
@@ -89,6 +90,8 @@ from .hint import HintConfiguration, KeyRing
 from .instant import Instant
 
 STORE_KEY_MINIMUM = 16
+LISTEN_MAXIMUM = 64
+"""Public sockets of a relay at most. Each worker has room for so many laid out."""
 
 _FOREVER = float("inf")
 
@@ -302,6 +305,8 @@ class RelaySettings:
     def _check(self, _: "Attribute[object]", value: tuple[Listen, ...]) -> None:
         if not value:
             raise ConfigError("listen", "is empty: no client could reach the relay")
+        if len(value) > LISTEN_MAXIMUM:
+            raise ConfigError("listen", f"has more than {LISTEN_MAXIMUM} entries")
         public = [listen.advertise or listen.bind for listen in value]
         for index, address in enumerate(public):
             if address.port and address in public[:index]:
@@ -316,6 +321,23 @@ class RelaySettings:
         for key, address in hops:
             if problem := unreachable(address, self.inner):
                 raise ConfigError(key, problem)
+
+    @workers.validator
+    def _check_inner_ports(self, _: "Attribute[object]", value: int) -> None:
+        if self.inner.port and self.inner.port + value - 1 >= 1 << 16:
+            raise ConfigError("workers", "are more than there are ports from that of inner on")
+
+    @store.validator
+    def _check_store_key(self, _: "Attribute[object]", value: StoreSettings | None) -> None:
+        if value is None:
+            return
+        for index, configuration in enumerate(self.hint.configurations):
+            for key in (configuration.routing_key, configuration.password_key):
+                if key is not None and hmac.compare_digest(key, value.key):
+                    raise ConfigError(
+                        "store.key",
+                        f"is a key of hint.configurations.{index}; the two must be independent",
+                    )
 
     @store.validator
     def _check_ttl(self, _: "Attribute[object]", value: StoreSettings | None) -> None:

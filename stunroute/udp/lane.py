@@ -130,7 +130,7 @@ class Lane(ABC):
         self.observed = bytearray()
         """The first two octets of the packets that the core has not seen. The adapter has them
         counted once a second, before they are a megabyte."""
-        self.arena = arena = Arena(1 << 18)
+        self.arena = arena = Arena(1 << 20)
         self.keys_at = arena.take(distance * BATCH)
         self.buffers_at = arena.take(STRIDE * BATCH)
         self.records_at = arena.take(self.record_length * BATCH)

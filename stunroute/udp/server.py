@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 
-from attrs import fields
+from attrs import evolve
 
 from stunroute.address import Address
 from stunroute.directory import Directory
@@ -125,14 +125,13 @@ class RelayServer:
         Raises ConfigError, with nothing changed, if the core refuses them."""
         old = self.settings
         waiting = tuple(n for n in FOR_A_RESTART if getattr(settings, n) != getattr(old, n))
+        taken = evolve(settings, **{name: getattr(old, name) for name in FOR_A_RESTART})
         self.relay.reconfigure(
             settings.core, keyring, directory, upstream=settings.upstreams, now=self.now()
         )
         self._adapter.forget()
         self._keyring, self._directory = keyring, directory
-        kept = {name: getattr(self.settings, name) for name in FOR_A_RESTART}
-        values = {each.name: getattr(settings, each.name) for each in fields(RelaySettings)}
-        self.settings = RelaySettings(**(values | kept))
+        self.settings = taken
         self.settle()
         return waiting
 

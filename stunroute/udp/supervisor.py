@@ -208,11 +208,11 @@ class Supervisor:
 
     async def flows(self, limit: int) -> list[FlowStatus]:
         """At most ``limit`` flows, of all workers in equal parts."""
-        links = self._links()
+        channels = [link.channel for link in self._links() if link.channel is not None]
         found: list[FlowStatus] = []
-        if links:
-            share = -(-limit // len(links))
-            asked = [link.channel.ask(GetFlows(share)) for link in links if link.channel]
+        if channels:
+            share = -(-limit // len(channels))
+            asked = [channel.ask(GetFlows(share)) for channel in channels]
             await asyncio.wait(asked, timeout=ANSWER_WITHIN)
             for answer in asked:
                 if answer.done() and answer.exception() is None:
@@ -241,6 +241,10 @@ class Supervisor:
             self._settings = evolve(settings, **kept)
         except ConfigError as error:
             self.note(f"reload refused, the old settings stay: {error}")
+            return
+        except Exception as error:
+            # Nobody has foreseen it, and it may quote a key. Calls are up, whatever was read.
+            self.note(f"reload refused, the old settings stay: {type(error).__name__}")
             return
         self.reloads += 1
         asked = [self._hand_over(link) for link in self._links() if link.up]

@@ -58,6 +58,9 @@ some thousand packets, which take a small part of it."""
 FLUSH_WITHIN = 2.0
 """Seconds that the store may take to write what it has not yet written."""
 _PR_SET_PDEATHSIG = 1
+CLOCK_STEP = 1.0
+"""Seconds that the wall clock may have moved against the loop's before the dates in the settings
+are worked out anew: it was set, or the machine slept, in which the loop's clock stands still."""
 LAG_INTERVAL = 0.1
 """Seconds between two looks at how late the loop is."""
 
@@ -268,6 +271,8 @@ class Worker:
         self._leaving = False
         self._alone = asyncio.Event()
         self._lag = LoopLag()
+        self._settings = assignment.settings
+        self._epoch = 0.0
         self._server: Served
 
     async def run(self, sock: socket.socket) -> int:
@@ -336,14 +341,22 @@ class Worker:
 
     def _reload(self, settings: RelaySettings) -> Reloaded | ConfigError:
         try:
-            return Reloaded(
-                self._server.reload(settings, self._keyring(settings), settings.directory.build())
+            waiting = self._server.reload(
+                settings, self._keyring(settings), settings.directory.build()
             )
         except ConfigError as error:
             return error
+        self._settings = settings
+        return Reloaded(waiting)
 
     def _keyring(self, settings: RelaySettings) -> KeyRing:
-        return settings.hint.keyring(wall=time.time(), now=self._loop.time())
+        wall, now = time.time(), self._loop.time()
+        self._epoch = wall - now
+        return settings.hint.keyring(wall=wall, now=now)
+
+    def _mind_the_clock(self) -> None:
+        if abs(time.time() - self._loop.time() - self._epoch) > CLOCK_STEP:
+            self._reload(self._settings)
 
     async def _flush(self) -> None:
         aclose = getattr(self._store, "aclose", None)
@@ -375,6 +388,7 @@ class Worker:
     def _look(self, due: float) -> None:
         now = self._loop.time()
         self._lag.was_late(now - due, now)
+        self._mind_the_clock()
         self._look_later()
 
 

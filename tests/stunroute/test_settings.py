@@ -164,3 +164,43 @@ def test_entries_do_not_lapse_while_their_flows_live(
         return
     with pytest.raises(ConfigError, match=r"store\.ttl: is no longer than two"):
         loaded(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("4000", "65534"), "workers: are more than there are ports from that of inner on"),
+        (("inner", "workers = 257\ninner"), "workers: is more than 256"),
+    ],
+)
+def test_workers_that_cannot_all_be_reached(
+    tmp_path: Path, change: tuple[str, str], line: str
+) -> None:
+    text = MINIMAL.replace(*change)
+    text = text if "workers" in text else "workers = 3\n" + text
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        loaded(tmp_path, text)
+
+
+def test_the_last_port_may_be_the_last_worker_s(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, "workers = 2\n" + MINIMAL.replace("4000", "65534"))
+    assert settings.inner_of(1).port == 65535
+
+
+def test_more_sockets_than_there_is_room_for(tmp_path: Path) -> None:
+    more = "".join(f'[[listen]]\nbind = "192.0.2.1:{4000 + n}"\n' for n in range(64))
+    with pytest.raises(ConfigError, match="listen: has more than 64 entries"):
+        loaded(tmp_path, MINIMAL + more)
+
+
+@pytest.mark.parametrize("name", ["routing_key", "password_key"])
+def test_a_key_has_one_use(tmp_path: Path, name: str) -> None:
+    """What a relay tells a store under its key would else be told under the key of hints."""
+    key = "00112233445566778899aabbccddeeff"
+    other = "".join(f"{n:02x}" for n in range(16))
+    text = MINIMAL.replace(key, key if name == "routing_key" else other)
+    text += f'password_key = "{key if name == "password_key" else other}"\n'
+    text += f'[store]\nurl = "redis://localhost"\nkey = "{key}"\n'
+    with pytest.raises(ConfigError, match=r"store.key: is a key of hint.configurations.0") as found:
+        loaded(tmp_path, text)
+    assert key not in str(found.value)

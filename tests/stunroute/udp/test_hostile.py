@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from batches import CALLER, SIX, World, check_downlink, check_uplink, established
+from batches import CALLER, FOUR, SIX, World, check_downlink, check_uplink, established
 from fleet import A, B, check, dtls, leg, rtp, success
 from stunroute.address import Address
+from stunroute.settings import LISTEN_MAXIMUM
 from stunroute.trace import Drop
 from stunroute.udp.batch import BATCH, is_supported
 
@@ -90,3 +91,11 @@ class TestLinkLocal:
         world.inner.arriving.append((bytes(name), leg(CALLER, rtp(2), world.proxies[0])))
         world.run(world.inner)
         assert not world.adapter.inner.cache
+
+
+def test_as_many_public_sockets_as_the_settings_allow(make: Callable[..., World]) -> None:
+    world = make(*[FOUR] * LISTEN_MAXIMUM)
+    last = LISTEN_MAXIMUM - 1
+    check_uplink(world, [(CALLER, check(1)), *[(CALLER, rtp(1))] * 5], last)
+    check_downlink(world, [(A, leg(CALLER, rtp(2), world.proxies[last]))] * 3)
+    assert len(world.sent) == 3

@@ -23,6 +23,7 @@ from stunroute.settings import (
     Listen,
     RelaySettings,
     Sockets,
+    StoreSettings,
     Upstream,
 )
 from stunroute.store import Answer, Store
@@ -376,3 +377,19 @@ def test_settings_that_the_core_refuses_leave_no_socket_open() -> None:
         world.client.sock.close()
 
     asyncio.run(whole())
+
+
+def test_settings_that_do_not_go_with_what_stays_change_nothing() -> None:
+    """The store stays for the life of the process, so the limits must go with it."""
+    kept = StoreSettings(url="redis://localhost", key=bytes(16), ttl=70.0)
+
+    async def story(world: World) -> None:
+        await world.connect()
+        world.server.settings = evolve(world.settings, store=kept)
+        wrong = evolve(world.settings, limits=RelayConfig(idle_timeout=60.0))
+        with pytest.raises(ConfigError, match="ttl"):
+            world.server.reload(wrong, KEYRING, StaticDirectory({}))
+        assert world.server.relay.flows == 1
+        assert world.server.relay.config.idle_timeout == 30.0
+
+    run(story)

@@ -509,6 +509,12 @@ class TestReload:
             (lambda path: path.write_text(settings_text(ids="z")), "hint.configurations.0"),
             (lambda path: path.write_text(settings_text(ids="00")), "hint"),
             (lambda path: path.unlink(), "cannot be read"),
+            (
+                lambda path: path.write_text(
+                    settings_text() + f"[limits]\nedge_keys = 1{'0' * 30}\n"
+                ),
+                "limits.edge_keys",
+            ),
         ],
     )
     def test_wrong_settings_change_nothing(

@@ -4,7 +4,9 @@ import asyncio
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,11 @@ from fleet import check, dtls, leg
 from relay_process import PATIENCE, Options, RelayProcess
 from stunroute.address import Address
 from stunroute.errors import ConfigError
-from stunroute.settings import Loop
-from stunroute.udp.worker import drain, loop_of
+from stunroute.hint import KeyRing
+from stunroute.settings import Configuration, Hints, Listen, Loop, RelaySettings
+from stunroute.udp import worker as module
+from stunroute.udp.sockets import BoundSockets
+from stunroute.udp.worker import Assignment, Worker, drain, loop_of
 
 LONG = 60.0
 
@@ -86,6 +91,67 @@ def test_a_reader_that_has_stopped_is_not_waited_for(
     reader, sender = pair
     sender.send(b"unread")
     assert drained(reader, 0.05, reading=False) == 0
+
+
+class Wall:
+    """A wall clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.reads = 1_000_000_000.0
+
+    def time(self) -> float:
+        return self.reads
+
+
+class Served:
+    """What a worker serves, as far as its keys go."""
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self.keyring = keyring
+        self.reloads = 0
+
+    def reload(self, settings: RelaySettings, keyring: KeyRing, directory: Any) -> tuple[str, ...]:
+        self.keyring = keyring
+        self.reloads += 1
+        return ()
+
+
+@pytest.mark.parametrize("step", [7200.0, -7200.0])
+def test_dates_in_the_settings_follow_a_wall_clock_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """A machine that has slept, or started without the time of day, would otherwise read hints in
+    the wrong hours until it is reloaded."""
+    wall = Wall()
+    monkeypatch.setattr(module, "time", wall)
+    half_way = datetime.fromtimestamp(wall.reads + step / 2, UTC)
+    if step > 0:
+        configuration = Configuration("0", bytes(16), read_from=half_way)
+    else:
+        configuration = Configuration("0", bytes(16), read_until=half_way)
+    settings = RelaySettings(
+        listen=(Listen(Address.of("127.0.0.1", 0)),),
+        inner=Address.of("127.0.0.1", 0),
+        hint=Hints((configuration,)),
+    )
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    async def story() -> None:
+        made = Worker(Assignment(0, settings, BoundSockets(sock, ()), Served, lambda _: None))
+        made._loop = loop = asyncio.get_running_loop()
+        served = made._server = Served(made._keyring(settings))  # type: ignore[assignment]
+
+        def readable() -> bool:
+            return served.keyring.configurations[0].is_readable(loop.time())
+
+        made._mind_the_clock()
+        assert (served.reloads, readable()) == (0, False)
+        wall.reads += step
+        made._mind_the_clock()
+        assert (served.reloads, readable()) == (1, True)
+
+    asyncio.run(story())
+    sock.close()
 
 
 class TestLoop:
