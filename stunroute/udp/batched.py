@@ -51,6 +51,7 @@ TOUCHED_AT_ONCE = 256
 """Flows that it is told of before packets have their turn again."""
 
 _HEADER = forward.HEADER_LENGTH
+_IPV4_FAMILY = socket.AF_INET.to_bytes(2, "little")
 _STRANGER = [Drop.NO_FLOW if kind in SPOKEN else Drop.NOT_OURS for kind in FIRST]
 """Why a packet of a client without a flow is let go of, by its first octet."""
 
@@ -134,9 +135,10 @@ class _Uplink(Lane):
 
     def key_of(self, client: Address) -> bytes | None:
         """The key of ``client``; None where this socket cannot have such clients."""
-        if self.family == socket.AF_INET and not client.is_ipv4:
-            return None
-        return name_of(client, self.family)[: self._key_length]
+        if self.family == socket.AF_INET:
+            # As ``name_of`` would begin, for half the price: every new flow asks.
+            return _IPV4_FAMILY + client[16:] + client[12:16] if client.is_ipv4 else None
+        return name_of(client, self.family)
 
 
 class _Downlink(Lane):
