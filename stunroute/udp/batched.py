@@ -260,12 +260,14 @@ class BatchedAdapter:
                 self._know(client)  # the flow that it had before may have been told as ended
 
     def _know(self, client: Address) -> None:
-        crowded = self.host.relay.flows > self.host.relay.config.cached
+        bound = self.host.relay.config.cached
         for lane in self.public:
-            if crowded:
-                lane.known = EVERYBODY
-            elif isinstance(lane.known, set) and (key := lane.key_of(client)) is not None:
-                lane.known.add(key)
+            known = lane.known
+            if isinstance(known, set) and (key := lane.key_of(client)) is not None:
+                if len(known) < bound:
+                    known.add(key)
+                else:
+                    lane.known = EVERYBODY
 
     def _know_no_more(self, client: Address) -> None:
         empty = self.host.relay.flows == 0
