@@ -1,8 +1,7 @@
 """Calls of real browsers through the real demo, by the buttons of its page.
 
-What is measured is what the page measures: packets of the echo, gaps between them (read ten times a
-second), the pitch heard. Bounds are those that the project promises; waiting is generous, since a
-busy machine is no defect.
+What is measured is what the page measures: packets that went out and came back, the pitch heard.
+Bounds are those that the project promises; waiting is generous, since a busy machine is no defect.
 """
 
 import time
@@ -22,10 +21,11 @@ pytestmark = pytest.mark.live
 
 SENT = 660.0
 """The page's test tone in Hz."""
-RESTARTED_WITHIN = 3000.0
-"""Milliseconds of silence that a relay's death may cost, without a store."""
-REBOUND_WITHIN = 10_000.0
-"""Milliseconds of silence after a NAT rebinding: up to the client's next check. Firefox makes one
+RESTARTED_WITHIN = 5.0
+"""Seconds of silence that a relay's death may cost, without a store; most of it is the time that a
+busy machine takes to start a process."""
+REBOUND_WITHIN = 8.0
+"""Seconds of silence after a NAT rebinding: up to the client's next check. Firefox makes one
 every 4 to 6 s (RFC 7675, 5.1)."""
 LAYERS = ("signalling", "ice", "dtls", "media")
 
@@ -112,9 +112,9 @@ def test_a_killed_relay_is_back_and_so_is_the_audio(open_page: Open) -> None:
     page.mark()
     page.demo.kill_relay()
     wait_until(lambda: page.demo.state["relay"]["restarts"] == 1)
-    after = page.until_audio()
-    tell(page, gap=after["audio"]["longestGap"])
-    assert after["audio"]["longestGap"] < RESTARTED_WITHIN
+    page.until_audio()
+    tell(page, silence=page.silence)
+    assert page.silence < RESTARTED_WITHIN
     check_same_call(page, before)
 
 
@@ -132,9 +132,9 @@ def test_a_nat_rebinding_costs_a_pause_at_most(open_page: Open) -> None:
 
     # The way up needs no check: the first packets from the new port are let through.
     wait_until(lambda: packets_in(page) >= heard + 50, within=5.0)
-    after = page.until_audio()
-    tell(page, gap=after["audio"]["longestGap"])
-    assert after["audio"]["longestGap"] < REBOUND_WITHIN
+    page.until_audio()
+    tell(page, silence=page.silence)
+    assert page.silence < REBOUND_WITHIN
     check_same_call(page, before)
 
 
@@ -149,8 +149,8 @@ def test_an_ice_restart_is_not_heard(open_page: Open) -> None:
     assert report["ufrag"] != before["ufrag"]
     assert report["hint"]["node"] == before["taken"]
     assert report["layers"]["ice"] == "ok"
-    tell(page, gap=report["audio"]["longestGap"])
-    assert report["audio"]["longestGap"] < 1000.0
+    tell(page, silence=page.silence)
+    assert page.silence < 1.0
     check_same_call(page, before)
 
 

@@ -32,8 +32,6 @@ SILENT_AT_MOST = 8.0
 """Seconds of audio that may be missing after anything that is done here. On an idle machine the
 death of a relay costs half a second, and a rebinding what is left until the client's next check:
 Firefox makes one every 4 to 6 s (RFC 7675, 5.1)."""
-PACKET = 0.02
-"""Seconds of audio in one."""
 ATTEMPTS = 20
 
 
@@ -59,10 +57,7 @@ def firefox(network: Namespace) -> Iterator[Browser]:
 
 
 class Call:
-    """A call, and that it stays the same one.
-
-    Silence is counted in packets that went out and did not come back, not by the page's clock: on a
-    busy machine a page may be held up for seconds while its audio flows."""
+    """A call, and that it stays the same one."""
 
     def __init__(self, browser: Browser, demo: Demo) -> None:
         self.page = Page(browser, demo)
@@ -71,26 +66,16 @@ class Call:
         if demo.network is not None:
             (self.client,) = demo.network.clients.keys() - known.keys()
         self.page.until_audio()
-        self.mark()
-
-    def mark(self) -> None:
-        """Count silence from now on."""
-        self.owed = self.silence()
-
-    def silence(self) -> float:
-        """Seconds of audio that went out in this call and are not back."""
-        stats = self.page.report()["stats"]
-        seconds: float = (stats["packetsSent"] - stats["packetsReceived"]) * PACKET
-        return seconds
+        self.page.mark()
 
     def goes_on(self) -> float:
-        """Wait for audio; the seconds of it that are missing since ``mark``."""
+        """Wait for audio; the seconds of it that are missing since the page's mark."""
         report = self.page.until_audio(50)
         assert (report["call"], report["phase"]) == (self.before["call"], "live")
         assert (report["ufrag"], report["restarts"]) == (self.before["ufrag"], 0)
-        silent = self.silence() - self.owed
+        silent = self.page.silence
         assert silent < SILENT_AT_MOST
-        return round(silent, 2)
+        return silent
 
     @property
     def ufrag(self) -> str:
@@ -133,11 +118,11 @@ def test_one_call_stays_up_through_all_of_it(
             operator.store("closed")
             operator.until(lambda status: stored(status) > 0, "the flow in the store")
             for step in (lose_a_worker, lose_the_address, lose_the_relay):
-                call.mark()
+                call.page.mark()
                 step(operator, call)
-            call.mark()
+            call.page.mark()
             lose_the_store(operator, call, redis)
-            call.mark()
+            call.page.mark()
             rotate(operator, call, firefox)
             call.check_tone()
             call.page.leave()
@@ -230,8 +215,8 @@ def rotate(operator: Operator, call: Call, other: Browser) -> None:
     assert all(metrics[f"stunroute_hint_checks_total {each}"] > 0 for each in "01")
     assert metrics["stunroute_reloads_total"] == reloads + 1
     call.goes_on()
-    call.mark()
-    later.mark()
+    call.page.mark()
+    later.page.mark()
     operator.kill_relay()
     by = operator.healed(flows=2)
     tell(call, "relay killed with both keys", silent=call.goes_on(), other=later.goes_on(), by=by)
@@ -262,7 +247,7 @@ def test_a_worker_takes_its_own_calls_along_and_no_others(
         for victim, hit, spared in ((mine, first, second), (1 - mine, second, first)):
             assert worker_of(operator, hit) == victim
             for call in (hit, spared):
-                call.mark()
+                call.page.mark()
             before = hit.lost, spared.lost
             killed = operator.kill_worker(victim)
             operator.told(f"worker {victim} is up again")
@@ -288,7 +273,7 @@ def test_a_rebound_client_is_heard_by_whichever_worker_it_comes_to(
         for _ in range(ATTEMPTS):
             call.check_tone()  # for two seconds the workers have time to tell one another
             up, _ = call.lost
-            call.mark()
+            call.page.mark()
             assert operator.demo.network is not None
             operator.demo.network.rebind()
             silent = call.goes_on()
@@ -342,7 +327,7 @@ def test_a_call_over_ipv6(network: Namespace, chromium: Browser, tmp_path: Path)
         assert call.page.report()["stats"]["remote"]["address"] == network.address6
         (flow, *_) = operator.client.flows(10)
         assert not flow.client.is_ipv4
-        call.mark()
+        call.page.mark()
         operator.kill_worker()
         operator.told("worker 0 is up again")
         tell(call, "worker killed, IPv6", silent=call.goes_on(), by=operator.healed())

@@ -556,6 +556,4 @@ requestAnimationFrame(frame);
 pollDemo();
 window.demo = {
   report: () => JSON.parse(JSON.stringify(report())),
-  // Begin counting the longest gap anew, from now.
-  mark: () => { if (call) call.longestGap = 0; },
 };
