@@ -12,6 +12,8 @@ from attrs import frozen
 
 IPV4_PREFIX = b"\x00" * 10 + b"\xff\xff"
 """What an IPv4 address in its mapped form begins with."""
+_IPV4_MULTICAST = 224  # and above it what is reserved, broadcast among it (RFC 1112, 4)
+_IPV6_MULTICAST = 0xFF  # RFC 4291, 2.7
 
 
 class Address(bytes):
@@ -67,6 +69,16 @@ class Address(bytes):
     @property
     def is_ipv4(self) -> bool:
         return self.startswith(IPV4_PREFIX)
+
+    @property
+    def is_sendable(self) -> bool:
+        """Whether a datagram to this address can reach one host. Port 0, the unspecified address,
+        multicast and broadcast are nobody's; a source port of 0 is legal all the same (RFC 768)."""
+        if self.endswith(b"\0\0"):
+            return False
+        if self.is_ipv4:
+            return 0 < self[12] < _IPV4_MULTICAST
+        return self[0] != _IPV6_MULTICAST and any(self[:16])
 
     @property
     def packed(self) -> bytes:

@@ -156,7 +156,7 @@ class Relay:
         self._changed = changed
         self._edge = Edge(config, keyring)
         # A session's packets all bear the same header, and reading it costs as much as the rest.
-        self._leg_untrusted = lru_cache(maxsize=config.legs)(forward.decode_untrusted)
+        self._leg_untrusted = lru_cache(maxsize=config.legs)(_decode_downlink_untrusted)
         self._flows = FlowTable(config, self._tell, self._knows)
         self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
         self._waiting = WaitingRoom(config)
@@ -423,6 +423,8 @@ class Relay:
     ) -> Flow | Drop:
         edge = self._edge
         flow = self._flows.flow(client)
+        if flow is None and not client.is_sendable:
+            return Drop.NO_WAY_BACK
         known = flow if flow is not None and flow.verified else None
         if known is None and edge.configurations and not edge.may_verify(client, now):
             return Drop.EDGE_RATE
@@ -538,6 +540,15 @@ class Relay:
             self.counters.requests_lost += 1
             return
         self._requests.append(request)
+
+
+def _decode_downlink_untrusted(data: bytes) -> forward.Leg:
+    """The header of a packet to a client. Raises DecodeError, also for a client that nothing can be
+    sent to: the kernel would refuse each packet, at the price of a system call."""
+    leg = forward.decode_untrusted(data)
+    if not leg.client.is_sendable:
+        raise DecodeError("nothing can be sent to the client")
+    return leg
 
 
 def _peek_ssrc_untrusted(data: bytes, kind: demux.Kind) -> int | None:

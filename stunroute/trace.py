@@ -113,6 +113,8 @@ class Drop(Enum):
     EMPTY = "empty"  # a datagram without a payload
     NOT_OURS = "not-ours"  # a kind that nothing behind the relay speaks (ZRTP, TURN, QUIC, none)
 
+    NO_WAY_BACK = "no-way-back"  # a check from an address that nothing can be sent to (port 0)
+
     # STUN as the relay reads it
     STUN_MALFORMED = "stun-malformed"  # first octet says STUN, the rest does not
     STUN_NOT_BINDING = "stun-not-binding"  # a request of another method
@@ -135,7 +137,7 @@ class Drop(Enum):
     FLOWS_FULL = "flows-full"  # the table is at its bound and nothing in it is idle
 
     # The leg between relay and transceiver
-    LEG_MALFORMED = "leg-malformed"  # no header, or not its magic
+    LEG_MALFORMED = "leg-malformed"  # no header, not its magic, or a client nothing can be sent to
     LEG_STRANGER = "leg-stranger"  # the sender is not on the list of peers
     LEG_NOT_OWNER = "leg-not-owner"  # a transceiver sends to a client that is another's
     LEG_HEAL_RATE = "leg-heal-rate"  # flows made from the downlink are rate-bounded

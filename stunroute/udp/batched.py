@@ -314,18 +314,19 @@ class BatchedAdapter:
         self._touching = self._loop.call_later(interval, self._touch_all)
 
     def _touch_all(self) -> None:
-        self.merge()
         self._gather()
         self._touch_on()
+        self.merge()
 
     def _touch_on(self) -> None:
-        """A part of it, then the sockets' turn, then the next part."""
+        """A part of it, then the sockets' turn, then the next part. What comes next is arranged
+        first: were it lost to a mistake, all flows would expire in the middle of their calls."""
         if not self._to_touch:
-            self.host.settle()
             self._touch_later()
+            self.host.settle()
             return
-        self._touch_some(TOUCHED_AT_ONCE)
         self._touching = self._loop.call_soon(self._touch_on)
+        self._touch_some(TOUCHED_AT_ONCE)
 
     def _gather(self) -> None:
         for lane in (self.inner, *self.public):

@@ -172,20 +172,22 @@ class Lane(ABC):
         heads = cut.heads.tobytes()
         keys = cut.keys()
         lengths = cut.lengths.tobytes()
-        if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
-            self._mixed(cut, keys, heads, lengths)
-        else:
+        try:
+            if count == 1 or heads[::2].translate(None, _NOT_STUN) or self._too_long in lengths:
+                self._mixed(cut, keys, heads, lengths)
+                return count
             try:
                 found = itemgetter(*keys)(self.cache)
             except KeyError:
                 self._mixed(cut, keys, heads, lengths)
-            else:
-                payloads = self._send_batch(cut, b"".join(found), lengths)
-                self.seen.update(keys)
-                self.observed += heads
-                self.bytes += sum(payloads.tolist())
-        # An empty datagram writes nothing, and what it finds here must not look like media.
-        cut.heads[:] = cut.zeros
+                return count
+            payloads = self._send_batch(cut, b"".join(found), lengths)
+            self.seen.update(keys)
+            self.observed += heads
+            self.bytes += sum(payloads.tolist())
+        finally:
+            # An empty datagram writes nothing, and what it finds here must not look like media.
+            cut.heads[:] = cut.zeros
         return count
 
     def _alone(self) -> bool:

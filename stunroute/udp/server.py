@@ -73,6 +73,7 @@ class RelayServer:
         self._adapter: Adapter
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at: Instant | None = None
+        self._serving = False
 
     async def start(self) -> None:
         """Raises OSError if an address cannot be bound, ConfigError if the core refuses its
@@ -208,8 +209,13 @@ class RelayServer:
 
     def settle(self) -> None:
         """After verbs of the core: serve its requests and set the timer."""
-        if self.relay.config.store:
-            serve(self.relay, self._store, self._answer)
+        if self.relay.config.store and not self._serving:
+            # A store that answers at once comes back here, for each of a batch's look-ups.
+            self._serving = True
+            try:
+                serve(self.relay, self._store, self._answer)
+            finally:
+                self._serving = False
         wakes_at = self.relay.next_timeout()
         if wakes_at != self._wakes_at:
             if self._timer is not None:
@@ -221,8 +227,10 @@ class RelayServer:
         self._timer = None
         self._wakes_at = None
         # The loop may call a timer early by its clock's resolution; its deadline has come then.
-        self.relay.handle_timeout(self.now() + 0.001)
-        self.settle()
+        try:
+            self.relay.handle_timeout(self.now() + 0.001)
+        finally:
+            self.settle()
 
     def _changed(self, record: FlowRecord) -> None:
         self._adapter.flow_changed(record)

@@ -50,3 +50,26 @@ def test_text_is_an_address_or_refused(text: str) -> None:
     except ValueError:
         return
     assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("198.51.100.7", 0),
+        ("2001:db8::7", 0),
+        ("0.0.0.0", 9),
+        ("0.1.2.3", 9),
+        ("224.0.0.1", 9),
+        ("255.255.255.255", 9),
+        ("::", 9),
+        ("ff02::1", 9),
+    ],
+)
+def test_where_nothing_can_be_sent(host: str, port: int) -> None:
+    assert not Address.of(host, port).is_sendable
+
+
+@pytest.mark.parametrize("host", ["198.51.100.7", "127.0.0.1", "223.1.1.1", "::1", "fe80::1"])
+def test_where_something_can_be_sent(host: str) -> None:
+    assert Address.of(host, 1).is_sendable
+    assert Address.of(host, 256).is_sendable

@@ -253,8 +253,13 @@ class AttackRules(RuleBasedStateMachine):
         flow, contender = self.relay.flow(client), self.relay.contender(client)
         if flow is None or NODES[node] in {flow.next_hop, contender and contender.next_hop}:
             return
+        only_stored = flow.proved == float("-inf") and contender is None
         route = self.relay.route_transceiver(leg(client, payload), NODES[node], self.now)
-        assert route is Drop.LEG_NOT_OWNER
+        if payload and only_stored:
+            # Nobody but the store has said whose client this is: who speaks to it knows better.
+            assert isinstance(route, Downlink) or route is Drop.LEG_HEAL_RATE
+        else:
+            assert route is Drop.LEG_NOT_OWNER
 
     def fetch(self) -> None:
         while (request := self.relay.next_request()) is not None:

@@ -1,5 +1,6 @@
 """What strangers do to a relay on its sockets, and what a flow's end leaves in the adapter."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -99,3 +100,68 @@ def test_as_many_public_sockets_as_the_settings_allow(make: Callable[..., World]
     check_uplink(world, [(CALLER, check(1)), *[(CALLER, rtp(1))] * 5], last)
     check_downlink(world, [(A, leg(CALLER, rtp(2), world.proxies[last]))] * 3)
     assert len(world.sent) == 3
+
+
+class TestMistakes:
+    """There should be none. If one of ours is met nevertheless, the packets at hand are lost and
+    nothing else is: the loop logs it and goes on."""
+
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_in_the_core(
+        self, make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, count: int
+    ) -> None:
+        world = make()
+        established(world, CALLER)
+
+        def mistake(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.relay, "route_client", mistake)
+            stranger = Address.of("203.0.113.1", 9)
+            with pytest.raises(ZeroDivisionError):
+                world.uplink(0, [(CALLER, rtp(1))] * (count - 1) + [(stranger, rtp(5))])
+        world.sent.clear()
+        world.uplink(0, [(CALLER, b"")] * count)
+        assert world.sent == []
+        assert world.relay.counters.drops == {Drop.EMPTY: count}
+        world.uplink(0, [(CALLER, rtp(1))] * count)
+        assert len(world.sent) == count
+
+    @pytest.mark.parametrize("where", ["touch", "forwarded"])
+    def test_while_the_core_is_told_who_was_there(
+        self, make: Callable[..., World], monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        world = make(takeover_idle=0.02)
+        established(world, CALLER)
+        flow = world.relay.flow(CALLER)
+        assert flow is not None
+
+        async def story() -> None:
+            loop = asyncio.get_running_loop()
+            told: list[dict[str, Any]] = []
+            loop.set_exception_handler(lambda _, context: told.append(context))
+            mistakes = iter([True])
+
+            def wrong_once(*arguments: Any, **more: Any) -> None:
+                if next(mistakes, False):
+                    raise ZeroDivisionError
+                real(*arguments, **more)
+
+            real = getattr(world.relay, where)
+            monkeypatch.setattr(world.relay, where, wrong_once)
+            world.adapter._loop = loop
+            world.adapter._touch_later()
+            for _ in range(500):
+                world.clock += 1.0
+                world.uplink(0, [(CALLER, rtp(1))] * 2)
+                await asyncio.sleep(0.005)
+                if told and flow.seen > 3.0 and not world.adapter.public[0].observed:
+                    break
+            else:
+                raise AssertionError("nobody was told any more")
+            assert isinstance(told[0]["exception"], ZeroDivisionError)
+            assert world.adapter._touching is not None
+            world.adapter._touching.cancel()
+
+        asyncio.run(story())

@@ -1,6 +1,7 @@
 """A relay on loopback sockets, with either adapter."""
 
 import asyncio
+import inspect
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,7 +27,7 @@ from stunroute.settings import (
     StoreSettings,
     Upstream,
 )
-from stunroute.store import Answer, Store
+from stunroute.store import Answer, NoStore, Store
 from stunroute.trace import Drop
 from stunroute.udp.batch import is_supported
 from stunroute.udp.server import RelayServer
@@ -393,3 +394,35 @@ def test_settings_that_do_not_go_with_what_stays_change_nothing() -> None:
         assert world.server.relay.config.idle_timeout == 30.0
 
     run(story)
+
+
+class Immediate(NoStore):
+    """Answers at once, as one does that is left alone. ``deepest`` is how deep in calls it was."""
+
+    deepest = 0
+
+    def lookup(self, client: Address, answer: Answer) -> None:
+        self.deepest = max(self.deepest, len(inspect.stack(0)))
+        answer(client, None)
+
+
+def test_a_store_that_answers_at_once_is_not_asked_from_within_its_answer() -> None:
+    """A batch's look-ups would stand on top of one another, and the stack is finite."""
+    store = Immediate()
+
+    async def story(world: World) -> None:
+        for number in range(10):
+            stranger = Address.of("203.0.113.1", 1000 + number)
+            world.server.relay.route_client(dtls(), stranger, world.server.proxies[0], 0.0)
+        store.deepest = 0
+        world.server.settle()
+        ten = store.deepest
+        world.server.relay.route_client(
+            dtls(), Address.of("203.0.113.2", 9), world.server.proxies[0], 0.0
+        )
+        store.deepest = 0
+        world.server.settle()
+        assert ten == store.deepest
+        await world.until(lambda: world.drops[Drop.NO_FLOW] == 11)
+
+    run(story, store=store, limits=RelayConfig(store=True))
