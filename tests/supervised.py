@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import asdict
@@ -128,7 +128,7 @@ class EchoServer:
     def take_sources(self) -> dict[int, Address]:
         return {}
 
-    def learn_sources(self, sources: dict[int, Address]) -> None:
+    def learn_sources(self, sources: Mapping[int, Address]) -> None:
         pass
 
     def flows(self, limit: int) -> list[FlowStatus]:

@@ -8,6 +8,7 @@ log line costs more than a packet does.
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 
 from attrs import evolve
 
@@ -97,7 +98,8 @@ class RelayServer:
                 upstream=self.settings.upstreams,
                 observe=self._observe,
                 changed=self._changed,
-                shares_sources=self.settings.workers > 1,
+                # Whoever keeps the sockets remembers what this worker learns, for the next one.
+                shares_sources=self._bound is not None,
             )
             adapter = _choose(self.settings.sockets.adapter)
             self._adapter = adapter(self, bound, self.proxies)
@@ -198,7 +200,7 @@ class RelayServer:
         """See ``Relay.take_sources``."""
         return self.relay.take_sources()
 
-    def learn_sources(self, sources: dict[int, Address]) -> None:
+    def learn_sources(self, sources: Mapping[int, Address]) -> None:
         """See ``Relay.learn_sources``."""
         self.relay.learn_sources(sources, self.now())
         self.settle()

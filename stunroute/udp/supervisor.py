@@ -32,6 +32,7 @@ from stunroute.status import FlowStatus, Happening, RelayStatus, WorkerStatus
 
 from .channel import Channel
 from .health import BEAT, HUNG_AFTER, Backoff, Heartbeat
+from .memory import SourceMemory
 from .server import FOR_A_RESTART, RelayServer
 from .sockets import BoundSockets, bind_all, bound_address
 from .worker import (
@@ -169,6 +170,7 @@ class Supervisor:
         self._seats: tuple[_Seat, ...] = ()
         self._stopping = asyncio.Event()
         self._broken: ConfigError | OSError | None = None
+        self._sources: SourceMemory
         self._totals = _Totals()
         self._hung_up = asyncio.Event()
         self._started = False
@@ -281,6 +283,8 @@ class Supervisor:
         relay cannot run with them; no process and no socket is left then."""
         loop = asyncio.get_running_loop()
         self._settings = self._load()
+        core = self._settings.core
+        self._sources = SourceMemory(core.idle_timeout, core.sources_elsewhere)
         check(self._settings)
         # What exists now lives as long as the process, and a collection that leaves it alone
         # leaves its memory shared with the workers. Before the sockets are bound: from
@@ -444,12 +448,14 @@ class Supervisor:
             self._make_server,
             self._make_store,
             core,
+            self._sources.recall(asyncio.get_running_loop().time()),
         )
 
     def _hear(self, link: _Link, message: object) -> None:
         assert link.channel is not None
         match message:
-            case Sources():
+            case Sources(sources):
+                self._sources.learn(sources, asyncio.get_running_loop().time())
                 for other in self._links():
                     if other is not link and other.channel is not None:
                         other.channel.tell(message)

@@ -22,10 +22,10 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, Protocol, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from stunroute.address import Address
 from stunroute.directory import Directory
@@ -47,8 +47,8 @@ most, which takes a millisecond or two; all that lives practically never by itse
 stops the packets for a third of a second with a million flows, which are no garbage. ``_tidy``
 looks at everything instead, while it is little."""
 SOURCES_INTERVAL = 0.25
-"""Seconds from learning a synchronisation source to telling the other workers; no NAT rebinds so
-soon in a call."""
+"""Seconds from learning a synchronisation source to telling the supervisor; no NAT rebinds so soon
+in a call."""
 TIDY_INTERVAL = 60.0
 TIDY_FLOWS = 10_000
 """Looking at so many takes some milliseconds."""
@@ -82,7 +82,7 @@ class Served(Protocol):
 
     def take_sources(self) -> dict[int, Address]: ...
 
-    def learn_sources(self, sources: dict[int, Address]) -> None: ...
+    def learn_sources(self, sources: Mapping[int, Address]) -> None: ...
 
 
 class MakeServer(Protocol):
@@ -178,7 +178,7 @@ def loop_of(choice: Loop) -> Callable[[], asyncio.AbstractEventLoop] | None:
 @frozen(slots=True)
 class Assignment:
     """All that a worker is told when it is made. ``core`` is the processor it is to run on, None
-    for any."""
+    for any, ``sources`` what its predecessor and others have learnt of sources, by next hop."""
 
     number: int
     settings: RelaySettings
@@ -186,6 +186,7 @@ class Assignment:
     make_server: MakeServer
     make_store: MakeStore
     core: int | None = None
+    sources: Mapping[int, Address] = field(factory=dict)
 
 
 def fork(assignment: Assignment) -> tuple[int, socket.socket]:
@@ -292,6 +293,7 @@ class Worker:
                 store=self._store,
             )
             await self._server.start()
+            self._server.learn_sources(self._assignment.sources)
         except (ConfigError, OSError) as error:
             failed = Failed(error)
             self._leaving = True
@@ -305,8 +307,7 @@ class Worker:
         self._look_later()
         # Only now are questions read: the first answer says that this worker is up.
         channel = await Channel.open(sock, self._handle, self._left)
-        if settings.workers > 1:
-            self._tell_sources(channel)
+        self._tell_sources(channel)
         await self._stopping.wait()
         await drain((bound.inner, *bound.public), DRAIN_WITHIN)
         await self._flush()

@@ -245,6 +245,31 @@ class TestWorkers:
             assert not lost or lost == list(range(lost[0], lost[-1] + 1))
         assert stage.node.strange == stage.other.strange == []
 
+    def test_its_successor_knows_its_calls_by_their_sources(self, stage: Stage) -> None:
+        """Neither a check, nor the downlink, nor a store tells it of them."""
+        calls = stage.calls(check_every=None, downlink=Downlink.SILENT)
+        known = [len(call.uplink.arrivals) for call in calls]
+        stage.until(
+            lambda: all(
+                len(call.uplink.arrivals) > count + 40
+                for call, count in zip(calls, known, strict=True)
+            ),
+            "the worker has told of the sources, as it does four times a second",
+        )
+        stage.relay.kill_worker()
+        known = [len(call.uplink.sent) for call in calls]
+        stage.until(
+            lambda: all(
+                len(call.uplink.sent) > count + 50 for call, count in zip(calls, known, strict=True)
+            ),
+            "clients go on talking",
+        )
+        stage.traffic.settle()
+        assert all(len(call.uplink.lost()) <= 5 for call in calls)
+        told = stage.relay.stop()
+        assert told["by_ssrc"] > 30 * CALLS
+        assert told["healed"] == told["restored"] == 0
+
     def test_calls_of_the_others_do_not_notice(self, stages: Callable[..., Stage]) -> None:
         stage = stages(workers=2)
         groups = spread(stage)
