@@ -23,7 +23,7 @@ from redis.retry import Retry
 from tools import require_tool
 
 DEADLINE = 20.0
-KEY = bytes(range(32))
+KEY = bytes(range(64, 96))
 
 
 def free_port() -> int:

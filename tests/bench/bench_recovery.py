@@ -297,7 +297,7 @@ def opened(scenario: Scenario, calls: int, redis: str | None, figures: Figures) 
     with ExitStack() as end:
         traffic = end.enter_context(Traffic())
         node = traffic.node(1)
-        extra = f'[store]\nurl = "{redis}"\nkey = "{bytes(range(32)).hex()}"\n' if redis else ""
+        extra = f'[store]\nurl = "{redis}"\nkey = "{bytes(range(64, 96)).hex()}"\n' if redis else ""
         options = Options({1: node.address}, workers=scenario.workers, extra=extra)
         moves = scenario.fault in (Fault.MOVED, Fault.FAILED)
         if moves:
