@@ -109,6 +109,9 @@ class RelayConfig:
     wait to be told to them."""
     by_ssrc_rate: float = field(default=10_000.0, validator=at_least(0))
     """Packets per second, and at once, that are routed by SSRC; more are dropped (``NO_FLOW``)."""
+    by_source_rate: float = field(default=500.0, validator=at_least(0.001))
+    """The same for each SSRC by itself, so that who has a call of his own cannot use up what all
+    others have; counted for as many as ``by_ssrc_rate`` lets through in a second."""
     heal_rate: float = field(default=5_000.0, validator=at_least(0))
     """Flows per second that packets from transceivers may make; more are dropped
     (``LEG_HEAL_RATE``). The clients that were left out have another packet 20 ms later."""
@@ -144,6 +147,9 @@ class RelayConfig:
     """Packets that wait per client; more are dropped."""
     waiting_time: float = field(default=0.25, validator=at_least(0))
     """How long they wait."""
+    lookup_rate: float = field(default=10_000.0, validator=at_least(0))
+    """Unknown clients that the store is asked for in a second, and at once; packets of more are
+    dropped. To ask for one costs many times what to drop its packet does."""
     changes: int = field(default=65_536, validator=at_least(1))
     """Changes queued for the store; a newer one is not queued, and counted."""
 

@@ -18,11 +18,11 @@ its checks, can send it from any address there is, and each would get a flow. So
 only so many flows and contenders. That is counted by ufrag, for those that made one last.
 """
 
-from collections import OrderedDict
 from functools import lru_cache
 
 from . import stun
 from .address import IPV4_PREFIX, Address
+from .allowance import Allowances, after
 from .config import RelayConfig, Verify
 from .errors import ConfigError
 from .flow import Flow, TokenBucket
@@ -30,7 +30,6 @@ from .hint import KeyRing
 from .instant import Instant
 
 _NEVER = float("-inf")
-_HALF = 0.5  # of a check: sums of fractions must not make one more or less of them
 _IPV4_NETWORK = 15  # bytes of the mapped form
 _IPV6_NETWORK = 7
 
@@ -39,7 +38,7 @@ class Edge:
     """What the relay verifies itself."""
 
     __slots__ = (
-        *("_bound", "_burst", "_config", "_keyring", "_makers", "_old", "_password", "_rate"),
+        *("_bound", "_burst", "_keyring", "_makers", "_old", "_password", "_rate"),
         *("_shared", "_swap_after", "_swapped_at", "_young", "configurations"),
     )
 
@@ -47,7 +46,6 @@ class Edge:
         """Raises ConfigError if the edge is to verify and has no key to do it with."""
         self.configurations = _verified_here(config, keyring)
         """The ids of the hint configurations whose checks are verified here."""
-        self._config = config
         self._keyring = keyring
         self._password = lru_cache(maxsize=config.edge_keys)(self._derive)
         self._rate = config.edge_rate
@@ -58,9 +56,9 @@ class Edge:
         self._shared = TokenBucket(self._rate, self._burst)
         self._swap_after = self._burst / self._rate if self._rate else 1.0
         self._swapped_at = _NEVER
-        # Of each session the moment up to which it has used what it may. The one longest unused
-        # is in front.
-        self._makers: OrderedDict[bytes, Instant] = OrderedDict()
+        self._makers: Allowances[bytes] = Allowances(
+            config.session_rate, config.session_burst, config.sessions
+        )
 
     def may_verify(self, client: Address, now: Instant) -> bool:
         """Whether a check of ``client``, of whom nothing is known, may cost a hash."""
@@ -79,23 +77,15 @@ class Edge:
     def may_verify_again(self, flow: Flow, now: Instant) -> bool:
         """The same of a check that names the next hop of its sender's ``flow``, which has been
         verified before."""
-        used = max(flow.checks_used, now)
-        if (used - now) * self._rate > self._burst - _HALF:
+        used = after(flow.checks_used, now, self._rate, self._burst)
+        if used is None:
             return False
-        flow.checks_used = used + 1 / self._rate
+        flow.checks_used = used
         return True
 
     def may_make(self, ufrag: bytes, now: Instant) -> bool:
         """Whether the session that ``ufrag`` names may have one more flow or contender."""
-        config = self._config
-        used = max(self._makers.get(ufrag, _NEVER), now)
-        if (used - now) * config.session_rate > config.session_burst - _HALF:
-            return False
-        self._makers[ufrag] = used + 1 / config.session_rate
-        self._makers.move_to_end(ufrag)
-        if len(self._makers) > config.sessions:
-            self._makers.popitem(last=False)
-        return True
+        return self._makers.take(ufrag, now)
 
     def verify(self, check: stun.Message, ufrag: bytes) -> bool:
         """Whether ``check`` is signed with the password of the session that ``ufrag`` names.

@@ -75,6 +75,11 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def has_one(self, now: Instant) -> bool:
+        """Whether ``take`` would find one."""
+        gained = (now - self._updated) * self._rate
+        return self._tokens >= 1 or min(self._burst, self._tokens + gained) >= 1
+
 
 class Generations(Generic[V]):
     """A dictionary by client address in two generations. An entry that ``get`` did not meet between

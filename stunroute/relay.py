@@ -19,6 +19,7 @@ from attrs import define, evolve, field, frozen
 
 from . import demux, forward, stun
 from .address import Address, Transmit
+from .allowance import Allowances
 from .config import RelayConfig
 from .directory import Directory, NodeState
 from .edge import Edge
@@ -49,6 +50,7 @@ SPOKEN = frozenset((demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS))
 _CLASS_BITS = 0x0110
 _BINDING_SUCCESS = stun.BINDING_SUCCESS.to_bytes(2, "big")
 _LAST_STUN_OCTET = 3  # RFC 7983
+_MOST_SOURCES = 1 << 20  # whose packets without a flow are counted, whatever the rates are
 _ANSWER = slice(forward.HEADER_LENGTH, forward.HEADER_LENGTH + len(_BINDING_SUCCESS))
 
 
@@ -158,7 +160,7 @@ class Relay:
         # A session's packets all bear the same header, and reading it costs as much as the rest.
         self._leg_untrusted = lru_cache(maxsize=config.legs)(_decode_downlink_untrusted)
         self._flows = FlowTable(config, self._tell, self._knows)
-        self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
+        self._set_rates(config)
         self._waiting = WaitingRoom(config)
         self._requests: deque[Request] = deque()
         self._learned: dict[int, Address] = {}
@@ -287,7 +289,7 @@ class Relay:
         self._upstream = dict(upstream or {})
         self._upstream_relays = frozenset(self._upstream.values())
         self._flows.reconfigure(config)
-        self._by_ssrc = TokenBucket(config.by_ssrc_rate, config.by_ssrc_rate)
+        self._set_rates(config)
         self._waiting.reconfigure(config)
         self._flows.evict_strangers(now)
 
@@ -351,12 +353,14 @@ class Relay:
         """Whether checks under this hint configuration are verified here."""
         return configuration in self._edge.configurations
 
-    @property
-    def refuses_strangers(self) -> bool:
+    def refuses_strangers(self, now: Instant) -> bool:
         """Whether a packet that is neither STUN, nor of a client with a flow, nor of an SSRC among
         ``sources``, can only be dropped: ``NOT_OURS`` or ``NO_FLOW`` by its ``demux.Kind``. An
         adapter may then do so itself and call ``dropped``."""
-        return self._observe is None and not (self.config.store and self._waiting.has_room)
+        if self._observe is not None:
+            return False
+        asks = self.config.store and self._waiting.has_room and self._lookups.has_one(now)
+        return not asks
 
     @property
     def sources(self) -> Sources[Flow | set[Flow] | Address]:
@@ -475,18 +479,25 @@ class Relay:
         ssrc = _peek_ssrc_untrusted(data, kind)
         flow = self._flows.by_ssrc(ssrc)
         next_hop = self._flows.elsewhere(ssrc) if flow is None else flow.next_hop
-        if next_hop is not None and self._directory.knows(next_hop) and self._by_ssrc.take(now):
+        if next_hop is not None and self._may_route(ssrc, next_hop, now):
             self.counters.by_ssrc += 1
             return Flow(client, proxy, next_hop, now, now, now)
         if not self.config.store:
             return Drop.NO_FLOW
         asked = client in self._waiting
+        if not asked and not (self._waiting.has_room and self._lookups.take(now)):
+            return Drop.NO_FLOW
         if not self._waiting.hold(client, HeldPacket(data, proxy), now):
             return Drop.NO_FLOW
         self.counters.held += 1
         if not asked:
             self._request(Lookup(client))
         return Held.HELD
+
+    def _may_route(self, ssrc: int | None, next_hop: Address, now: Instant) -> bool:
+        if ssrc is None or not self._directory.knows(next_hop):
+            return False
+        return self._by_source.take(ssrc, now) and self._by_ssrc.take(now)
 
     def _learn(self, flow: Flow, data: bytes) -> None:
         flow.peeks -= 1
@@ -498,6 +509,14 @@ class Relay:
                     self._learned[ssrc] = flow.next_hop
 
     # Bookkeeping
+
+    def _set_rates(self, config: RelayConfig) -> None:
+        rate = config.by_ssrc_rate
+        self._by_ssrc = TokenBucket(rate, rate)
+        self._by_source: Allowances[int] = Allowances(
+            config.by_source_rate, config.by_source_rate, int(min(rate, _MOST_SOURCES))
+        )
+        self._lookups = TokenBucket(config.lookup_rate, config.lookup_rate)
 
     def _knows(self, next_hop: Address) -> bool:
         return self._directory.knows(next_hop)

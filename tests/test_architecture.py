@@ -50,7 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.forward",),
     ("stunroute.config",),
     # Leaves.
-    ("stunroute.trace", "stunroute.pump", "stunroute.status"),
+    ("stunroute.trace", "stunroute.pump", "stunroute.status", "stunroute.allowance"),
     ("stunroute.instant", "stunroute.address", "stunroute.errors", "stunroute.keyed"),
 )
 """Rooms by layer. A room is a module or a package with all that is in it. A room imports only

@@ -94,7 +94,8 @@ class _Uplink(Lane):
         """A flood of strangers' packets costs this much: no address or message is made of them.
         The two words where an SSRC would be are read whatever a packet is, and from the packet
         before it if it is too short; where they name a flow's by chance the core is asked."""
-        if not self.adapter.host.relay.refuses_strangers:
+        host = self.adapter.host
+        if not host.relay.refuses_strangers(host.now()):
             return None
         count = len(keys)
         words = Struct(f">{count}I").unpack
