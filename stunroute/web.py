@@ -19,6 +19,9 @@ from .address import Address
 HEAD_SECONDS = 10.0
 """How long a connection may go without a request; a head that comes more slowly counts as none."""
 
+SILENT = 2
+"""How many times the bound there may be connections that have asked for nothing yet."""
+
 GRACE_SECONDS = 2
 """How long a request may go on after the server was told to stop."""
 
@@ -32,6 +35,10 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait()
+        # One that asks for nothing is not among those that Uvicorn answers with 503, and each
+        # takes a file descriptor of a process that has more to do than this.
+        if self.limit_concurrency and len(self.connections) > SILENT * self.limit_concurrency:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()

@@ -55,6 +55,24 @@ class TestFlowsInAFlood:
         assert len(world.sent) == 2
 
 
+@pytest.mark.parametrize("count", [1, 40])
+def test_every_first_octet_is_what_the_core_says_it_is(
+    make: Callable[..., World], count: int
+) -> None:
+    """Both ways, with and without a cached answer, beside every second octet that matters."""
+    world = make()
+    established(world, CALLER)
+    payloads = [
+        bytes([first, *second]) + bytes(20)[: 20 * bool(second)]
+        for first in range(256)
+        for second in ((), (0,), (191,), (192,), (223,), (224,))
+    ]
+    for start in range(0, len(payloads), count):
+        some = payloads[start : start + count]
+        check_uplink(world, [(CALLER, data) for data in some])
+        check_downlink(world, [(A, leg(CALLER, data, world.proxies[0])) for data in some])
+
+
 class TestLinkLocal:
     """The kernel tells the interface of a link-local client; the core has no word for it."""
 
