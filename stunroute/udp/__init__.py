@@ -1,5 +1,8 @@
-"""Sockets and a clock for the relay's core.
+"""Sockets, a clock and processes for the relay's core.
 
-``plain`` is the asyncio adapter that runs anywhere asyncio does. What it does with a packet is
-what any faster adapter has to do too.
+From the packet outwards: ``batch`` moves many datagrams in a system call; a ``lane`` is a socket
+that is read in batches, with the answers that are known for what arrives there; ``batched`` is the
+adapter made of lanes, and ``plain`` the one for platforms that lack the calls. ``server`` puts an
+adapter around the core: one worker. ``worker`` is that as a process, and ``supervisor`` keeps the
+sockets (``sockets``) and the workers, over a ``channel`` to each.
 """
