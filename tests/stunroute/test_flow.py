@@ -494,9 +494,9 @@ class FlowRules(RuleBasedStateMachine):
             flow.ssrcs.add(ssrc)
             expected = flow.hop
         else:
-            owners = [flow for flow in self.flows.values() if ssrc in flow.ssrcs]
-            if len(owners) == 1:
-                expected = owners[0].hop
+            hops = {flow.hop for flow in self.flows.values() if ssrc in flow.ssrcs}
+            if len(hops) == 1:
+                (expected,) = hops
         route = self.relay.route_client(rtp(ssrc), client, PROXY, self.now)
         assert (route.next_hop if isinstance(route, Flow) else route) == expected
 
