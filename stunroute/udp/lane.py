@@ -159,9 +159,9 @@ class Lane(ABC):
         self._arguments = (*self.received.arguments(0), COUNTS[BATCH], 0, None)
 
     def on_readable(self) -> None:
-        for _ in range(BATCHES):
-            if self.step() < BATCH:
-                break
+        rounds = 1
+        while self.step() == BATCH and rounds < BATCHES:
+            rounds += 1
 
     def step(self) -> int:
         """Read a batch and send on what is to be sent on; how many were read."""
