@@ -82,6 +82,9 @@ class HttpServer:
             access_log=False,
             server_header=False,
             limit_concurrency=connections,
+            # Longer than clients keep a connection that they do not use (httpx: 5 s): of two ends
+            # that give up at once, one has just sent a request.
+            timeout_keep_alive=int(HEAD_SECONDS),
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._server = _Server(self._config)
