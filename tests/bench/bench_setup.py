@@ -32,6 +32,10 @@ ROUNDS = 30
 SESSIONS = 100
 
 
+LIMITS = httpx.Limits(keepalive_expiry=1)
+"""A connection is not used again when a server may be about to close it."""
+
+
 def free_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -157,7 +161,7 @@ async def connect(
 
 async def measure(servers: list[Server]) -> None:
     ours, theirs = servers
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20, limits=LIMITS) as client:
         for server in servers:
             await ready(server, client)
         page = ours.url.removesuffix(CALLS) + "/"
