@@ -1,8 +1,9 @@
-"""So many in a second for each of very many, counted without making much of any of them.
+"""So many in a second: of one thing, or of each of very many.
 
-Strangers choose the keys, so what is counted for must be bounded, and who comes in great numbers
-must not make the others' counts forgotten: those that were used last are kept. An allowance is one
-number, the moment up to which it is used.
+A ``TokenBucket`` is for one. Of many, strangers choose the keys, so what is counted for must be
+bounded, and who comes in great numbers must not make the others' counts forgotten: ``Allowances``
+keep those that were used last. An allowance is one number, the moment up to which it is used, and
+nothing much is made of any of them.
 """
 
 from collections import OrderedDict
@@ -15,6 +16,35 @@ K = TypeVar("K", bound=Hashable)
 
 _NEVER = float("-inf")
 _HALF = 0.5  # of one: sums of fractions must not make one more or less
+
+
+class TokenBucket:
+    """``rate`` tokens a second, ``burst`` at most, full at first."""
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated = _NEVER
+
+    def take(self, now: Instant) -> bool:
+        """Take a token if there is one. A clock that stands still gives none."""
+        if now > self._updated:
+            if self._updated != _NEVER:
+                gained = (now - self._updated) * self._rate
+                self._tokens = min(self._burst, self._tokens + gained)
+            self._updated = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def has_one(self, now: Instant) -> bool:
+        """Whether ``take`` would find one."""
+        gained = (now - self._updated) * self._rate
+        return self._tokens >= 1 or min(self._burst, self._tokens + gained) >= 1
 
 
 class Allowances(Generic[K]):

@@ -22,10 +22,10 @@ from functools import lru_cache
 
 from . import stun
 from .address import IPV4_PREFIX, Address
-from .allowance import Allowances, after
+from .allowance import Allowances, TokenBucket, after
 from .config import RelayConfig, Verify
 from .errors import ConfigError
-from .flow import Flow, TokenBucket
+from .flow import Flow
 from .hint import KeyRing
 from .instant import Instant
 

@@ -27,6 +27,7 @@ from attrs import define
 
 from . import forward
 from .address import Address
+from .allowance import TokenBucket
 from .config import RelayConfig
 from .instant import Instant
 from .trace import (
@@ -50,35 +51,6 @@ synchronisation source in its own."""
 _REBOUND = 8  # flows of one client, each of another address of its NAT
 BURIED_AT_ONCE = 300
 """Expired flows that one call of ``handle_timeout`` deals with: about a millisecond of work."""
-
-
-class TokenBucket:
-    """``rate`` tokens a second, ``burst`` at most, full at first."""
-
-    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._updated = _NEVER
-
-    def take(self, now: Instant) -> bool:
-        """Take a token if there is one. A clock that stands still gives none."""
-        if now > self._updated:
-            if self._updated != _NEVER:
-                gained = (now - self._updated) * self._rate
-                self._tokens = min(self._burst, self._tokens + gained)
-            self._updated = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def has_one(self, now: Instant) -> bool:
-        """Whether ``take`` would find one."""
-        gained = (now - self._updated) * self._rate
-        return self._tokens >= 1 or min(self._burst, self._tokens + gained) >= 1
 
 
 class Generations(Generic[V]):

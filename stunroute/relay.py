@@ -19,12 +19,12 @@ from attrs import define, evolve, field, frozen
 
 from . import demux, forward, stun
 from .address import Address, Transmit
-from .allowance import Allowances
+from .allowance import Allowances, TokenBucket
 from .config import RelayConfig
 from .directory import Directory, NodeState
 from .edge import Edge
 from .errors import DecodeError
-from .flow import Flow, FlowTable, Sources, TokenBucket
+from .flow import Flow, FlowTable, Sources
 from .hint import KeyRing
 from .instant import Instant
 from .trace import (

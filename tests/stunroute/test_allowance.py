@@ -1,9 +1,9 @@
-"""So many in a second, for each of very many."""
+"""So many in a second: of one thing, or of each of very many."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stunroute.allowance import Allowances
+from stunroute.allowance import Allowances, TokenBucket
 
 
 def made(rate: float = 2.0, burst: float = 3.0, bound: int = 2) -> Allowances[str]:
@@ -57,3 +57,18 @@ def test_never_more_than_burst_and_rate_allow(
         now += pause
         got[key] += allowances.take(key, now)
         assert got[key] <= burst + rate * now + 1
+
+
+class TestTokenBucket:
+    def test_gives_its_burst_and_then_its_rate(self) -> None:
+        bucket = TokenBucket(10.0, 3.0)
+        assert [bucket.take(5.0) for _ in range(4)] == [True, True, True, False]
+        assert not bucket.take(5.05)
+        assert bucket.take(5.11)
+        assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
+
+    def test_a_clock_that_goes_back_gives_nothing(self) -> None:
+        bucket = TokenBucket(10.0, 1.0)
+        assert bucket.take(5.0)
+        assert not bucket.take(1.0)
+        assert not bucket.take(5.0)

@@ -27,7 +27,7 @@ from fleet import (
 )
 from stunroute.address import Address
 from stunroute.config import RelayConfig
-from stunroute.flow import LAST_SHARD, Flow, FlowTable, Generations, Sources, TokenBucket
+from stunroute.flow import LAST_SHARD, Flow, FlowTable, Generations, Sources
 from stunroute.relay import Downlink, Relay, Release
 from stunroute.trace import (
     Drop,
@@ -68,21 +68,6 @@ class TestShards:
         sources.remove(7)
         assert sources.get(7) is None
         assert [ssrc in sources for ssrc in (7, alike, 8)] == [False, True, True]
-
-
-class TestTokenBucket:
-    def test_gives_its_burst_and_then_its_rate(self) -> None:
-        bucket = TokenBucket(10.0, 3.0)
-        assert [bucket.take(5.0) for _ in range(4)] == [True, True, True, False]
-        assert not bucket.take(5.05)
-        assert bucket.take(5.11)
-        assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
-
-    def test_a_clock_that_goes_back_gives_nothing(self) -> None:
-        bucket = TokenBucket(10.0, 1.0)
-        assert bucket.take(5.0)
-        assert not bucket.take(1.0)
-        assert not bucket.take(5.0)
 
 
 class TestGenerations:

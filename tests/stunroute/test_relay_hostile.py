@@ -4,8 +4,9 @@ import pytest
 
 from fleet import CLIENTS, PROXY, A, check, leg, relay, rtp
 from stunroute.address import Address
+from stunroute.allowance import TokenBucket
 from stunroute.config import RelayConfig
-from stunroute.flow import Flow, TokenBucket
+from stunroute.flow import Flow
 from stunroute.relay import Held
 from stunroute.trace import Drop
 
