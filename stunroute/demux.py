@@ -26,8 +26,11 @@ class Kind(Enum):
     UNKNOWN = "unknown"
 
 
+LAST_STUN_OCTET = 3
+"""First octets up to this one are STUN's."""
+
 _BY_FIRST_OCTET = (
-    *[Kind.STUN] * 4,  # 0..3
+    *[Kind.STUN] * (LAST_STUN_OCTET + 1),  # 0..3
     *[Kind.UNKNOWN] * 12,  # 4..15
     *[Kind.ZRTP] * 4,  # 16..19
     *[Kind.DTLS] * 44,  # 20..63

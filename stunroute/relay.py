@@ -49,7 +49,6 @@ SPOKEN = frozenset((demux.Kind.RTP, demux.Kind.RTCP, demux.Kind.DTLS))
 """What may come first from a client that has no flow here, besides STUN."""
 _CLASS_BITS = 0x0110
 _BINDING_SUCCESS = stun.BINDING_SUCCESS.to_bytes(2, "big")
-_LAST_STUN_OCTET = 3  # RFC 7983
 _MOST_SOURCES = 1 << 20  # whose packets without a flow are counted, whatever the rates are
 _ANSWER = slice(forward.HEADER_LENGTH, forward.HEADER_LENGTH + len(_BINDING_SUCCESS))
 
@@ -174,7 +173,7 @@ class Relay:
         """Where ``data`` goes that ``client`` sent to our public address ``proxy``: the flow whose
         ``header`` belongs in front of it and whose ``next_hop`` is to receive it. The flow is not
         always one that is kept: a contender's check and a packet routed by SSRC get one too."""
-        if data and data[0] > _LAST_STUN_OCTET:
+        if data and data[0] > demux.LAST_STUN_OCTET:
             flow = self._flows.uplink(client, now)
             if flow is not None:
                 if flow.peeks:

@@ -41,8 +41,7 @@ BATCHES = 4
 
 _A_FEW = 4
 """Packets without an answer that are no reason to weigh a whole batch."""
-_LAST_STUN_OCTET = 3  # RFC 7983
-_NOT_STUN = bytes(range(_LAST_STUN_OCTET + 1, 256))
+_NOT_STUN = bytes(range(demux.LAST_STUN_OCTET + 1, 256))
 FIRST = [demux.classify(bytes([octet])) for octet in range(256)]
 """Kinds by the first octet; RTCP is among RTP."""
 _NUMBERS = bytes(list(demux.Kind).index(kind) for kind in FIRST)
@@ -197,7 +196,7 @@ class Lane(ABC):
         (key,) = cut.keys()
         record = self.cache.get(key)
         length = cut.lengths[0] - self.overhead
-        if record is None or heads[0] & 0xFF <= _LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
+        if record is None or heads[0] & 0xFF <= demux.LAST_STUN_OCTET or length > DATAGRAM_LENGTH:
             return False
         port = self.ports[record[self._index_at]]
         cut.records[:] = record
@@ -234,7 +233,7 @@ class Lane(ABC):
             if lengths[n] > DATAGRAM_LENGTH:
                 relay.drop(Drop.TOO_LONG, address_of(keys[n]), now)
                 continue
-            if verdicts is not None and heads[2 * n] > _LAST_STUN_OCTET:
+            if verdicts is not None and heads[2 * n] > demux.LAST_STUN_OCTET:
                 drop = verdicts[n]
                 if drop is not None:
                     refused[drop] += 1
@@ -264,7 +263,9 @@ class Lane(ABC):
         return deque(
             n
             for n in range(start, len(found))
-            if found[n] is None or heads[2 * n] <= _LAST_STUN_OCTET or lengths[n] > DATAGRAM_LENGTH
+            if found[n] is None
+            or heads[2 * n] <= demux.LAST_STUN_OCTET
+            or lengths[n] > DATAGRAM_LENGTH
         )
 
     def _count(
