@@ -5,7 +5,7 @@ import ctypes
 import errno
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,24 +40,10 @@ from fleet import (
 from stunroute import demux
 from stunroute.address import Address
 from stunroute.trace import Drop
-from stunroute.udp import batched
 from stunroute.udp.batch import BATCH, is_supported, name_of
 from stunroute.udp.sockets import DATAGRAM_LENGTH
 
 pytestmark = pytest.mark.skipif(not is_supported(), reason="no recvmmsg here")
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., World]]:
-    worlds: list[World] = []
-
-    def build(*binds: Address, **more: Any) -> World:
-        worlds.append(World(*binds, **more))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        world.bound.close()
 
 
 # --- any batches at all ---------------------------------------------------------------------------
@@ -417,7 +403,3 @@ def test_a_stranger_is_shown_to_the_core_where_somebody_observes(
     world.relay._observe = records.append
     world.uplink(0, [(CALLER, rtp(1))] * 3)
     assert [record.drop for record in records] == [Drop.NO_FLOW] * 3
-
-
-def test_the_adapter_module_names_what_it_needs() -> None:
-    assert "recvmmsg" in batched.NEEDS

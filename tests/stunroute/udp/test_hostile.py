@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,19 +17,6 @@ from stunroute.udp.batch import BATCH, is_supported
 pytestmark = pytest.mark.skipif(not is_supported(), reason="no recvmmsg here")
 
 STRANGERS = [(Address.of("203.0.113.1", 1000 + n), rtp(4000 + n)) for n in range(BATCH - 2)]
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., World]]:
-    worlds: list[World] = []
-
-    def build(*binds: Address, **more: Any) -> World:
-        worlds.append(World(*binds, **more))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        world.bound.close()
 
 
 class TestFlowsInAFlood:

@@ -29,6 +29,7 @@ from stunroute.settings import (
 )
 from stunroute.store import Answer, NoStore, Store
 from stunroute.trace import Drop
+from stunroute.udp import batched
 from stunroute.udp.batch import is_supported
 from stunroute.udp.server import RelayServer
 from stunroute.udp.sockets import DATAGRAM_LENGTH, mapped_sockaddr, plain_sockaddr
@@ -426,3 +427,32 @@ def test_a_store_that_answers_at_once_is_not_asked_from_within_its_answer() -> N
         await world.until(lambda: world.drops[Drop.NO_FLOW] == 11)
 
     run(story, store=store, limits=RelayConfig(store=True))
+
+
+class TestChoice:
+    """Which adapter it is where the settings name none, or one that cannot work."""
+
+    def chosen(self, wanted: Adapter | None) -> str:
+        async def whole() -> str:
+            sockets = Sockets(adapter=wanted)
+            settings = RelaySettings(listen=(Listen(ANY),), inner=ANY, hint=HINTS, sockets=sockets)
+            server = RelayServer(settings, KEYRING, StaticDirectory({}))
+            await server.start()
+            try:
+                return server.status().adapter
+            finally:
+                await server.close()
+
+        return asyncio.run(whole())
+
+    def test_the_quicker_one_where_it_works(self) -> None:
+        assert self.chosen(None) == ("batched" if is_supported() else "plain")
+
+    def test_the_plain_one_by_itself_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batched, "is_supported", lambda: False)
+        assert self.chosen(None) == "plain"
+
+    def test_a_demand_that_cannot_be_met_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batched, "is_supported", lambda: False)
+        with pytest.raises(OSError, match="recvmmsg"):
+            self.chosen(Adapter.BATCHED)
