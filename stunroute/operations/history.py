@@ -192,7 +192,8 @@ class History:
         name = f"worker {new.worker}"
         if old is not None and not is_same(old, new):
             if old.flows:
-                yield f"{name} is a new process; {old.flows:,} flows of the former are lost"
+                flows, are = ("flow", "is") if old.flows == 1 else ("flows", "are")
+                yield f"{name} is a new process; {old.flows:,} {flows} of the former {are} lost"
             self._lags.pop(new.worker, None)
             old = None
         if new.loop_lag < LAG:

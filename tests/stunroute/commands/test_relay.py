@@ -175,7 +175,7 @@ def test_a_worker_that_is_killed_and_what_heals(operated: Operated, client: sock
     os.kill(victim.pid, signal.SIGKILL)
     status = operated.told("was killed by SIGKILL")
     assert status.restarts == 1
-    operated.told("1 flows of the former are lost")
+    operated.told("1 flow of the former is lost")
     inner = Address.parse(operated.relay.started["inners"][victim.worker])
     address = Address.of(*client.getsockname())
     operated.node.sendto(leg(address, dtls(), operated.relay.public), (inner.ip, inner.port))
