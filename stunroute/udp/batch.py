@@ -20,6 +20,8 @@ from functools import cache
 from struct import Struct
 from typing import Any
 
+from attrs import frozen
+
 from stunroute.address import Address
 
 BATCH = 64
@@ -260,15 +262,14 @@ class BatchWriter:
         return count
 
 
+@frozen(slots=True)
 class Sent:
-    """What became of a batch."""
+    """What became of a batch: ``refused`` are those that the kernel would not have, ``unsent``
+    those that it had no room for."""
 
-    __slots__ = ("refused", "sent", "unsent")
-
-    def __init__(self, sent: int, refused: int, unsent: int) -> None:
-        self.sent = sent
-        self.refused = refused
-        self.unsent = unsent
+    sent: int
+    refused: int
+    unsent: int
 
 
 def send_all(send: Call, messages: Messages, count: int, start: int = 0) -> Sent:
