@@ -196,6 +196,31 @@ class Drop(Enum):
     DTLS_SIGNATURE = "dtls-signature"  # the certificate's key did not sign this handshake
     DTLS_RENEGOTIATION = "dtls-renegotiation"  # a second handshake is not held
 
+    # SCTP, all of it authentic by DTLS
+    SCTP_MALFORMED = "sctp-malformed"  # no common header, or a chunk at odds with its length
+    SCTP_CHECKSUM = "sctp-checksum"  # a CRC that is wrong, or missing and not agreed to be
+    SCTP_PORT = "sctp-port"  # ports other than those of the descriptions
+    SCTP_TAG = "sctp-tag"  # a verification tag that is not this association's (RFC 9260, 8.5)
+    SCTP_COOKIE = "sctp-cookie"  # a state cookie that is not ours, or stale
+    SCTP_UNEXPECTED = "sctp-unexpected"  # a chunk that means nothing in this state (RFC 9260, 8.4)
+    SCTP_BUNDLED = "sctp-bundled"  # INIT, INIT ACK or SHUTDOWN COMPLETE that is not alone
+    SCTP_UNKNOWN_CHUNK = "sctp-unknown-chunk"  # skipped or stopped at, as its type says
+    SCTP_ACK = "sctp-ack"  # acknowledges what was never sent
+    SCTP_DUPLICATE = "sctp-duplicate"  # DATA that has come before
+    SCTP_WINDOW = "sctp-window"  # DATA beyond the window or the gaps we keep
+    SCTP_STREAM = "sctp-stream"  # DATA on a stream that was not agreed
+    SCTP_FRAGMENT = "sctp-fragment"  # a fragment that contradicts its neighbours
+    SCTP_MESSAGE_TOO_LONG = "sctp-message-too-long"  # more than was announced
+    SCTP_REQUEST = "sctp-request"  # a RE-CONFIG request out of sequence, or in vain
+    SCTP_RATE = "sctp-rate"  # more control chunks than are answered in a second
+    SCTP_CLOSED = "sctp-closed"  # the association is over
+
+    # Data channels
+    CHANNEL_MALFORMED = "channel-malformed"  # no DCEP message, or one that cannot be meant
+    CHANNEL_REFUSED = "channel-refused"  # one channel more than may be open, or opened too fast
+    CHANNEL_UNKNOWN = "channel-unknown"  # a message on a stream without a channel
+    CHANNEL_PROTOCOL = "channel-protocol"  # a payload protocol that carries no message (RFC 8831)
+
     # ICE, after the relay's checks of STUN
     ICE_UFRAG = "ice-ufrag"  # USERNAME's first half is no ufrag that this agent honours
     ICE_PEER_UFRAG = "ice-peer-ufrag"  # its second half is not the client's

@@ -23,6 +23,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("transceiver.report",),
     ("transceiver.session",),
     ("transceiver.audio", "transceiver.negotiation", "transceiver.datachannel"),
+    # Between the network's packets and what an agent hears and says.
+    ("transceiver.voice", "transceiver.realtime"),
     (
         "transceiver.ice",
         "transceiver.dtls",

@@ -81,6 +81,74 @@ class SdpLimits:
 
 
 @frozen(slots=True)
+class SctpLimits:
+    """Timers are those of libwebrtc's SCTP, which the other end of most calls is."""
+
+    packet: int = 1191
+    """Bytes of one SCTP packet at most; in a DTLS record, in the leg, over UDP and IPv6 that stays
+    inside an Ethernet frame."""
+    streams: int = 1024
+    """Streams in each direction at most, so channels 0 to one less."""
+    receive_window: int = 1_048_576
+    """Bytes kept for messages that are not whole, or not in their turn, yet: what we advertise as
+    our window. Beyond it DATA is dropped, and its sender sends it again."""
+    chunks_ahead: int = 4096
+    """DATA chunks kept for that, however small; and the most TSNs that may lie behind a gap."""
+    message: int = 262_144
+    """Bytes of one message that we take, and announce in the answer. What grows beyond it is let
+    go, and its channel is closed."""
+    send_buffer: int = 4_194_304
+    """Bytes of messages waiting to be sent or acknowledged, all streams together; one more message
+    raises to the caller."""
+    rto_initial: float = 0.5
+    rto_minimum: float = 0.4
+    rto_maximum: float = 10.0
+    init_retransmissions: int = 0
+    """How often INIT and COOKIE ECHO are sent again; 0: as long as the session lives."""
+    delayed_ack: float = 0.2
+    """A lone packet of DATA is acknowledged at the latest after this (RFC 9260, 6.2)."""
+    heartbeat_interval: float = 30.0
+    cookie_lifetime: float = 60.0
+    unacknowledged_requests: int = 8
+    """Stream reset requests of the peer remembered for their answers; and of ours that wait."""
+    control_rate: int = 50
+    """Control chunks of the peer (INIT, HEARTBEAT, RE-CONFIG, COOKIE ECHO) answered per second,
+    with twice as many in one go; more are dropped."""
+    events: int = 4096
+    """Unfetched events; when there are more, further messages are refused as if the window were
+    shut."""
+
+
+@frozen(slots=True)
+class ChannelLimits:
+    channels: int = 256
+    """Open data channels of one session at once; one more that the peer opens is closed again,
+    one more of ours raises to the caller."""
+    label: int = 1024
+    """Bytes of a channel's label, and of its protocol; a longer one closes that channel."""
+    opens_per_second: float = 50.0
+    """Channels that a peer may open, with twice as many in one go; more are closed unheard."""
+    threshold: int = 65_536
+    """``buffered_amount`` at or under which a channel that was above it reports that it drained."""
+
+
+@frozen(slots=True)
+class VoiceLimits:
+    """Sound between the network and an agent; durations in seconds."""
+
+    target: float = 0.04
+    """What the jitter buffer holds back at least, while the network is steady."""
+    target_maximum: float = 0.2
+    """What it holds back at most, however unsteady."""
+    packets: int = 256
+    """Packets in the jitter buffer; the oldest goes."""
+    conceal: float = 0.1
+    """How long a hole is filled with sound made up; then silence."""
+    queue: float = 300.0
+    """Sound that an agent may have waiting to be heard; the oldest goes, and is counted."""
+
+
+@frozen(slots=True)
 class SessionLimits:
     establish_timeout: float = 30.0
     """From the answer to keys agreed."""
@@ -129,3 +197,5 @@ class EndpointConfig:
     ice: IceLimits = field(factory=IceLimits)
     dtls: DtlsLimits = field(factory=DtlsLimits)
     srtp: SrtpLimits = field(factory=SrtpLimits)
+    sctp: SctpLimits = field(factory=SctpLimits)
+    channel: ChannelLimits = field(factory=ChannelLimits)

@@ -6,7 +6,7 @@ Every event carries ``call``, the id of its session (``rtc_<ufrag>``).
 from enum import Enum
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .path import Path
 
@@ -78,6 +78,55 @@ class AudioReceived:
 
 
 @frozen(slots=True)
+class ChannelOpened:
+    """A data channel can be used. ``channel`` is its SCTP stream (RFC 8831, 6.4), ``label`` and
+    ``protocol`` as its opener named them; ``ordered`` says whether its messages keep their order;
+    ``negotiated`` that its number came from signalling and nobody announced it."""
+
+    call: str
+    channel: int
+    label: str
+    protocol: str
+    ordered: bool
+    negotiated: bool
+
+
+@frozen(slots=True)
+class MessageReceived:
+    """A whole message of a data channel: ``str`` for text, ``bytes`` for binary, both possibly
+    empty."""
+
+    call: str
+    channel: int
+    message: str | bytes = field(repr=False)
+
+
+@frozen(slots=True)
+class ChannelDrained:
+    """A channel's ``buffered_amount`` has fallen to its threshold or below: there is room again."""
+
+    call: str
+    channel: int
+
+
+@frozen(slots=True)
+class ChannelClosed:
+    """A channel is gone, and its number may be used again."""
+
+    call: str
+    channel: int
+
+
+@frozen(slots=True)
+class DataEnded:
+    """The SCTP association is over, and all channels with it (each had its ``ChannelClosed``
+    before); audio goes on. ``detail`` says why."""
+
+    call: str
+    detail: str
+
+
+@frozen(slots=True)
 class LengthWarning:
     """The session will end for its maximum length in ``seconds_left``."""
 
@@ -94,4 +143,16 @@ class Ended:
     detail: str
 
 
-Event: TypeAlias = PhaseChanged | PathSelected | Established | AudioReceived | LengthWarning | Ended
+Event: TypeAlias = (
+    PhaseChanged
+    | PathSelected
+    | Established
+    | AudioReceived
+    | ChannelOpened
+    | MessageReceived
+    | ChannelDrained
+    | ChannelClosed
+    | DataEnded
+    | LengthWarning
+    | Ended
+)

@@ -4,8 +4,8 @@ A backend never meets WebRTC. It is given a ``Call``, through which audio goes o
 what happens in that call, one event after the other. Two protocols are the whole of it, so that an
 echo, a class in somebody's Python program and a socket to another service can all be backends:
 
-- *audio in*: an ``AudioReceived`` event. A later kind of input (a data channel's message, say)
-  arrives as one more event, which a backend that does not know it lets pass.
+- *audio in*: an ``AudioReceived`` event. *Messages*: ``ChannelOpened``, ``MessageReceived`` and
+  their like in, ``Call.send_message`` out. A backend lets pass what it does not know.
 - *audio out*: ``Call.send_audio``, one packet's worth, sent now. A backend that makes audio faster
   than it is heard puts a ``playout.Playout`` in between, which sends each frame when it is due;
   ``flush`` and the playout position are asked of that.
@@ -17,11 +17,29 @@ backend that has to wait for something does so in a task of its own and keeps it
 other.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from attrs import field, frozen
 
 from stunroute.instant import Instant
 from transceiver.events import Event
+
+
+@frozen(slots=True)
+class CallRequest:
+    """What a call was asked for with, beside its offer.
+
+    ``session`` is the Realtime session object of the request, validated, empty where there was
+    none; ``model`` names the application (of the session, or of the query); ``owner`` the account
+    whose key opened the call, empty where there are no accounts; ``channel`` the number of the
+    negotiated events channel (``?dcid=``), None where the client announces its channels itself.
+    """
+
+    session: Mapping[str, Any] = field(factory=dict, repr=False)
+    model: str | None = None
+    owner: str = ""
+    channel: int | None = None
 
 
 class Call(Protocol):
@@ -33,8 +51,13 @@ class Call(Protocol):
         """``rtc_...``, as signalling and logs name the call."""
 
     @property
+    def request(self) -> CallRequest:
+        """What the call was asked for with."""
+
+    @property
     def codec(self) -> str:
-        """What the audio is in both directions: ``opus``, ``PCMU`` or ``PCMA``."""
+        """What the audio is in both directions: ``opus``, ``PCMU`` or ``PCMA``; empty where the
+        call has data channels and no audio."""
 
     @property
     def clock_rate(self) -> int:
@@ -50,6 +73,21 @@ class Call(Protocol):
         """Send one packet of audio now. ``timestamp`` counts the media clock from any origin (only
         its low 32 bits count); ``marker`` says that a talkspurt begins (RFC 3551, 4.1). False where
         nothing was sent because the call cannot carry audio yet, or any more."""
+
+    def open_channel(self, label: str, *, protocol: str = "", ordered: bool = True) -> int | None:
+        """Open a data channel; its number. It can be sent on at once, its ``ChannelOpened`` comes
+        when the client has agreed. None where the call has no channels (yet, or any more) or as
+        many as it may have."""
+
+    def send_message(self, channel: int, message: str | bytes) -> bool:
+        """Send a message on a channel. False where nothing was taken: the channel is not open, the
+        message is longer than the client takes, or too much waits already."""
+
+    def close_channel(self, channel: int) -> None:
+        """Close a channel; what was taken before is still sent. Its ``ChannelClosed`` follows."""
+
+    def buffered_amount(self, channel: int) -> int:
+        """Bytes taken on that channel and not yet acknowledged by the client's SCTP."""
 
     def hang_up(self) -> None:
         """End the call. Its ``Ended`` follows as for any other end."""
