@@ -97,6 +97,8 @@ class LocalDescription:
     ``candidates`` are the public addresses to advertise, best first, at least one. ``codecs`` are
     names out of ``opus``, ``PCMU`` and ``PCMA``, best first. ``session_id`` is below 2^63
     (RFC 8829, 5.2.1), ``ssrc`` below 2^32, ``cname`` a token; it also names the media stream.
+    ``max_message_size`` is the longest data channel message that we take, in bytes, as announced;
+    ``data`` whether a section for data channels is accepted at all.
     """
 
     ufrag: str
@@ -107,6 +109,8 @@ class LocalDescription:
     ssrc: int
     cname: str
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    max_message_size: int = 262144
+    data: bool = True
 
 
 @frozen(slots=True)
@@ -123,6 +127,19 @@ class CodecChoice:
 
 
 @frozen(slots=True)
+class DataChoice:
+    """The section that carries the data channels, beside the audio's transport or alone on it.
+    ``section`` is its index, ``mid`` its name; ``port`` the client's SCTP port (RFC 8841, 5);
+    ``max_message_size`` the longest message that the client takes, in bytes, 0 for any (RFC 8841,
+    6)."""
+
+    mid: str | None
+    section: int
+    port: int
+    max_message_size: int
+
+
+@frozen(slots=True)
 class Negotiated:
     """An answer, and what the session needs to know.
 
@@ -130,8 +147,9 @@ class Negotiated:
     ``fingerprints`` the digests of which the client's certificate must match one; ``role`` the
     DTLS role that we take; ``direction`` is ours; ``mid_extension_id`` the RTP header extension
     that carries ``mid``, None where the offer has none. ``section`` is the index of the accepted
-    one among ``sections``, ``version`` counts our answers, ``restarted`` says that this one
-    restarts ICE.
+    audio among ``sections``. Where data is all that was agreed on, ``codec``, ``mid`` and
+    ``section`` are None and nothing may be sent or received; where no data was, ``data`` is.
+    ``version`` counts our answers, ``restarted`` says that this one restarts ICE.
     """
 
     answer: Description = field(repr=False)
@@ -140,16 +158,17 @@ class Negotiated:
     fingerprints: tuple[Fingerprint, ...]
     role: Role
     mid: str | None
-    codec: CodecChoice
+    codec: CodecChoice | None
     direction: Direction
     rtcp_mux: bool
     rtcp_rsize: bool
     mid_extension_id: int | None
     remote_ssrcs: tuple[int, ...]
-    section: int
+    section: int | None
     sections: int
     version: int
     restarted: bool = False
+    data: DataChoice | None = None
 
     @property
     def may_send(self) -> bool:
