@@ -28,6 +28,16 @@ without candidates answers calls that nobody can reach, and without relays it he
 
     [http]
     listen = "127.0.0.1:8080"
+    secret = "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f"
+                                                # seals client secrets; one for the whole fleet
+    elsewhere = "forward"                       # another node's call: "forward" or "redirect"
+    [[http.keys]]                               # who may call; without any, everybody
+    name = "shop"                               # `transceiver key shop` makes a key and its hash
+    sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    [[http.nodes]]                              # where the signalling of the others is
+    cluster = 1
+    node = 8
+    url = "http://10.1.0.3:8080"
 
     [limits]
     sessions = 1000                             # calls at once
@@ -41,19 +51,24 @@ without candidates answers calls that nobody can reach, and without relays it he
 The environment variable of ``udp.listen`` is ``TRANSCEIVER_UDP__LISTEN``, and so on.
 
 SIGHUP has them read again: hint configurations, candidates, relays, limits, codecs and ``drain``
-change for the calls that begin then. Calls that are up keep what they were opened with, except that
-their packets come from the relays that are listed now.
+change for the calls that begin then, API keys and the other nodes for the next request. Calls that
+are up keep what they were opened with, except that their packets come from the relays that are
+listed now.
 """
 
+import re
 from collections.abc import Mapping
+from enum import Enum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import Attribute, evolve, field, fields, frozen
 
 from stunroute import config
 from stunroute.address import Address
-from stunroute.config import SOCKET_BUFFER, at_least, between
+from stunroute.config import SOCKET_BUFFER, at_least, between, redacted
 from stunroute.errors import ConfigError
 from stunroute.hint import KeyRing
 from stunroute.instant import Instant
@@ -65,6 +80,7 @@ ENVIRONMENT = "TRANSCEIVER"
 """Environment variables that begin with this and an underscore are settings."""
 
 CODECS = ("opus", "PCMU", "PCMA")
+_ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def _not_empty(_: object, attribute: "Attribute[Any]", value: Any) -> None:
@@ -163,6 +179,60 @@ class UdpSettings:
     """None: the batched one wherever this machine has what it needs."""
 
 
+class Elsewhere(Enum):
+    """What becomes of a request for a call that another node holds: this node ``FORWARD``s it and
+    the answer, or the client is told where to go, by ``REDIRECT`` (307)."""
+
+    FORWARD = "forward"
+    REDIRECT = "redirect"
+
+
+def _account(_: object, attribute: "Attribute[str]", value: str) -> None:
+    if not _ACCOUNT.fullmatch(value):
+        raise ConfigError(attribute.name, "is not 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+
+
+def _hash(_: object, attribute: "Attribute[bytes]", value: bytes) -> None:
+    if len(value) != 32:
+        raise ConfigError(attribute.name, "is not the 64 digits of a SHA-256 hash")
+
+
+@frozen(slots=True)
+class ApiKey:
+    """A key by its hash: whoever reads the settings cannot call with it. Two entries of one name
+    are two keys of one account, so that a key can be changed without a gap."""
+
+    name: str = field(validator=_account)
+    sha256: bytes = field(validator=_hash, repr=redacted)
+
+
+def _base_url(_: object, attribute: "Attribute[str]", value: str) -> None:
+    try:
+        url = urlsplit(value)
+        _ = url.port
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ConfigError(attribute.name, "is not http://HOST or https://HOST")
+    if url.username is not None:
+        raise ConfigError(attribute.name, "holds a name or password; nodes take the caller's key")
+
+
+@frozen(slots=True)
+class OtherNode:
+    """Where the signalling of another transceiver is: under ``url`` without ``/v1``. When clients
+    are redirected there, they must be able to reach it."""
+
+    cluster: int = field(validator=_bits(16))
+    node: int = field(validator=_bits(32))
+    url: str = field(validator=_base_url)
+
+
+def _sealing_key(_: object, attribute: "Attribute[Any]", value: bytes | None) -> None:
+    if value is not None and len(value) != 32:
+        raise ConfigError(attribute.name, "is not 32 bytes long")
+
+
 @frozen(slots=True)
 class HttpSettings:
     """Signalling. Put something that speaks TLS in front of anything but a loopback address."""
@@ -170,6 +240,27 @@ class HttpSettings:
     listen: Address = field(factory=lambda: Address.of("127.0.0.1", 8080))
     connections: int = field(default=1000, validator=at_least(1))
     """Connections at once; a further one is answered with 503."""
+    keys: tuple[ApiKey, ...] = ()
+    """Who may call. Without any, everybody who can connect."""
+    open: bool = False
+    """Whether to do without keys even where other machines can connect."""
+    secret: bytes | None = field(default=None, validator=_sealing_key, repr=redacted)
+    """Seals client secrets. Nodes that share it take one another's; left out, it is a new one at
+    each start."""
+    nodes: tuple[OtherNode, ...] = ()
+    """The other nodes, so that a request may reach any of them. An entry for this node does no
+    harm: all may have the same list."""
+    elsewhere: Elsewhere = Elsewhere.FORWARD
+
+    def __attrs_post_init__(self) -> None:
+        if not self.keys and not self.open and not ip_address(self.listen.ip).is_loopback:
+            problem = f"are missing, and {self.listen} is not for this machine alone: anybody could"
+            raise ConfigError("keys", f"{problem} call; open = true says that this is meant")
+        if self.nodes and self.secret is None:
+            raise ConfigError("secret", "is missing: the other nodes need it for client secrets")
+        for index, node in enumerate(self.nodes):
+            if any((node.cluster, node.node) == (a.cluster, a.node) for a in self.nodes[:index]):
+                raise ConfigError(f"nodes.{index}", "is there twice")
 
 
 @frozen(slots=True)
@@ -214,17 +305,19 @@ class TransceiverSettings:
         """What ``wanted`` comes to in a process that runs under these settings: all of it but what
         is bound to the life of the process; and the names of the settings that wait for a restart.
         Raises ConfigError where the two do not go together."""
-        kept = {name: getattr(self, name) for name in _FOR_A_RESTART}
-        udp = {name: getattr(self.udp, name) for name in _UDP_FOR_A_RESTART}
+        kept: dict[str, object] = {name: getattr(self, name) for name in _FOR_A_RESTART}
         waiting = [name for name, value in kept.items() if getattr(wanted, name) != value]
-        waiting += [
-            f"udp.{name}" for name, value in udp.items() if getattr(wanted.udp, name) != value
-        ]
-        try:
-            leg = evolve(wanted.udp, **udp)
-        except ConfigError as error:
-            raise ConfigError(f"udp.{error.key}", error.problem) from None
-        return evolve(wanted, udp=leg, **kept), tuple(waiting)
+        for table, names in _FOR_A_RESTART_BELOW.items():
+            mine, theirs = getattr(self, table), getattr(wanted, table)
+            below = {name: getattr(mine, name) for name in names}
+            waiting += [
+                f"{table}.{name}" for name, value in below.items() if getattr(theirs, name) != value
+            ]
+            try:
+                kept[table] = evolve(theirs, **below)
+            except ConfigError as error:
+                raise ConfigError(f"{table}.{error.key}", error.problem) from None
+        return evolve(wanted, **kept), tuple(waiting)
 
     def keyring(self, *, wall: float, now: Instant) -> KeyRing:
         """The hint's keys on the monotonic clock that reads ``now`` while the wall clock reads
@@ -253,8 +346,11 @@ class TransceiverSettings:
         )
 
 
-_FOR_A_RESTART = ("cluster", "node", "identity", "http", "backend")
-_UDP_FOR_A_RESTART = ("listen", "send_buffer", "receive_buffer", "adapter")
+_FOR_A_RESTART = ("cluster", "node", "identity", "backend")
+_FOR_A_RESTART_BELOW = {
+    "udp": ("listen", "send_buffer", "receive_buffer", "adapter"),
+    "http": ("listen", "connections", "secret"),
+}
 
 
 def load(
