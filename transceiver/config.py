@@ -149,6 +149,31 @@ class VoiceLimits:
 
 
 @frozen(slots=True)
+class RealtimeLimits:
+    """The conversation of Realtime events of one call; durations in seconds."""
+
+    event: int = 1_048_576
+    """Bytes of one event of a client; a longer one is answered with an error. (On a data channel
+    ``SctpLimits.message`` comes first.)"""
+    depth: int = 32
+    """Objects and arrays within each other in one event; a deeper one is answered with an error."""
+    containers: int = 16_384
+    """Objects and arrays in one event; one with more is answered with an error."""
+    connections: int = 8
+    """Connections for events at once, the client's channel and those on the side; one more is
+    closed."""
+    items: int = 512
+    """Items of the conversation that are remembered; the oldest is forgotten."""
+    item_bytes: int = 1_048_576
+    """Characters of their JSON together; the oldest is forgotten."""
+    transcript: int = 65_536
+    """Characters of one utterance's words; the rest is let go."""
+    answer_wait: float = 30.0
+    """A response that the client has asked for, and for which the agent neither says nor plays
+    anything for so long, has failed."""
+
+
+@frozen(slots=True)
 class SessionLimits:
     establish_timeout: float = 30.0
     """From the answer to keys agreed."""
