@@ -157,13 +157,19 @@ def parse_untrusted(text: str, limits: SdpLimits = _DEFAULT_LIMITS) -> Descripti
 
     Raises OfferError, with the number of the line at fault where one is.
     """
-    lines = _lines_untrusted(text, limits)
+    lines = lines_untrusted(text, limits)
     if not lines or str(lines[0]) != "v=0":
         raise OfferError("a session description begins with v=0", 1)
     for index, letter in ((1, "o"), (2, "s")):
         if len(lines) <= index or lines[index].kind != letter:
             raise OfferError(f"a {letter}= line belongs here", index + 1)
     Origin.read(lines[1])
+    return cut_untrusted(lines, limits)
+
+
+def cut_untrusted(lines: Iterable[Line], limits: SdpLimits = _DEFAULT_LIMITS) -> Description:
+    """The lines cut at each ``m=``. Nothing else is asked of them: what begins with no ``v=`` is
+    no description, but may be a fragment of one (RFC 8840). Raises OfferError."""
     session: list[Line] = []
     heads: list[tuple[Line, list[Line]]] = []
     current = session
@@ -179,7 +185,8 @@ def parse_untrusted(text: str, limits: SdpLimits = _DEFAULT_LIMITS) -> Descripti
     return Description(tuple(session), media=media)
 
 
-def _lines_untrusted(text: str, limits: SdpLimits) -> list[Line]:
+def lines_untrusted(text: str, limits: SdpLimits = _DEFAULT_LIMITS) -> list[Line]:
+    """The text's lines, numbered, within the limits. Raises OfferError."""
     try:
         size = len(text) if len(text) > limits.size else len(text.encode())
     except UnicodeEncodeError:
@@ -234,6 +241,11 @@ def _number(line: Line, text: str, maximum: int, what: str) -> int:
 # --- what single lines say --------------------------------------------------------------------
 
 T = TypeVar("T")
+
+
+def read_number(line: Line, maximum: int, what: str) -> int:
+    """An attribute that is a number and no more, as ``sctp-port`` is (RFC 8841, 5.2)."""
+    return _number(line, line.content, maximum, what)
 
 
 def read_all(lines: Iterable[Line], read: Callable[[Line], T]) -> tuple[T, ...]:
@@ -352,6 +364,32 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.ssrc} {self.attribute}" if self.attribute else str(self.ssrc)
+
+
+@frozen(slots=True)
+class SctpMap:
+    """``a=sctpmap``, how data channels were described before RFC 8841: what runs over the SCTP
+    ``port`` that the ``m=`` line names. ``streams`` is 0 where none are named."""
+
+    port: int
+    application: str
+    streams: int = 0
+
+    @classmethod
+    def read(cls, line: Line) -> Self:
+        problem = "an sctpmap is '<port> <application> [<streams>]'"
+        words = _words(line, line.content, 2, problem)
+        if len(words) > 3:
+            raise line.error(problem)
+        return cls(
+            _number(line, words[0], 65535, "SCTP port"),
+            words[1],
+            _number(line, words[2], 65535, "number of streams") if len(words) == 3 else 0,
+        )
+
+    def __str__(self) -> str:
+        streams = f" {self.streams}" if self.streams else ""
+        return f"{self.port} {self.application}{streams}"
 
 
 @frozen(slots=True)
