@@ -146,6 +146,8 @@ class VoiceLimits:
     """How long a hole is filled with sound made up; then silence."""
     queue: float = 300.0
     """Sound that an agent may have waiting to be heard; the oldest goes, and is counted."""
+    idle: float = 10.0
+    """Without a packet for this long an agent gets no more silence, until the next packet."""
 
 
 @frozen(slots=True)
