@@ -4,16 +4,28 @@ that has been seen there: each is made of the plain one by changing what was odd
 import re
 
 import pytest
+from attrs import evolve
 
-from negotiating import FRESH, LOCAL, PLAIN, PWD, SHA256, accepted, answer_to, changed
+from negotiating import (
+    FRESH,
+    LOCAL,
+    PLAIN,
+    PWD,
+    SHA256,
+    VOICE_ALONE,
+    accepted,
+    answer_to,
+    changed,
+)
 from pair import Rig
 from sdp_strategies import OFFERS
 from transceiver.dtls import Fingerprint, Role
-from transceiver.negotiation import renegotiate
+from transceiver.negotiation import CodecChoice, DataChoice, LocalDescription, renegotiate
 from transceiver.sdp import parse_untrusted
 
 TRANSPORT = f"a=ice-ufrag:abcd\na=ice-pwd:{PWD}\na=fingerprint:sha-256 {SHA256}\na=setup:actpass\n"
 DATA = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:d\n"
+DATA += "a=sctp-port:5000\n"
 """A data section; who offers one names it in the group."""
 
 
@@ -70,13 +82,24 @@ SEEN = {
 }
 
 
+TAKES = {"data and all": LOCAL, "no data": VOICE_ALONE}
+SIZES = {
+    "data, bundle-only": 65536,
+    "data of 65536": 65536,
+    "data of 1073741823": 1073741823,
+    "data of any size": 0,
+}
+
+
+@pytest.mark.parametrize("local", TAKES.values(), ids=TAKES)
 @pytest.mark.parametrize("name", SEEN)
-def test_offers_seen_in_the_field(name: str) -> None:
-    """SDP 1 and 2, STUN and ICE 11, DTLS 12, and measured. What was odd keeps nobody from a call;
-    ``answer_to`` checks that every answer has the form that clients insist on."""
+def test_offers_seen_in_the_field(name: str, local: LocalDescription) -> None:
+    """SDP 1 and 2, SCTP 2, STUN and ICE 11, DTLS 12, and measured. What was odd keeps nobody from a
+    call; ``answer_to`` checks that every answer has the form that clients insist on."""
     for text in (SEEN[name], SEEN[name].replace("\n", "\r\n")):
-        settled = answer_to(text)
+        settled = answer_to(text, local)
         assert settled.section == 0
+        assert isinstance(settled.codec, CodecChoice)
         assert (settled.codec.name, settled.codec.payload_type) == ("opus", 111)
         assert settled.role is Role.CLIENT
         assert settled.fingerprints == (Fingerprint("sha-256", b"\x5a" * 32),)
@@ -86,25 +109,31 @@ def test_offers_seen_in_the_field(name: str) -> None:
         assert settled.remote.ufrag == wanted[1].encode()
         assert "sped" not in str(settled.answer)
         assert "None" not in str(settled.answer)
-        assert "max-message-size" not in str(settled.answer)
+        if name in SIZES and local.data:
+            assert settled.data == DataChoice("d", 1, 5000, SIZES[name])
+        else:
+            assert settled.data is None
+            assert "max-message-size" not in str(settled.answer)
         assert parse_untrusted(str(settled.answer)) == settled.answer
 
 
 # --- SDP 1: what is rejected ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("local", TAKES.values(), ids=TAKES)
 @pytest.mark.parametrize("name", [*OFFERS, *SEEN])
-def test_rejected_sections_are_in_no_group(name: str) -> None:
-    """SDP 1: the group holds the accepted section or there is none; rejected ones keep their place,
-    their kind, protocol and mid, at port 0; no mid is made up."""
+def test_rejected_sections_are_in_no_group(name: str, local: LocalDescription) -> None:
+    """SDP 1: the group holds the accepted sections, or there is none; rejected ones keep their
+    place, their kind, protocol and mid, at port 0; no mid is made up."""
     text = OFFERS.get(name) or SEEN[name]
-    settled = answer_to(text)
+    settled = answer_to(text, local)
     offered = parse_untrusted(text)
     groups = [line.content.split(" ") for line in settled.answer.named("group")]
     rejected = [media for media in settled.answer.media if media.port == 0]
-    assert len(rejected) == len(offered.media) - 1
+    assert len(rejected) == len(offered.media) - len(settled.agreed)
     for group in groups:
-        assert group == ["BUNDLE", settled.mid]
+        assert group[0] == "BUNDLE"
+        assert set(group[1:]) == set(settled.agreed.values())
     for media, asked in zip(settled.answer.media, offered.media, strict=True):
         assert media.named("mid") == () if asked.mid is None else media.mid == asked.mid
         assert media.formats, "an m-line without a format is no m-line"
@@ -126,9 +155,10 @@ def test_a_mid_that_nobody_gave_is_not_written() -> None:
 def test_a_rejected_section_stays_rejected_in_later_answers() -> None:
     """SDP 1: an application section that was rejected is offered again at port 0, or anew."""
     first = bundled("0 d") + DATA
-    settled = answer_to(first)
+    settled = answer_to(first, VOICE_ALONE)
+    local = evolve(FRESH, data=False)
     for later in (changed("m=application 9", "m=application 0", PLAIN + DATA), first):
-        again = renegotiate(settled, parse_untrusted(later), FRESH)
+        again = renegotiate(settled, parse_untrusted(later), local)
         assert [media.port for media in again.answer.media] == [3478, 0]
         assert [line.content for line in again.answer.named("group")] == ["BUNDLE 0"]
 
