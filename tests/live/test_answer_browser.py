@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from browser import Browser, BrowserError, launch, names
-from negotiating import FRESH, LOCAL, check
+from negotiating import FRESH, LOCAL, VOICE_ALONE, check
 from tools import require_tool
-from transceiver.negotiation import Negotiated, negotiate, renegotiate
+from transceiver.errors import OfferError
+from transceiver.negotiation import LocalDescription, Negotiated, negotiate, renegotiate
 from transceiver.sdp import parse_untrusted
 
 pytestmark = pytest.mark.live
@@ -19,6 +20,7 @@ CONTENTS = {
     "audio to say": "pc.addTransceiver('audio', {direction: 'sendonly'})",
     "audio and data": "pc.addTransceiver('audio'); pc.createDataChannel('x')",
     "data first": "pc.createDataChannel('x'); pc.addTransceiver('audio')",
+    "data alone": "pc.createDataChannel('x')",
     "pictures first": "pc.addTransceiver('video'); pc.addTransceiver('audio')",
     "everything": "pc.addTransceiver('video'); pc.addTransceiver('audio');"
     "pc.addTransceiver('audio'); pc.createDataChannel('x')",
@@ -59,21 +61,60 @@ def take(browser: Browser, settled: Negotiated) -> dict[str, str | None]:
     return dict(directions)
 
 
+def too_late(browser: Browser, bundle: str, settled: Negotiated) -> bool:
+    """With max-bundle Chromium makes one transport, for the first section, and cannot go on when
+    that one is rejected. Its offer does not tell, so nobody can refuse it any better."""
+    return (browser.name, bundle) == ("chromium", "max-bundle") and 0 not in settled.agreed
+
+
+@pytest.mark.parametrize("local", [LOCAL, VOICE_ALONE], ids=["data and all", "no data"])
 @pytest.mark.parametrize("bundle", ["balanced", "max-bundle", "max-compat"])
 @pytest.mark.parametrize("contents", CONTENTS)
-def test_a_browser_takes_the_answer(browser: Browser, contents: str, bundle: str) -> None:
+def test_a_browser_takes_the_answer(
+    browser: Browser, contents: str, bundle: str, local: LocalDescription
+) -> None:
     asked = parse_untrusted(offer(browser, bundle, CONTENTS[contents]))
-    settled = negotiate(asked, LOCAL)
+    if contents == "data alone" and not local.data:
+        with pytest.raises(OfferError):
+            negotiate(asked, local)
+        return
+    settled = negotiate(asked, local)
     check(asked, settled)
-    if (browser.name, bundle, settled.section) == ("chromium", "max-bundle", 1):
-        # With max-bundle Chromium makes one transport, for the first section, and cannot go on
-        # when that one is rejected. Its offer does not tell, so nobody can refuse it any better.
+    wanted = local.data and "createDataChannel" in CONTENTS[contents]
+    assert (settled.data is not None) == wanted
+    if too_late(browser, bundle, settled):
         with pytest.raises(BrowserError, match="RTCP mux"):
             take(browser, settled)
         return
     directions = take(browser, settled)
-    assert directions.pop(settled.mid) == DIRECTIONS.get(contents, "sendrecv")
+    if settled.mid is not None:
+        assert directions.pop(settled.mid) == DIRECTIONS.get(contents, "sendrecv")
     assert set(directions.values()) <= {None, "stopped", "inactive"}
+    if wanted:
+        assert browser.evaluate("pc.sctp.transport.state") in ("new", "connecting")
+        assert browser.evaluate("pc.sctp.maxMessageSize") == local.max_message_size
+    else:
+        assert browser.evaluate("pc.sctp") is None
+    browser.evaluate("pc.close()")
+
+
+@pytest.mark.parametrize("first", ["audio", "data alone"])
+def test_a_browser_adds_what_it_had_not_offered(browser: Browser, first: str) -> None:
+    """Data added to audio is taken, audio added to data is not."""
+    second = "pc.createDataChannel('y')" if first == "audio" else "pc.addTransceiver('audio')"
+    settled = negotiate(parse_untrusted(offer(browser, "balanced", CONTENTS[first])), LOCAL)
+    take(browser, settled)
+    text = browser.evaluate(
+        f"(async () => {{ {second}; await pc.setLocalDescription();"
+        "return pc.localDescription.sdp; })()"
+    )
+    asked = parse_untrusted(text)
+    again = renegotiate(settled, asked, FRESH)
+    check(asked, again)
+    assert not again.restarted
+    assert again.data is not None
+    assert again.section == settled.section
+    take(browser, again)
     browser.evaluate("pc.close()")
 
 
