@@ -50,7 +50,8 @@ def make_context(
     context.use_privatekey(certified.key)
     context.set_cipher_list(ciphers)
     context.set_options(SSL.OP_NO_TICKET)
-    context.set_tlsext_use_srtp(b":".join(PROFILE_NAMES[profile] for profile in profiles))
+    if profiles:
+        context.set_tlsext_use_srtp(b":".join(PROFILE_NAMES[profile] for profile in profiles))
     if group is not None:
         context.set_tmp_ecdh(group)
     if verify:

@@ -231,8 +231,11 @@ class Client12:
         )
         return CONSUMED
 
-    def _profile_untrusted(self, hello: ServerHello) -> SrtpProfile:
-        chosen, mki = srtp_untrusted(hello.extensions)
+    def _profile_untrusted(self, hello: ServerHello) -> SrtpProfile | None:
+        used = srtp_untrusted(hello.extensions, required=self._party.srtp_required)
+        if used is None:
+            return None
+        chosen, mki = used
         for profile in self._party.profiles:
             if chosen == (profile.value,) and not mki:
                 return profile

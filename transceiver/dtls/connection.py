@@ -79,7 +79,8 @@ class _Receiver:
 @define(slots=True, kw_only=True)
 class DtlsConnection:
     """``fingerprints`` are those of the SDP, at least one of a supported algorithm; ``profiles``
-    at least one, best first. ``verify_hello`` makes a server ask for a cookie. ``key_log`` keeps
+    at least one, best first. Without ``srtp_required`` a peer may do without SRTP, as some do whose
+    calls are data channels alone. ``verify_hello`` makes a server ask for a cookie. ``key_log`` keeps
     the master secret within reach of ``key_log_line``, for recordings.
 
     Raises ``ValueError`` where an argument makes no sense; nothing that comes from the network
@@ -91,6 +92,7 @@ class DtlsConnection:
     entropy: Entropy = field(repr=False)
     limits: DtlsLimits
     profiles: tuple[SrtpProfile, ...] = tuple(SrtpProfile)
+    srtp_required: bool = True
     verify_hello: bool = False
     key_log: bool = False
 
@@ -122,7 +124,14 @@ class DtlsConnection:
 
     @_machine.default
     def _new_machine(self) -> Machine:
-        party = Party(self.identity, self.fingerprints, self.entropy, self.profiles, self.limits)
+        party = Party(
+            self.identity,
+            self.fingerprints,
+            self.entropy,
+            self.profiles,
+            self.limits,
+            self.srtp_required,
+        )
         if self.role is Role.CLIENT:
             return Client12(party)
         return Server12(party, self.verify_hello)
@@ -403,7 +412,9 @@ class DtlsConnection:
         secrets = completed.secrets
         if self.key_log:
             self._key_log_line = secrets.key_log_line
-        keys = secrets.srtp_keys(completed.profile, client=self.role is Role.CLIENT)
+        keys = None
+        if completed.profile is not None:
+            keys = secrets.srtp_keys(completed.profile, client=self.role is Role.CLIENT)
         self._events.append(
             HandshakeComplete(keys, VERSION, secrets.suite.name, completed.peer.fingerprint)
         )

@@ -13,9 +13,10 @@ from .identity import Fingerprint
 @frozen(slots=True)
 class HandshakeComplete:
     """The peer holds the key of the certificate that the SDP named, and both sides saw the same
-    handshake. ``version`` is ``DTLS 1.2``, ``cipher_suite`` its IANA name."""
+    handshake. ``version`` is ``DTLS 1.2``, ``cipher_suite`` its IANA name. ``keys`` is None where
+    the peer does without SRTP and may."""
 
-    keys: SrtpKeys = field(repr=False)
+    keys: SrtpKeys | None = field(repr=False)
     version: str
     cipher_suite: str
     peer_fingerprint: Fingerprint

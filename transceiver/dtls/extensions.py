@@ -122,12 +122,13 @@ def client_block(profiles: tuple[SrtpProfile, ...]) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def server_block(profile: SrtpProfile, renegotiation: bool, point_formats: bool) -> bytes:
+def server_block(profile: SrtpProfile | None, renegotiation: bool, point_formats: bool) -> bytes:
     """What our ServerHello says, to clients that mentioned these or did not."""
     extensions: list[tuple[int, bytes]] = [(Extension.EXTENDED_MASTER_SECRET, b"")]
     if renegotiation:
         extensions.append((Extension.RENEGOTIATION_INFO, NO_RENEGOTIATION))
     if point_formats:
         extensions.append((Extension.EC_POINT_FORMATS, UNCOMPRESSED))
-    extensions.append((Extension.USE_SRTP, encode_use_srtp((profile,))))
+    if profile is not None:
+        extensions.append((Extension.USE_SRTP, encode_use_srtp((profile,))))
     return encode_block(extensions)

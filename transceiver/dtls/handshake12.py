@@ -53,13 +53,15 @@ class Refused(DecodeError):
 
 @frozen(slots=True)
 class Party:
-    """What we bring to a handshake. ``profiles`` are in our order of preference."""
+    """What we bring to a handshake. ``profiles`` are in our order of preference; ``srtp_required``
+    says whether a peer that does not use SRTP is turned down."""
 
     identity: Identity
     fingerprints: tuple[Fingerprint, ...]
     entropy: Entropy
     profiles: tuple[SrtpProfile, ...]
     limits: DtlsLimits
+    srtp_required: bool = True
 
 
 @frozen(slots=True)
@@ -67,7 +69,7 @@ class Negotiated:
     """What the two hellos agreed on."""
 
     suite: CipherSuite
-    profile: SrtpProfile
+    profile: SrtpProfile | None
     client_random: bytes
     server_random: bytes
 
@@ -85,7 +87,7 @@ class Completed:
     """Both Finished messages have been exchanged and verified."""
 
     secrets: Secrets
-    profile: SrtpProfile
+    profile: SrtpProfile | None
     peer: Peer
 
 
@@ -154,9 +156,13 @@ def require_extended_master_secret_untrusted(extensions: Extensions) -> None:
         raise DecodeError("extended_master_secret with a content")
 
 
-def srtp_untrusted(extensions: Extensions) -> tuple[tuple[int, ...], bytes]:
-    """The peer's profile numbers and MKI."""
+def srtp_untrusted(
+    extensions: Extensions, *, required: bool
+) -> tuple[tuple[int, ...], bytes] | None:
+    """The peer's profile numbers and MKI, None where it does without SRTP and may."""
     body = extensions.get(Extension.USE_SRTP)
+    if body is None and not required:
+        return None
     if body is None:
         raise Refused(Drop.DTLS_NOT_NEGOTIABLE, "the peer does not use SRTP")
     offered = decode_use_srtp_untrusted(body)

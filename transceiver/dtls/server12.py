@@ -270,7 +270,9 @@ class Server12:
         self.state = self._checkpoint = AwaitCertificate(answers)
         return Progress(answer.flight)
 
-    def _choose_untrusted(self, hello: ClientHello) -> tuple[CipherSuite, Group, SrtpProfile]:
+    def _choose_untrusted(
+        self, hello: ClientHello
+    ) -> tuple[CipherSuite, Group, SrtpProfile | None]:
         """By our preference, among what the client offers."""
         extensions = hello.extensions
         versions = list_untrusted(extensions, Extension.SUPPORTED_VERSIONS, 1)
@@ -289,7 +291,7 @@ class Server12:
         if ECDSA_SHA256 not in schemes:
             raise Refused(Drop.DTLS_NOT_NEGOTIABLE, "the client cannot verify our signature")
         groups = list_untrusted(extensions, Extension.SUPPORTED_GROUPS)
-        profiles, _mki = srtp_untrusted(extensions)
+        used = srtp_untrusted(extensions, required=self._party.srtp_required)
         suite = next(
             (
                 suite
@@ -300,8 +302,9 @@ class Server12:
             None,
         )
         group = next((group for group in Group if group in groups), None)
-        profile = next((ours for ours in self._party.profiles if ours.value in profiles), None)
-        if suite is None or group is None or profile is None:
+        offered = used[0] if used else ()
+        profile = next((ours for ours in self._party.profiles if ours.value in offered), None)
+        if suite is None or group is None or (profile is None and used is not None):
             raise Refused(
                 Drop.DTLS_NOT_NEGOTIABLE, "no cipher suite, group or SRTP profile in common"
             )
@@ -346,7 +349,7 @@ class Server12:
         )
 
 
-def _hello_block(hello: ClientHello, profile: SrtpProfile) -> bytes:
+def _hello_block(hello: ClientHello, profile: SrtpProfile | None) -> bytes:
     """A server answers extensions, it does not offer any."""
     renegotiation = (
         Extension.RENEGOTIATION_INFO in hello.extensions

@@ -17,6 +17,7 @@ from stunroute.trace import Drop
 from transceiver.config import DtlsLimits
 from transceiver.dtls import (
     ApplicationData,
+    Dropped,
     DtlsConnection,
     Event,
     Fingerprint,
@@ -53,6 +54,7 @@ def ours(
     *,
     limits: DtlsLimits = LIMITS,
     profiles: tuple[SrtpProfile, ...] = tuple(SrtpProfile),
+    srtp_required: bool = True,
 ) -> DtlsConnection:
     return DtlsConnection(
         role=role,
@@ -61,6 +63,7 @@ def ours(
         entropy=entropy_of("ours"),
         limits=limits,
         profiles=profiles,
+        srtp_required=srtp_required,
         key_log=True,
     )
 
@@ -180,6 +183,44 @@ def test_each_srtp_profile(role: Role, profile: SrtpProfile) -> None:
     peer = OpenSslPeer(OTHER[role], make_context(certified, profiles=(profile,)))
     complete = completion(exchange(ours(role, certified.fingerprint), peer))
     assert complete.keys.profile is profile
+    check_keys(complete, role, peer)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_peer_of_data_channels_alone_may_do_without_srtp(role: Role) -> None:
+    certified = Certified.of(identity_of("theirs"))
+    peer = OpenSslPeer(OTHER[role], make_context(certified, profiles=()))
+    connection = ours(role, certified.fingerprint, srtp_required=False)
+    assert completion(exchange(connection, peer)).keys is None
+    connection.send(b"to OpenSSL", 1.0)
+    for datagram in transmits(connection):
+        peer.receive(datagram)
+    assert peer.received == [b"to OpenSSL"]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_peer_of_audio_may_not(role: Role) -> None:
+    certified = Certified.of(identity_of("theirs"))
+    peer = OpenSslPeer(OTHER[role], make_context(certified, profiles=()))
+    connection = ours(role, certified.fingerprint)
+    connection.start(0.0)
+    peer.advance()
+    seen: list[Event] = []
+    for _ in range(6):
+        for datagram in transmits(connection):
+            peer.receive(datagram)
+        for datagram in peer.transmits():
+            connection.receive_datagram(datagram, 0.0)
+        seen += events(connection)
+    assert Dropped(Drop.DTLS_NOT_NEGOTIABLE) in seen
+    assert connection.stage is Stage.HANDSHAKING
+
+
+@pytest.mark.parametrize("role", Role)
+def test_where_srtp_is_not_required_it_is_used_with_a_peer_that_does(role: Role) -> None:
+    certified = Certified.of(identity_of("theirs"))
+    peer = OpenSslPeer(OTHER[role], make_context(certified))
+    complete = completion(exchange(ours(role, certified.fingerprint, srtp_required=False), peer))
     check_keys(complete, role, peer)
 
 
