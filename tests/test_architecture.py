@@ -76,6 +76,10 @@ CORES_IN_THOSE_ROOMS = (
     *("stunroute.udp.health", "stunroute.udp.memory"),
     *("stunroute.store.breaker", "stunroute.store.entry", "stunroute.store.url"),
     *(
+        f"transceiver.backend.{name}"
+        for name in ("audiosocket_frames", "dialect", "opening", "outbox")
+    ),
+    *(
         f"stunroute.operations.{name}"
         for name in ("codec", "history", "metrics", "model", "picture", "redaction", "screen")
     ),

@@ -1,0 +1,172 @@
+"""The way from a call to a backend that lives elsewhere: another process, another host.
+
+Such a backend can be slow, and it can be away. The call must not notice either except by what is
+missing, so everything that waits does so here: one task for each call connects, holds the
+connection, and when it is lost tells the client, waits a little longer each time, and connects
+again for as long as the call lasts. What was meant for the backend meanwhile waits in an ``Outbox``
+with bounds.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+
+from .agent import Line
+from .outbox import Entry, Outbox
+
+T = TypeVar("T")
+
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 10.0
+"""Seconds before the first try to connect again; doubled for each that follows, up to the
+longest. A random part of a half is taken off, lest all calls come back at one moment."""
+STEADY = 5.0
+"""A connection that lasted as long as this starts the delays anew. One that is accepted and closed
+at once does not."""
+GRACE = 2.0
+"""Seconds that a connection has for its farewell when the call is over."""
+
+
+class Lost(Exception):
+    """The connection, or the attempt at one, came to nothing. The text goes to the client and holds
+    no secrets."""
+
+
+async def until_first(*work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` side by side until one of it is done; the rest is cancelled. Raises what that
+    one raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task in done:
+            task.result()
+
+
+@define(slots=True, eq=False)
+class Uplink(Generic[T]):
+    """``converse`` holds one connection: it connects, calls ``up``, sends what ``next`` gives it
+    until that is None, and returns; it raises ``Lost`` for whatever goes wrong."""
+
+    line: Line
+    outbox: Outbox[T]
+    converse: Callable[[], Coroutine[Any, Any, None]]
+    first_delay: float = FIRST_DELAY
+    longest_delay: float = LONGEST_DELAY
+    connected: bool = field(init=False, default=False)
+    _task: asyncio.Task[None] | None = field(init=False, default=None)
+    _filled: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _overrun: asyncio.Event = field(init=False, factory=asyncio.Event)
+    _ended: bool = field(init=False, default=False)
+    _told: bool = field(init=False, default=False)
+
+    def begin(self) -> None:
+        """Start connecting. Once."""
+        if self._task is None and not self._ended:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=self.line.id)
+            self._task.add_done_callback(self._done)
+
+    def hear(self, pcm: bytes) -> None:
+        """Sound for the backend."""
+        if self._ended:
+            return
+        if not self.outbox.hear(pcm):
+            self._tell("it does not keep up, and sound was let go")
+        if self.outbox.ready:
+            self._filled.set()
+
+    def put(self, body: T, size: int = 0) -> bool:
+        """An event for the backend. False where there is no room: whoever has read nothing for so
+        long is given up, and connected to anew."""
+        if self._ended:
+            return True
+        taken = self.outbox.put(body, size)
+        if not taken and self.connected:
+            self._overrun.set()
+        self._filled.set()
+        return taken
+
+    def up(self) -> None:
+        """The backend has answered."""
+        self.connected = True
+        self._settle()
+
+    async def next(self) -> Entry[T] | None:
+        """The next thing to send; None when the call is over."""
+        while not self._ended:
+            entry = self.outbox.take()
+            if entry is not None:
+                return entry
+            self._settle()
+            self._filled.clear()
+            await self._filled.wait()
+        return None
+
+    def end(self) -> None:
+        """The call is over. A connection that stands may say so within ``GRACE``."""
+        self._ended = True
+        self._filled.set()
+        if self._task is None:
+            return
+        if self.connected:
+            asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
+        else:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        delay = self.first_delay
+        while not self._ended:
+            began = clock()
+            detail = await self._attempt()
+            if self._ended:
+                return
+            self._tell(detail)
+            if clock() - began > STEADY:
+                delay = self.first_delay
+            # Not a secret and not a bound: any source of chance will do.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, self.longest_delay)
+
+    async def _attempt(self) -> str:
+        """Hold one connection; why it is no more."""
+        self._overrun.clear()
+        try:
+            await until_first(self.converse(), self._give_up())
+        except Lost as lost:
+            return str(lost)
+        finally:
+            self.connected = False
+        return "the connection was closed"
+
+    async def _give_up(self) -> None:
+        await self._overrun.wait()
+        raise Lost("it does not keep up, and too much waits for it")
+
+    def _tell(self, detail: str) -> None:
+        if not self._told and not self._ended:
+            self._told = True
+            self.line.backend_lost(detail)
+
+    def _settle(self) -> None:
+        """It is there, and has taken all there was for it."""
+        if self._told and self.connected and not self.outbox.ready:
+            self._told = False
+            self.line.backend_restored()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self.line.call_at(self.line.now(), partial(_raise, failure))
+
+
+def _raise(failure: BaseException) -> None:
+    raise failure
