@@ -1,0 +1,239 @@
+"""The sending side of an association: which DATA goes out, and when.
+
+It outlives the handshake. Messages may be queued before there is a peer, and DATA may ride on the
+COOKIE ECHO of a handshake that then begins anew, so nothing here hangs on who the peer is but three
+things that ``meet`` tells: its window, and whether it understands FORWARD-TSN.
+
+Packets are filled when they are fetched, not before. So whatever is known by then is heeded, chunks
+share packets as well as they can, and nothing waits in a queue of finished packets. How many may
+be filled in one go is bounded (RFC 9260, 6.1 rule D): four for each thing that has happened since
+there was nothing more to send.
+"""
+
+from typing import Final
+
+from attrs import define, field
+
+from stunroute.instant import Instant
+from stunroute.trace import Drop
+from transceiver.config import SctpLimits
+
+from .chunks import DATA_HEADER_LENGTH, Data, ForwardTsn, Sack
+from .congestion import Congestion
+from .outstanding import ABANDONED, Acknowledged, Outstanding
+from .packet import HEADER_LENGTH
+from .sendqueue import Outgoing, SendQueue
+from .serial import TSN_MASK
+from .timers import RoundTrip
+
+_BURST: Final = 4
+_LEAST_FRAGMENT: Final = 256
+"""A message that must be cut anyway is begun in what is left of a packet if that is no less."""
+_MOST_OUTSTANDING: Final = 0x7FFF
+"""Chunks: half of the stream sequence numbers, so that the peer can tell which is later."""
+_FORWARD_INTERVAL: Final = 0.2
+"""FORWARD-TSN with nothing new in it is not sent more often, if the round trip is not known."""
+
+
+@define(slots=True)
+class Outbound:
+    """``tsn`` is the first that will be used."""
+
+    limits: SctpLimits
+    tsn: int
+    queue: SendQueue = field(init=False)
+    outstanding: Outstanding = field(init=False)
+    congestion: Congestion = field(init=False)
+    round_trip: RoundTrip = field(init=False)
+    hurry: bool = field(default=False, init=False)
+    """Ask the peer to acknowledge at once (RFC 9260, 6.1): we wait to shut down."""
+    deadline: Instant | None = field(default=None, init=False)
+    """T3: when what is out counts as lost."""
+
+    _advertised: int = field(default=0, init=False)
+    """The window that the peer has last stated. What is in flight counts against it."""
+    _budget: int = field(default=0, init=False)
+    _fast: bool = field(default=False, init=False)
+    """One packet may go at once, for a loss was just found (RFC 9260, 7.2.4)."""
+    _probing: bool = field(default=False, init=False)
+    """What is out went against a shut window, to learn when it opens."""
+    _sent_at: Instant | None = field(default=None, init=False)
+    _told: int = field(default=0, init=False)
+    """Up to which TSN, unwrapped or not yet used, the last FORWARD-TSN went."""
+    _tell_again: Instant = field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.queue = SendQueue(self.limits)
+        # Unwrapped TSNs begin a circle further, so that none is ever negative.
+        self.outstanding = Outstanding(self.tsn + TSN_MASK + 1, self.queue)
+        self.congestion = Congestion(self.limits.packet - HEADER_LENGTH)
+        self.round_trip = RoundTrip(self.limits)
+
+    def meet(self, window: int, *, forward_tsn: bool, now: Instant) -> None:
+        """The peer, or the peer as it is now, has this window. What another one may have got
+        has to be sent again."""
+        self._advertised = window
+        self.outstanding.partial = forward_tsn
+        self.repeat(now)
+
+    def repeat(self, now: Instant) -> None:
+        """What is out went with a packet that has to be sent again."""
+        self.outstanding.lose_all(now)
+        self.deadline = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is to be sent or to be acknowledged, or held behind a reset."""
+        return self.queue.empty and not self.outstanding and not self.queue.holding
+
+    # What comes
+
+    def receive_sack(self, sack: Sack, now: Instant) -> Drop | None:
+        """Take a SACK of this peer."""
+        congestion = self.congestion
+        seen = self.outstanding.receive(sack, now, recovering=congestion.recovering)
+        if seen is None:
+            return Drop.SCTP_ACK
+        if not seen.late:
+            self._advertised = sack.window
+            self._heed(seen, now)
+        return None
+
+    def receive_cumulative(self, tsn: int, now: Instant) -> Drop | None:
+        """All up to ``tsn`` has come: what SHUTDOWN says, which states no window."""
+        return self.receive_sack(Sack(tsn, self._advertised), now)
+
+    def _heed(self, seen: Acknowledged, now: Instant) -> None:
+        congestion, outstanding = self.congestion, self.outstanding
+        drained = not outstanding
+        if seen.round_trip is not None:
+            self.round_trip.measure(seen.round_trip)
+        if seen.size:
+            congestion.acknowledge(seen.size, seen.flight, advanced=seen.advanced, drained=drained)
+        if seen.advanced:
+            self._probing = False
+            congestion.reach(outstanding.cumulative)
+        if seen.lost and congestion.lose(outstanding.next_tsn - 1):
+            self._fast = True
+        if drained:
+            self.deadline = None
+        elif seen.advanced:
+            self.deadline = now + self.round_trip.timeout
+
+    def handle_timeout(self, now: Instant) -> None:
+        """T3, if it has run out (RFC 9260, 6.3.3)."""
+        if self.deadline is None or now < self.deadline:
+            return
+        if not self._probing:
+            self.congestion.time_out()
+        self.round_trip.back_off()
+        self._fast = False
+        self._tell_again = now
+        self.outstanding.lose_all(now)
+        self.deadline = now + self.round_trip.timeout
+
+    # What goes
+
+    def awaken(self) -> None:
+        """Something has happened: there may be a reason to send."""
+        self._budget += _BURST
+
+    def rest(self) -> None:
+        """Everything that might be sent has been."""
+        self._budget = 0
+
+    def forward(self, space: int, now: Instant) -> ForwardTsn | None:
+        """FORWARD-TSN, if one should go now and fits into ``space`` bytes."""
+        outstanding = self.outstanding
+        if not outstanding.partial or outstanding.first_is is not ABANDONED or space < 64:
+            return None
+        chunk, told = outstanding.forward(space)
+        if told <= self._told and now < self._tell_again:
+            return None
+        self._told = told
+        self._tell_again = now + (self.round_trip.smoothed or _FORWARD_INTERVAL)
+        if self.deadline is None:
+            self.deadline = now + self.round_trip.timeout
+        return chunk
+
+    def fill(self, space: int, now: Instant) -> list[bytes]:
+        """DATA for one packet in which ``space`` bytes are left, as far as it may be sent now."""
+        found: list[bytes] = []
+        outstanding = self.outstanding
+        lost = outstanding.peek_lost(now)
+        if lost is None:
+            self._fast = False
+            if self.queue.empty:
+                return found
+        if self._budget <= 0:
+            return found
+        window = self.congestion.window
+        if outstanding.flight >= window and not self._fast:
+            return found
+        first = outstanding.cumulative + 1
+        while lost is not None and lost.size <= space:
+            found.append(outstanding.resend(lost))
+            space -= lost.size
+            if lost.tsn == first:
+                self.deadline = None
+            lost = outstanding.peek_lost(now)
+        if lost is None and outstanding.flight < window:
+            self._fill_new(found, space, now)
+        if found:
+            self._fast = False
+            self._budget -= 1
+            self._sent_at = now
+            if self.deadline is None:
+                self.deadline = now + self.round_trip.timeout
+        return found
+
+    def _fill_new(self, found: list[bytes], space: int, now: Instant) -> None:
+        outstanding, queue = self.outstanding, self.queue
+        if not found and not outstanding and self._sent_at is not None:
+            self.congestion.rest(int((now - self._sent_at) / self.round_trip.timeout))
+        while (message := queue.peek(now)) is not None:
+            if message.offset and outstanding.partial and message.expired(now):
+                outstanding.give_up(message)
+                continue
+            left = len(message.payload) - message.offset
+            size = min(left, space - DATA_HEADER_LENGTH)
+            if size < left:
+                if size < _LEAST_FRAGMENT or (
+                    not message.offset and left <= self.congestion.packet - DATA_HEADER_LENGTH
+                ):
+                    return
+                size &= ~3
+            if outstanding.flight + size + DATA_HEADER_LENGTH > self._advertised:
+                # Only so can it be learnt that the window is open again, should the SACK that
+                # said so have been lost.
+                if outstanding:
+                    return
+                self._probing = True
+            elif len(outstanding) >= _MOST_OUTSTANDING:
+                return
+            chunk = self._cut(message, size)
+            outstanding.add(message, chunk, now)
+            found.append(chunk)
+            space -= len(chunk)
+
+    def _cut(self, message: Outgoing, size: int) -> bytes:
+        """The next chunk of a message, of ``size`` bytes of it."""
+        beginning = not message.offset
+        payload = self.queue.take(message, size)
+        outstanding, stream = self.outstanding, message.stream
+        taken = message.taken
+        # Whoever waits for the last acknowledgement, a full window or the end of a stream or of
+        # everything, need not wait for the peer's patience to end.
+        immediate = taken and (self.hurry or stream.held is not None)
+        immediate |= outstanding.flight + size >= self.congestion.window
+        return Data(
+            outstanding.next_tsn & TSN_MASK,
+            stream.number,
+            message.ssn if message.ordered else 0,
+            message.ppid,
+            payload,
+            beginning,
+            taken,
+            not message.ordered,
+            immediate,
+        ).encode()
