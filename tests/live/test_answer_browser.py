@@ -20,6 +20,8 @@ CONTENTS = {
     "audio to say": "pc.addTransceiver('audio', {direction: 'sendonly'})",
     "audio and data": "pc.addTransceiver('audio'); pc.createDataChannel('x')",
     "data first": "pc.createDataChannel('x'); pc.addTransceiver('audio')",
+    "data before": "pc.createDataChannel('x'); await pc.setLocalDescription();"
+    "pc.addTransceiver('audio')",
     "data alone": "pc.createDataChannel('x')",
     "pictures first": "pc.addTransceiver('video'); pc.addTransceiver('audio')",
     "everything": "pc.addTransceiver('video'); pc.addTransceiver('audio');"

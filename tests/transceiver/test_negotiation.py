@@ -1,5 +1,6 @@
 """From an offer to an answer: what is accepted, what is rejected in place, what is refused."""
 
+import contextlib
 import re
 
 import pytest
@@ -8,12 +9,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus import corpus_path
-from negotiating import LOCAL, PLAIN, PWD, SHA256, accepted, answer_to, attribute, changed, check
+from negotiating import (
+    FRESH,
+    LOCAL,
+    PLAIN,
+    PWD,
+    SHA256,
+    VOICE_ALONE,
+    accepted,
+    answer_to,
+    attribute,
+    changed,
+    check,
+)
 from sdp_strategies import OFFERS, spoilt_offers
 from stunroute.address import Address
 from transceiver.dtls import Fingerprint, Role
 from transceiver.errors import OfferError
-from transceiver.negotiation import MID_EXTENSION, CodecChoice, Direction, candidates, negotiate
+from transceiver.negotiation import (
+    MID_EXTENSION,
+    CodecChoice,
+    DataChoice,
+    Direction,
+    LocalDescription,
+    candidates,
+    negotiate,
+    parse_fragment_untrusted,
+    renegotiate,
+    restart_by,
+)
 from transceiver.sdp import Candidate, parse_untrusted
 
 
@@ -98,12 +122,27 @@ def test_secrets_do_not_show() -> None:
 
 EXPECTED = {
     "aiortc": ("opus", 96, "0", 1, Role.CLIENT, Direction.SENDRECV, "pL4q"),
+    "aiortc-data-alone": (None, None, None, None, Role.CLIENT, Direction.INACTIVE, "fNEh"),
     "chromium": ("opus", 111, "0", 4, Role.CLIENT, Direction.SENDRECV, "k3Yt"),
+    "chromium-data-alone": (None, None, None, None, Role.CLIENT, Direction.INACTIVE, "57BT"),
+    "chromium-data-first": ("opus", 111, "1", 4, Role.CLIENT, Direction.SENDRECV, "K4Oa"),
     "chromium-video-first": ("opus", 111, "a", None, Role.CLIENT, Direction.RECVONLY, "k3Yt"),
     "firefox": ("opus", 109, "0", 3, Role.CLIENT, Direction.SENDRECV, "7ae04c1d"),
+    "firefox-data-alone": (None, None, None, None, Role.CLIENT, Direction.INACTIVE, "a2278214"),
+    "firefox-data-first": ("opus", 109, "1", 3, Role.CLIENT, Direction.SENDRECV, "f425d508"),
     "pion": ("opus", 111, "0", None, Role.CLIENT, Direction.SENDRECV, "QfVhUxRkLmTzAbCd"),
     "safari": ("opus", 111, "0", 4, Role.CLIENT, Direction.SENDONLY, "Zq+9"),
     "session-level": ("opus", 96, None, None, Role.SERVER, Direction.SENDRECV, "x_9-"),
+}
+DATA = {
+    "aiortc-data-alone": DataChoice("0", 0, 5000, 262144),
+    "chromium": DataChoice("1", 1, 5000, 262144),
+    "chromium-data-alone": DataChoice("0", 0, 5000, 262144),
+    "chromium-data-first": DataChoice("0", 0, 5000, 262144),
+    "chromium-video-first": DataChoice("d", 1, 5000, 65536),
+    "firefox": DataChoice("1", 1, 5000, 1073741823),
+    "firefox-data-alone": DataChoice("0", 0, 5000, 1073741823),
+    "firefox-data-first": DataChoice("0", 0, 5000, 1073741823),
 }
 
 
@@ -112,14 +151,15 @@ def test_each_kind_of_client_is_answered(name: str) -> None:
     settled = answer_to(OFFERS[name])
     codec = settled.codec
     assert EXPECTED[name] == (
-        codec.name,
-        codec.payload_type,
+        codec and codec.name,
+        codec and codec.payload_type,
         settled.mid,
         settled.mid_extension_id,
         settled.role,
         settled.direction,
         settled.remote.ufrag.decode(),
     )
+    assert settled.data == DATA.get(name)
 
 
 # --- sections ---------------------------------------------------------------------------------
@@ -494,8 +534,9 @@ def test_spoilt_offers_are_answered_or_refused(text: str) -> None:
 
 
 @st.composite
-def good_offers(draw: st.DrawFn) -> tuple[str, int]:
-    """An offer that must be answered, and the index of the section to take."""
+def good_offers(draw: st.DrawFn) -> tuple[str, int, int | None]:
+    """An offer that must be answered, and the indexes of the sections to take, audio's and
+    data's."""
     before = draw(st.lists(st.sampled_from(["video", "application"]), max_size=3))
     after = draw(st.lists(st.sampled_from(["video", "audio", "application"]), max_size=3))
     kinds = [*before, "audio", *after]
@@ -504,24 +545,30 @@ def good_offers(draw: st.DrawFn) -> tuple[str, int]:
     transport += draw(st.sampled_from(["", "a=setup:active\n", "a=setup:actpass\n"]))
     at_session = draw(st.booleans())
     text = "v=0\no=- 1 2 IN IP4 192.0.2.9\ns=-\nt=0 0\n" + (transport if at_session else "")
-    if mids and draw(st.booleans()):
+    bundled = mids and draw(st.booleans())
+    if bundled:
         text += f"a=group:BUNDLE {' '.join(map(str, range(len(kinds))))}\n"
     for index, kind in enumerate(kinds):
         if kind == "application":
             text += "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=max-message-size:0\n"
+            text += "a=sctp-port:5000\n"
         else:
             text += f"m={kind} 9 UDP/TLS/RTP/SAVPF 8 0\na=rtcp-mux\n"
         text += ("" if at_session else transport) + (f"a=mid:{index}\n" if mids else "")
-    return text, len(before)
+    data = kinds.index("application") if bundled and "application" in kinds else None
+    return text, len(before), data
 
 
 @given(good_offers())
 @settings(max_examples=100)
-def test_good_offers_are_answered(made: tuple[str, int]) -> None:
-    text, expected = made
+def test_good_offers_are_answered(made: tuple[str, int, int | None]) -> None:
+    text, expected, data = made
     settled = answer_to(text)
     assert settled.section == expected
+    assert settled.codec is not None
     assert settled.codec.name == "PCMU"
+    assert (settled.data and settled.data.section) == data
+    assert answer_to(text, VOICE_ALONE).data is None
 
 
 # --- the corpus -------------------------------------------------------------------------------
@@ -537,12 +584,31 @@ def test_real_offers_are_answered() -> None:
 
 
 @pytest.mark.corpus
+@pytest.mark.parametrize("local", [LOCAL, VOICE_ALONE], ids=["data and all", "no data"])
 @pytest.mark.parametrize("part", ["sdp", "fuzz"])
-def test_other_projects_examples_are_answered_or_refused(part: str) -> None:
-    for path in sorted(corpus_path(part).rglob("*.sdp")):
+def test_other_projects_examples_are_answered_or_refused(
+    part: str, local: LocalDescription
+) -> None:
+    """Each as a first offer, as a later one, and as a fragment."""
+    first = answer_to(PLAIN, local)
+    answered = 0
+    for path in sorted(corpus_path(part).rglob("*")):
+        if not path.is_file() or "sdp" not in str(path.relative_to(corpus_path(part).parent)):
+            continue
+        text = path.read_bytes().decode("utf-8", "replace")
+        with contextlib.suppress(OfferError):
+            restart_by(first, parse_fragment_untrusted(text), FRESH)
         try:
-            offer = parse_untrusted(path.read_bytes().decode())
-            settled = negotiate(offer, LOCAL)
+            offer = parse_untrusted(text)
+            with contextlib.suppress(OfferError):
+                check(offer, renegotiate(first, offer, local))
+            settled = negotiate(offer, local)
         except OfferError:
             continue
         check(offer, settled)
+        again = renegotiate(settled, offer, local)
+        check(offer, again)
+        assert not again.restarted
+        assert again.data == settled.data
+        answered += 1
+    assert answered, "nothing of the corpus was as good as an offer"
