@@ -190,6 +190,12 @@ READERS = [
     (sdp.Source, "1234 cname:a b", sdp.Source(1234, "cname:a b")),
     (sdp.Source, "1234", sdp.Source(1234, "")),
     (
+        sdp.SctpMap,
+        "5000 webrtc-datachannel 1024",
+        sdp.SctpMap(5000, "webrtc-datachannel", 1024),
+    ),
+    (sdp.SctpMap, "4999 x", sdp.SctpMap(4999, "x")),
+    (
         sdp.Candidate,
         "1 1 udp 2130706431 192.0.2.1 9 typ host",
         sdp.Candidate("1", 1, "udp", 2130706431, "192.0.2.1", 9, "host"),
@@ -228,6 +234,10 @@ def test_a_line_reads_and_writes(reader: type, text: str, expected: object) -> N
         (sdp.HeaderExtension, "x urn:x"),
         (sdp.Source, ""),
         (sdp.Source, "4294967296 cname:a"),
+        (sdp.SctpMap, "5000"),
+        (sdp.SctpMap, "65536 x"),
+        (sdp.SctpMap, "5000 x 65536"),
+        (sdp.SctpMap, "5000 x 1 2"),
         (sdp.Candidate, ""),
         (sdp.Candidate, "1 1 udp 1 192.0.2.1 9 typ"),
         (sdp.Candidate, "1 257 udp 1 192.0.2.1 9 typ host"),
@@ -250,6 +260,14 @@ def test_readers_raise_nothing_else(reader: type, text: str) -> None:
     except OfferError:
         return
     assert reader.read(attribute("x", read)) == read
+
+
+def test_a_number_alone_is_read() -> None:
+    assert sdp.read_number(attribute("sctp-port", 5000), 65535, "port") == 5000
+    for text in ("", "65536", "-1", " 1", "1 ", "1e3", "٣", "9" * 5000):
+        with pytest.raises(OfferError, match="the port is not a number from 0 to 65535") as caught:
+            sdp.read_number(Line("a", f"sctp-port:{text}", 17), 65535, "port")
+        assert caught.value.line == 17
 
 
 def test_a_description_made_without_an_origin_says_so() -> None:
