@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -40,6 +41,16 @@ class _Connection(H11Protocol):
         if self.limit_concurrency and len(self.connections) > SILENT * self.limit_concurrency:
             transport.abort()
 
+    def _should_upgrade(self) -> bool:
+        """Uvicorn counts sockets among the connections but lets in any number of them. One too many
+        is taken for a plain request, and gets the answer that those get."""
+        full = self.limit_concurrency and len(self.connections) >= self.limit_concurrency
+        return not full and super()._should_upgrade()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._patience.cancel()  # it is another protocol's connection now
+        super().handle_websocket_upgrade(event)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._patience.cancel()
         super().connection_lost(exc)
@@ -66,16 +77,26 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an ASGI application on the running loop until it is stopped.
 
-    ``connections`` bounds those open at once; a further one is answered with 503. Requests are not
-    logged: their addresses are people's, and what is no HTTP comes in any number.
+    ``connections`` bounds those open at once; a further one is answered with 503. ``messages`` is
+    how many bytes a message on a WebSocket may have, None where there are no WebSockets. Requests
+    are not logged: their addresses are people's, and what is no HTTP comes in any number.
     """
 
-    def __init__(self, app: ASGIApp, listen: Address, connections: int = 1000) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen: Address,
+        connections: int = 1000,
+        *,
+        messages: int | None = None,
+    ) -> None:
         self.listen = listen
         self._config = uvicorn.Config(
             app,
             http=_Connection,
-            ws="none",
+            ws="none" if messages is None else "websockets-sansio",
+            ws_max_size=messages or 0,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             log_level="error",

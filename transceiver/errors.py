@@ -40,4 +40,4 @@ class AtCapacity(CallError):
 class UnknownCall(CallError):
     """No live call has that id."""
 
-    code: ClassVar[str] = "call_not_found"
+    code: ClassVar[str] = "call_id_not_found"

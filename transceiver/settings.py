@@ -305,7 +305,7 @@ class TransceiverSettings:
         """What ``wanted`` comes to in a process that runs under these settings: all of it but what
         is bound to the life of the process; and the names of the settings that wait for a restart.
         Raises ConfigError where the two do not go together."""
-        kept: dict[str, object] = {name: getattr(self, name) for name in _FOR_A_RESTART}
+        kept: dict[str, Any] = {name: getattr(self, name) for name in _FOR_A_RESTART}
         waiting = [name for name, value in kept.items() if getattr(wanted, name) != value]
         for table, names in _FOR_A_RESTART_BELOW.items():
             mine, theirs = getattr(self, table), getattr(wanted, table)

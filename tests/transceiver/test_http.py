@@ -14,7 +14,7 @@ from stunroute import web
 from stunroute.address import Address
 from transceiver import http
 from transceiver.aio import TransceiverServer
-from transceiver.http import CALLS, OFFER_BYTES, SDP, create_app
+from transceiver.http import CALLS, OFFER_BYTES, SDP, bodies, create_app
 
 OFFER = "v=0\r\ns=secret-marker\r\n"
 AS_SDP = {"Content-Type": SDP}
