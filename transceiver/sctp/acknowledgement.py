@@ -1,8 +1,8 @@
 """When to acknowledge (RFC 9260 section 6.2).
 
 Every second packet with DATA, and a lone one after a while; at once where the sender can make use
-of it: something is missing or has just been filled in, came twice, was refused, or asked for it. The first packet of all is
-acknowledged at once too, for its sender knows no round trip time yet.
+of it: something is missing or has just been filled in, came twice, was refused, or asked for it.
+The first packet of all is acknowledged at once too, for its sender knows no round trip time yet.
 """
 
 from attrs import define, field

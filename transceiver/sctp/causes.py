@@ -17,12 +17,13 @@ A cause changes nothing here but what is told to a person, so one whose value is
 is no error: it comes as ``OtherCause``.
 """
 
+from collections.abc import Iterable
 from struct import Struct
 from typing import ClassVar, Final, TypeAlias
 
 from attrs import frozen
 
-from .tlv import element, walk_untrusted
+from .tlv import element, row, walk_untrusted
 
 _U16: Final = Struct("!H")
 _U32: Final = Struct("!I")
@@ -208,3 +209,8 @@ def decode_untrusted(data: bytes) -> tuple[Cause, ...]:
     """The causes that fill ``data``, in their order. Raises ``DecodeError`` where one does not end
     before the data does."""
     return tuple(_decode(code, value) for code, value in walk_untrusted(data))
+
+
+def encode(causes: Iterable[Cause]) -> bytes:
+    """One behind another; the last without its padding, which is the chunk's."""
+    return row(cause.encode() for cause in causes)

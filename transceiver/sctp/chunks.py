@@ -34,7 +34,7 @@ from stunroute.errors import DecodeError
 from . import causes, parameters
 from .causes import Cause
 from .parameters import Parameter
-from .tlv import PADDING, element, walk_untrusted
+from .tlv import PADDING, element, row, walk_untrusted
 
 HEADER_LENGTH: Final = 4
 DATA_HEADER_LENGTH: Final = 16
@@ -158,7 +158,7 @@ class Heartbeat:
     info: bytes = field(repr=False)
 
     def encode(self) -> bytes:
-        return _chunk(self.type, 0, element(_HEARTBEAT_INFO, self.info))
+        return _chunk(self.type, 0, row((element(_HEARTBEAT_INFO, self.info),)))
 
 
 @frozen(slots=True)
@@ -167,7 +167,7 @@ class HeartbeatAck:
     info: bytes = field(repr=False)
 
     def encode(self) -> bytes:
-        return _chunk(self.type, 0, element(_HEARTBEAT_INFO, self.info))
+        return _chunk(self.type, 0, row((element(_HEARTBEAT_INFO, self.info),)))
 
 
 @frozen(slots=True)
@@ -180,7 +180,7 @@ class Abort:
     reflected: bool = False
 
     def encode(self) -> bytes:
-        value = b"".join(cause.encode() for cause in self.causes)
+        value = causes.encode(self.causes)
         return _chunk(self.type, _REFLECTED if self.reflected else 0, value)
 
 
@@ -207,7 +207,7 @@ class Error:
     causes: tuple[Cause, ...]
 
     def encode(self) -> bytes:
-        return _chunk(self.type, 0, b"".join(cause.encode() for cause in self.causes))
+        return _chunk(self.type, 0, causes.encode(self.causes))
 
 
 @frozen(slots=True)

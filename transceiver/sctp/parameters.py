@@ -28,7 +28,7 @@ from attrs import field, frozen
 
 from stunroute.errors import DecodeError
 
-from .tlv import REPORT_BIT, STOP_BIT, element, walk_untrusted
+from .tlv import REPORT_BIT, STOP_BIT, element, row, walk_untrusted
 
 _U16: Final = Struct("!H")
 _U32: Final = Struct("!I")
@@ -300,4 +300,5 @@ def decode_untrusted(data: bytes, offset: int = 0) -> tuple[Parameter, ...]:
 
 
 def encode(parameters: Iterable[Parameter]) -> bytes:
-    return b"".join(parameter.encode() for parameter in parameters)
+    """One behind another; the last without its padding, which is the chunk's."""
+    return row(parameter.encode() for parameter in parameters)

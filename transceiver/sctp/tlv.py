@@ -13,7 +13,7 @@ one byte, and flags in the other; what is said of lengths holds for them too. Th
 not missed where it is missing, as some senders leave it out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -48,3 +48,13 @@ def element(kind: int, value: bytes) -> bytes:
     """One element, padded."""
     length = len(value) + 4
     return HEADER.pack(kind, length) + value + PADDING[length & 3]
+
+
+def row(elements: Iterable[bytes]) -> bytes:
+    """Elements as ``element`` makes them, one behind another, the last without its padding: a
+    chunk's length counts that of the others only (RFC 9260 section 3.2)."""
+    encoded = list(elements)
+    if encoded:
+        last = encoded[-1]
+        encoded[-1] = last[: int.from_bytes(last[2:4])]
+    return b"".join(encoded)
