@@ -22,8 +22,8 @@ try:
     from . import capture, golden
     from .capture import CaptureError
     from .replay import Exact, Verdict, replay
-    from .sidecar import SidecarError
     from .story import Teller
+    from .tables import SidecarError
 except ModuleNotFoundError as error:
     raise SystemExit(
         f"conformance needs {error.name}; install the extra: pip install 'stunroute[conformance]'"

@@ -39,8 +39,9 @@ from transceiver.errors import CallError
 from transceiver.events import EndReason, Established, Event
 
 from . import capture, sidecar
-from .sidecar import Sidecar, SidecarError, Step
+from .sidecar import Sidecar, Step
 from .story import describe
+from .tables import SidecarError
 from .turns import Cutter, Turn
 
 VERBS = frozenset({"reoffer", "send_audio", "close_call", "end_within"})

@@ -24,42 +24,35 @@ kind, so that the draw that was changed can be named.
 """
 
 import hashlib
-import json
 import math
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import attrs
 from attrs import field, frozen
 
 from stunroute.address import Address
-from stunroute.errors import ConfigError, StunrouteError
+from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration
 from stunroute.instant import Instant
 from transceiver.config import EndpointConfig
+
+from .tables import SidecarError, Table, write_pairs, write_table, write_text, write_value
 
 FORMAT = 1
 LARGEST_SIDECAR = 256 * 1024 * 1024
 """Bytes of a sidecar that are read; a larger file is refused."""
 
-T = TypeVar("T")
-
-
-class SidecarError(StunrouteError):
-    """A sidecar that cannot be read. ``key`` is the dotted name of what is at fault, as in
-    ``steps.3.at`` (steps count from 1), or empty for the file as a whole."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}" if key else problem)
-        self.key = key
-        self.problem = problem
-
 
 @frozen(slots=True)
 class Opened:
-    """The call was opened with the sidecar's offer."""
+    """The call was opened with the sidecar's offer. ``data`` says whether data channels were taken,
+    which no recording says that was made before there were any; ``channel`` is the number of the
+    negotiated channel, None where none was asked for."""
+
+    data: bool = False
+    channel: int | None = None
 
 
 @frozen(slots=True)
@@ -214,29 +207,33 @@ def dump_head(sidecar: Sidecar) -> str:
     default = EndpointConfig(0, 0, (), frozenset())
     skip = {"cluster", "node", "candidates", "relays"}
     lines = [f"format = {FORMAT}\n"]
-    lines += _table("software", sidecar.software)
-    lines += _table("provenance", attrs.asdict(sidecar.provenance))
-    lines += _table("relay", sidecar.relay)
-    lines += _table("transceiver", transceiver | _changed(configuration, default, skip))
+    lines += write_table("software", sidecar.software)
+    lines += write_table("provenance", attrs.asdict(sidecar.provenance))
+    lines += write_table("relay", sidecar.relay)
+    lines += write_table("transceiver", transceiver | _changed(configuration, default, skip))
     for hint in sidecar.hints:
-        lines += ["\n[[hint]]\n", *_pairs(_hint_values(hint))]
+        lines += ["\n[[hint]]\n", *write_pairs(_hint_values(hint))]
     session = {"call": sidecar.call, "role": sidecar.role, "wall_base_ns": sidecar.wall_base_ns}
-    lines += _table("session", session)
+    lines += write_table("session", session)
     for name in ("offer", "answer", "identity_pem"):
-        lines.append(f"{name} = {_long_string(getattr(sidecar, name))}\n")
+        lines.append(f"{name} = {write_text(getattr(sidecar, name))}\n")
     return "".join(lines)
 
 
 def dump_end(truncated: str, capture: str) -> str:
-    return "".join(_table("end", {"truncated": truncated, "capture": capture}))
+    return "".join(write_table("end", {"truncated": truncated, "capture": capture}))
 
 
 def dump_step(step: Step) -> str:
     """One line, without regard to what stands before or after it."""
     values: dict[str, Any] = {"at": float(step.at)}
     match step.input:
-        case Opened():
+        case Opened(data=data, channel=channel):
             values["opened"] = True
+            if data:
+                values["data"] = True
+            if channel is not None:
+                values["channel"] = channel
         case Received(packet=packet, relay=relay):
             values["received"] = packet
             if relay:
@@ -259,7 +256,7 @@ def dump_step(step: Step) -> str:
         values["refused"] = True
     if step.check:
         values["check"] = step.check
-    return f"  {_value(values)},\n"
+    return f"  {write_value(values)},\n"
 
 
 def _changed(config: object, default: object, skip: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
@@ -295,49 +292,6 @@ def _wrapped(value: Any) -> Any:
     return {"none": True} if value is None else value
 
 
-def _table(name: str, values: dict[str, Any]) -> list[str]:
-    inner = {key: value for key, value in values.items() if isinstance(value, dict)}
-    plain = {key: value for key, value in values.items() if key not in inner}
-    lines = [f"\n[{name}]\n", *_pairs(plain)]
-    for key, value in inner.items():
-        lines += _table(f"{name}.{_key(key)}", value)
-    return lines
-
-
-def _pairs(values: dict[str, Any]) -> Iterator[str]:
-    return (f"{_key(key)} = {_value(value)}\n" for key, value in values.items())
-
-
-def _key(key: str) -> str:
-    bare = key.isascii() and key.replace("_", "a").replace("-", "a").isalnum()
-    return key if bare else _value(key)
-
-
-def _value(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return "nan" if math.isnan(value) else repr(value)
-        case str():
-            # JSON's escapes are TOML's, but for the one control character that JSON lets pass.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case dict():
-            inner = ", ".join(f"{_key(key)}={_value(item)}" for key, item in value.items())
-            return f"{{{inner}}}"
-        case list() | tuple():
-            return f"[{', '.join(map(_value, value))}]"
-    raise TypeError(f"a sidecar cannot hold {type(value).__name__}")
-
-
-def _long_string(text: str) -> str:
-    """A string over several lines. A carriage return is written as an escape, since a reader may
-    change the bare one together with the end of the line."""
-    return '"""\n' + "\n".join(_value(line)[1:-1] for line in text.split("\n")) + '"""'
-
-
 # --- reading ------------------------------------------------------------------------------------
 
 
@@ -362,7 +316,7 @@ def loads(text: str) -> Sidecar:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise SidecarError("", f"not TOML: {error}") from error
-    top = _Table("", document)
+    top = Table("", document)
     if (version := top.take("format", int)) != FORMAT:
         raise SidecarError("format", f"is {version}, this program reads {FORMAT}")
     session, end = top.table("session"), top.table("end")
@@ -400,82 +354,7 @@ def loads(text: str) -> Sidecar:
     return sidecar
 
 
-class _Table:
-    """A TOML table from which values are taken by name and type; what is left over is unknown."""
-
-    def __init__(self, name: str, values: dict[str, Any]) -> None:
-        self.name = name
-        self._values = dict(values)
-
-    def dotted(self, key: str) -> str:
-        return f"{self.name}.{key}" if self.name else key
-
-    def fail(self, key: str, problem: str) -> SidecarError:
-        return SidecarError(self.dotted(key), problem)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def take(self, key: str, kind: type[T], default: T | None = None) -> T:
-        if key not in self._values:
-            if default is not None:
-                return default
-            raise self.fail(key, "is missing")
-        return self._typed(key, self._values.pop(key), kind)
-
-    def _typed(self, key: str, value: Any, kind: type[T]) -> T:
-        if kind is float and type(value) is int:
-            try:
-                value = float(value)
-            except OverflowError:
-                raise self.fail(key, "is out of range") from None
-        if type(value) is not kind:
-            raise self.fail(key, f"is {type(value).__name__}, not {kind.__name__}")
-        if value != value:
-            raise self.fail(key, "is not a number")
-        return value
-
-    def table(self, key: str) -> "_Table":
-        return _Table(self.dotted(key), self.take(key, dict))
-
-    def tables(self, key: str) -> Iterator["_Table"]:
-        for number, value in enumerate(self.take(key, list, []), start=1):
-            dotted = self.dotted(f"{key}.{number}")
-            if not isinstance(value, dict):
-                raise SidecarError(dotted, f"is {type(value).__name__}, not a table")
-            yield _Table(dotted, value)
-
-    def many(self, key: str, kind: type[T]) -> tuple[T, ...]:
-        values = self.take(key, list, [])
-        return tuple(self._typed(f"{key}.{n}", v, kind) for n, v in enumerate(values, start=1))
-
-    def strings(self) -> dict[str, str]:
-        return {key: self.take(key, str) for key in list(self._values)}
-
-    def hexadecimal(self, key: str) -> bytes:
-        return self.unhex(key, self.take(key, str))
-
-    def unhex(self, key: str, text: str) -> bytes:
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            raise self.fail(key, "is not hexadecimal") from None
-
-    def address(self, key: str) -> Address:
-        return self.parse_address(key, self.take(key, str))
-
-    def parse_address(self, key: str, text: str) -> Address:
-        try:
-            return Address.parse(text)
-        except ValueError:
-            raise self.fail(key, f"{text!r} is not HOST:PORT") from None
-
-    def finish(self) -> None:
-        for key in self._values:
-            raise self.fail(key, "is not known")
-
-
-def _configuration(table: _Table) -> EndpointConfig:
+def _configuration(table: Table) -> EndpointConfig:
     values: dict[str, Any] = {
         "cluster": table.take("cluster", int),
         "node": table.take("node", int),
@@ -491,12 +370,12 @@ def _configuration(table: _Table) -> EndpointConfig:
     return EndpointConfig(**values)
 
 
-def _addresses(table: _Table, key: str) -> tuple[Address, ...]:
+def _addresses(table: Table, key: str) -> tuple[Address, ...]:
     texts = table.many(key, str)
     return tuple(table.parse_address(f"{key}.{n}", text) for n, text in enumerate(texts, start=1))
 
 
-def _setting(table: _Table, name: str, default: Any) -> Any:
+def _setting(table: Table, name: str, default: Any) -> Any:
     usual = getattr(default, name)
     if attrs.has(type(usual)):
         inner = table.table(name)
@@ -509,7 +388,7 @@ def _setting(table: _Table, name: str, default: Any) -> Any:
     return table.take(name, type(usual))
 
 
-def _hint(table: _Table) -> HintConfiguration:
+def _hint(table: Table) -> HintConfiguration:
     password = table.hexadecimal("password_key") if "password_key" in table else None
     until = table.take("read_until", float) if "read_until" in table else None
     try:
@@ -527,7 +406,7 @@ def _hint(table: _Table) -> HintConfiguration:
     return hint
 
 
-def _step(table: _Table) -> Step:
+def _step(table: Table) -> Step:
     at = table.take("at", float)
     if not math.isfinite(at):
         raise table.fail("at", "is not a clock reading")
@@ -547,19 +426,20 @@ def _step(table: _Table) -> Step:
     return step
 
 
-def _draw(table: _Table, number: int, text: str) -> Draw:
+def _draw(table: Table, number: int, text: str) -> Draw:
     data, colon, check = text.partition(":")
     if not colon:
         raise table.fail(f"drew.{number}", "has no check behind its bytes")
     return Draw(table.unhex(f"drew.{number}", data), check)
 
 
-def _input(table: _Table) -> Input:
+def _input(table: Table) -> Input:
     kinds = [kind for kind in ("opened", "received", "fired", "acted") if kind in table]
     match kinds:
         case ["opened"]:
             table.take("opened", bool)
-            return Opened()
+            channel = table.take("channel", int) if "channel" in table else None
+            return Opened(table.take("data", bool, False), channel)
         case ["received"]:
             return Received(table.take("received", int), table.take("relay", int, 0))
         case ["fired"]:
@@ -567,13 +447,12 @@ def _input(table: _Table) -> Input:
         case ["acted"]:
             arguments = table.table("arguments")
             verb = table.take("acted", str)
-            names = list(arguments._values)
-            return Acted(verb, {name: _argument(arguments, name) for name in names})
+            return Acted(verb, {name: _argument(arguments, name) for name in arguments.names()})
     raise SidecarError(table.name, "is not one of opened, received, fired and acted")
 
 
-def _argument(table: _Table, name: str) -> Any:
-    value = table._values.pop(name)
+def _argument(table: Table, name: str) -> Any:
+    value = table.pop(name)
     match value:
         case {"bytes": str(text)} if len(value) == 1:
             return table.unhex(name, text)
