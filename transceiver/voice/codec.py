@@ -9,6 +9,7 @@ PCM means 16 bits signed, little-endian, mono, everywhere in this package. A cod
 of one direction of one call, and coders are deterministic for one build of the libraries.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from stunroute.errors import StunrouteError
@@ -82,6 +83,15 @@ def make_encoder(codec: str, rate: int) -> Encoder:
         return g711.G711Encoder(codec, rate)
     except ImportError as error:
         raise _unavailable(codec, error) from error
+
+
+def make_meter() -> Callable[[bytes], float]:
+    """What tells how loud PCM is: ``level.level``. Raises VoiceUnavailable."""
+    try:
+        from . import level
+    except ImportError as error:
+        raise _unavailable("sound", error) from error
+    return level.level
 
 
 def _check(codec: str, rate: int) -> None:
