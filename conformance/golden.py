@@ -13,8 +13,9 @@ from typing import Any
 from attrs import define, field
 
 from stunroute.address import Address
+from transceiver.events import ChannelClosed, ChannelOpened, DataEnded, MessageReceived
 
-from .replay import Agreed, Exact, Parted, Passed, Verdict, Witnessed
+from .replay import Agreed, DataEvent, Exact, Happened, Parted, Passed, Verdict, Witnessed
 from .story import Line, Teller
 
 
@@ -42,6 +43,10 @@ class Trace:
                 seconds = self.lines[-1].seconds if self.lines else 0.0
                 text, detail = f"keys agreed, {profile}", {"profile": profile}
                 self.lines.append(Line(None, seconds, "", "", "keys", text, detail))
+            case Happened(event=event):
+                seconds = self.lines[-1].seconds if self.lines else 0.0
+                text, detail = data_text(event)
+                self.lines.append(Line(None, seconds, "", "", "data", text, detail))
 
     def _introduce(self, client: Address, relay: Address) -> None:
         names = self._teller.names
@@ -49,6 +54,27 @@ class Trace:
             self._clients += 1
             names[client] = "client" if self._clients == 1 else f"client{self._clients}"
         names.setdefault(relay, "relay")
+
+
+def data_text(event: DataEvent) -> tuple[str, dict[str, Any]]:
+    """What happened to a data channel, in words and for JSON. Of a message its length is told, not
+    its content."""
+    match event:
+        case ChannelOpened(channel=channel, label=label, ordered=ordered, negotiated=negotiated):
+            words = f"channel {channel} opened, {json.dumps(label)}"
+            words += "" if ordered else ", unordered"
+            words += ", negotiated" if negotiated else ""
+            told = {"channel": channel, "label": label}
+            return words, {**told, "ordered": ordered, "negotiated": negotiated}
+        case MessageReceived(channel=channel, message=message):
+            kind = "text" if isinstance(message, str) else "binary"
+            size = len(message.encode() if isinstance(message, str) else message)
+            words = f"{kind} message of {size} bytes on channel {channel}"
+            return words, {"channel": channel, "message": kind, "length": size}
+        case ChannelClosed(channel=channel):
+            return f"channel {channel} closed", {"channel": channel}
+        case DataEnded(detail=detail):
+            return f"no more data channels: {detail}", {}
 
 
 def verdict_dict(verdict: Verdict) -> dict[str, Any]:

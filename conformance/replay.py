@@ -20,31 +20,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import attrs
 from attrs import define, field, frozen
 
 from stunroute.address import Address, Transmit
-from stunroute.config import RelayConfig, Verify
-from stunroute.directory import NextHop, StaticDirectory
-from stunroute.errors import ConfigError
 from stunroute.flow import Flow
-from stunroute.hint import HintError, KeyRing
+from stunroute.hint import HintError
 from stunroute.instant import Instant
 from stunroute.relay import Downlink, Relay
 from stunroute.trace import Drop
 from transceiver import journal
-from transceiver.dtls import Identity
-from transceiver.endpoint import Endpoint
 from transceiver.errors import CallError
-from transceiver.events import EndReason, Established, Event
+from transceiver.events import (
+    ChannelClosed,
+    ChannelOpened,
+    DataEnded,
+    EndReason,
+    Established,
+    Event,
+    MessageReceived,
+)
 
-from . import capture, sidecar
+from . import capture, rebuild, sidecar
 from .sidecar import Sidecar, Step
 from .story import describe
-from .tables import SidecarError
 from .turns import Cutter, Turn
 
-VERBS = frozenset({"reoffer", "send_audio", "close_call", "end_within"})
+VERBS = frozenset(
+    [
+        *("reoffer", "restart_ice", "send_audio", "close_call", "end_within"),
+        *("open_channel", "send_message", "close_channel"),
+    ]
+)
 """The verbs of ``Endpoint`` that a recording may call. A sidecar is a file: it may not name any
 other attribute."""
 
@@ -108,7 +114,19 @@ class Agreed:
     profile: str
 
 
-Witnessed: TypeAlias = Passed | Agreed
+DataEvent: TypeAlias = ChannelOpened | MessageReceived | ChannelClosed | DataEnded
+
+
+@frozen(slots=True)
+class Happened:
+    """Something about data channels, of which the packets show nothing, came of ``step``."""
+
+    step: int
+    at: Instant
+    event: DataEvent
+
+
+Witnessed: TypeAlias = Passed | Agreed | Happened
 
 
 def replay(
@@ -228,8 +246,8 @@ class _Replay:
         self._turns: deque[Turn] = deque()
         self._number = 0
         self._seen = 0
-        self._relays = _relays(record)
-        self._endpoint = _endpoint(record, self._cutter)
+        self._relays = rebuild.relays(record)
+        self._endpoint = rebuild.endpoint(record, _foreign, self._cutter)
         self._answer = ""
 
     def play(self) -> Verdict:
@@ -447,8 +465,11 @@ class _Replay:
             raise self._parted("it took another way to the client", packet=number)
 
     def _note_event(self, event: Event, now: Instant) -> None:
-        if isinstance(event, Established):
-            self._witness(Agreed(self._number, now, event.profile))
+        match event:
+            case Established(profile=profile):
+                self._witness(Agreed(self._number, now, profile))
+            case ChannelOpened() | MessageReceived() | ChannelClosed() | DataEnded():
+                self._witness(Happened(self._number, now, event))
 
     def _compare_outcome(self, step: Step, turn: Turn, packet: capture.Packet | None) -> None:
         number = packet.number if packet else None
@@ -473,60 +494,6 @@ class _Replay:
 
     def _parted(self, what: str, **where: Any) -> _Difference:
         return _Difference(Parted(what, step=self._number, **where))
-
-
-def _endpoint(record: Sidecar, cutter: Cutter) -> Endpoint:
-    try:
-        identity = Identity.from_pem(record.identity_pem)
-    except ValueError as error:
-        raise SidecarError("session.identity_pem", str(error)) from error
-
-    def note(entry: journal.Entry) -> None:
-        if entry.call:
-            cutter.feed(entry)
-
-    return Endpoint(
-        record.configuration,
-        keyring=_keyring(record),
-        identity=identity,
-        entropy=_foreign,
-        journal=note,
-    )
-
-
-def _keyring(record: Sidecar) -> KeyRing:
-    try:
-        return KeyRing(record.hints)
-    except ConfigError as error:
-        raise SidecarError("hint", str(error)) from error
-
-
-def _relays(record: Sidecar) -> dict[Address, Relay]:
-    """A relay at each inner address. They leave the verification of checks to the owner, unless
-    the recording says otherwise: what a stricter relay keeps away is in no recording."""
-    configuration = record.configuration
-    try:
-        hop = NextHop(record.address)
-        directory = StaticDirectory({(configuration.cluster, configuration.node): hop})
-        keyring = _keyring(record)
-        config = _relay_config(record.relay)
-        return {inner: Relay(config, keyring, directory) for inner in record.relays}
-    except ConfigError as error:
-        raise SidecarError(f"relay.{error.key}", error.problem) from error
-
-
-def _relay_config(settings: dict[str, Any]) -> RelayConfig:
-    config = RelayConfig(verify=Verify.OWNER)
-    known = {attribute.name: attribute.type for attribute in attrs.fields(RelayConfig)}
-    for name, value in settings.items():
-        if name not in known:
-            raise SidecarError(f"relay.{name}", "is not known")
-        try:
-            changed: dict[str, Any] = {name: Verify(value) if name == "verify" else value}
-            config = attrs.evolve(config, **changed)
-        except (TypeError, ValueError) as error:
-            raise SidecarError(f"relay.{name}", str(error)) from error
-    return config
 
 
 def _wake(relay: Relay, now: Instant) -> None:

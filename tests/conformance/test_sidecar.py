@@ -41,6 +41,7 @@ later = (
     | st.builds(Fired, text)
     | st.builds(Acted, text, arguments)
 )
+opened = st.builds(Opened, st.booleans(), st.none() | st.integers(0, 65535))
 draws = st.lists(st.builds(Draw, st.binary(max_size=40), st.just("00ff00ff")), max_size=3)
 
 
@@ -94,7 +95,7 @@ sidecars = st.builds(
     wall_base_ns=st.integers(0, 2**64),
     address=st.just(Address.of("10.0.0.3", 8)),
     role=text,
-    steps=st.tuples(steps(st.just(Opened())), st.lists(steps(later), max_size=4)).map(
+    steps=st.tuples(steps(opened), st.lists(steps(later), max_size=4)).map(
         lambda both: (both[0], *both[1])
     ),
     software=st.dictionaries(text, text, max_size=3),
@@ -249,6 +250,7 @@ mint_from = 0.0
 def test_the_minimal_document() -> None:
     found = sidecar.loads(MINIMAL)
     assert found.steps == (Step(1.0, Opened()),)
+    assert not Opened().data, "who knew no data channels took none"
     assert found.hints[0].read_from == 0.0
 
 
@@ -288,6 +290,9 @@ def test_the_minimal_document() -> None:
         ("opened=true", "opened=true, sent=['a']", "timeline.steps.1.sent.1: is str, not int"),
         ("opened=true", "opened=true, drew=['00']", "timeline.steps.1.drew.1: has no check"),
         ("opened=true", "opened=true, drew=['xx:']", "timeline.steps.1.drew.1: is not hexadec"),
+        ("opened=true", "opened=true, data=1", "timeline.steps.1.data: is int, not bool"),
+        ("opened=true", "opened=true, channel='1'", "timeline.steps.1.channel: is str, not int"),
+        ("opened=true", "fired='x', channel=1", "timeline.steps.1.channel: is not known"),
         ("opened=true", "opened=true, later=1", "timeline.steps.1.later: is not known"),
         ("opened=true", "acted='x'", "timeline.steps.1.arguments: is missing"),
         (
@@ -309,6 +314,14 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
     with pytest.raises(SidecarError) as caught:
         sidecar.loads(MINIMAL.replace(old, new, 1))
     assert str(caught.value).startswith(message)
+
+
+def test_what_a_call_was_opened_with() -> None:
+    text = MINIMAL.replace("opened=true", "opened=true, data=true, channel=0")
+    assert sidecar.loads(text).steps == (Step(1.0, Opened(True, 0)),)
+    assert sidecar.dump_step(Step(1.0, Opened())) == "  {at=1.0, opened=true},\n"
+    told = sidecar.dump_step(Step(1.0, Opened(True, 1023)))
+    assert told == "  {at=1.0, opened=true, data=true, channel=1023},\n"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
