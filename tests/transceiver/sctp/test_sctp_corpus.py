@@ -32,7 +32,7 @@ def read(data: bytes) -> Packet | None:
 
 def read_everything(data: bytes) -> list[Packet]:
     """The sample as a packet, and as the chunks of one whose checksum is right: the fuzzers that
-    these come from have no header, or one byte in its place, or a checksum that is not looked at."""
+    these come from have no header, or one byte in its place, or a checksum nobody looks at."""
     for decode in (parameters.decode_untrusted, causes.decode_untrusted):
         with suppress(DecodeError):
             decode(data)
