@@ -259,8 +259,8 @@ class _Recording:
 
     def _input(self, entry: Input) -> sidecar.Input:
         match entry:
-            case journal.Opened():
-                return sidecar.Opened()
+            case journal.Opened(data=data, channel=channel):
+                return sidecar.Opened(data, channel)
             case journal.Received(at=at, path=path, payload=payload):
                 number = self._packet(at, path.client, path.proxy, payload)
                 return sidecar.Received(number, self._relay(path.relay))

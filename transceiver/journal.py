@@ -20,12 +20,16 @@ from .path import Path
 
 @frozen(slots=True)
 class Opened:
-    """``Endpoint.open_call`` accepted ``offer`` and answered ``answer`` (SDP texts)."""
+    """``Endpoint.open_call`` accepted ``offer`` and answered ``answer`` (SDP texts). ``data`` says
+    whether it took data channels if there were any, ``channel`` the number of the negotiated one
+    that it was asked for, None for none."""
 
     call: str
     at: Instant
     offer: str = field(repr=False)  # both hold passwords
     answer: str = field(repr=False)
+    data: bool = False
+    channel: int | None = None
 
 
 @frozen(slots=True)

@@ -187,6 +187,17 @@ def test_a_hostile_call_id_chooses_no_directory(tmp_path: Path) -> None:
     assert sidecar.load(tmp_path / "______x_y.toml").call == "../../x/y"
 
 
+def test_what_the_call_was_opened_with_is_kept(tmp_path: Path) -> None:
+    for number, (data, channel) in enumerate(((False, None), (True, None), (True, 0))):
+        sink = recorder(tmp_path)
+        sink.entropy_for_call()(4)
+        call = f"rtc_{number}"
+        sink(journal.Opened(call, 1.0, "offer", "answer", data, channel))
+        sink(journal.Settled(call, 1.0, None, ""))
+        steps = sidecar.load(tmp_path / f"{call}.toml").steps
+        assert [step.input for step in steps] == [sidecar.Opened(data, channel)]
+
+
 def test_an_output_without_an_input_ends_the_recording(tmp_path: Path) -> None:
     sink = recorder(tmp_path)
     rig = Rig.build(0, config=configuration(), journal=sink)
