@@ -5,15 +5,22 @@ whose a call is as two nodes do.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from attrs import define, field, frozen
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from stunroute.address import Address
 from stunroute.hint import Hint, HintConfiguration, KeyRing
+from stunroute.web import HttpServer
 from transceiver.backend.interface import CallRequest
 from transceiver.errors import AtCapacity, CallError, OfferError, UnknownCall
+from transceiver.http import Access, ApiKeys, ClientSecrets, Owners, create_app
+from transceiver.http.owners import EVENT_BYTES
+from transceiver.settings import ApiKey, Elsewhere, HttpSettings, OtherNode
 
 KEYRING = KeyRing((HintConfiguration.generate("0", os.urandom),))
 OFFER = "v=0\r\ns=secret-marker\r\n"
@@ -134,3 +141,53 @@ def _read(offer: str) -> None:
 
 
 LOOPBACK = Address.of("127.0.0.1", 0)
+
+
+@define(eq=False)
+class Site:
+    """Signalling of one node on a port of its own."""
+
+    calls: Calls
+    access: Access
+    owners: Owners
+    web: HttpServer
+    at: Address = LOOPBACK
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.at}"
+
+    @property
+    def socket(self) -> str:
+        return f"ws://{self.at}/v1/realtime"
+
+
+@asynccontextmanager
+async def site(
+    *,
+    keys: tuple[ApiKey, ...] = (),
+    node: int = 7,
+    connections: int = 100,
+    mount: str = "",
+    messages: int | None = EVENT_BYTES,
+) -> AsyncIterator[Site]:
+    """A node's signalling, served until the block ends. All have one key for client secrets."""
+    calls, owners = Calls((1, node)), Owners()
+    access = Access(ApiKeys(keys), ClientSecrets(bytes(32), os.urandom))
+    app = create_app(calls, access, owners)
+    if mount:
+        app = Starlette(routes=[Mount(mount, app=app)])
+    web = HttpServer(app, LOOPBACK, connections, messages=messages)
+    found = Site(calls, access, owners, web, await web.start())
+    try:
+        yield found
+    finally:
+        await owners.aclose()
+        await web.stop()
+
+
+def introduce(*sites: Site, elsewhere: Elsewhere = Elsewhere.FORWARD, below: str = "") -> None:
+    """Let them know of one another."""
+    nodes = tuple(OtherNode(*each.calls.name, each.url + below) for each in sites)
+    for each in sites:
+        each.owners.reconfigure(HttpSettings(nodes=nodes, secret=bytes(32), elsewhere=elsewhere))

@@ -7,6 +7,7 @@ import re
 import pytest
 from starlette.requests import HTTPConnection
 
+from pair import seeded
 from transceiver.http import accounts
 from transceiver.http.access import Access, Caller
 from transceiver.http.accounts import ApiKeys, digest, new_key
@@ -14,7 +15,7 @@ from transceiver.http.client_secrets import ClientSecrets
 from transceiver.http.refusals import Refusal
 from transceiver.settings import ApiKey, HttpSettings
 
-FIRST, SECOND, THIRD = (new_key(os.urandom) for _ in range(3))
+FIRST, SECOND, THIRD = (new_key(seeded(name)) for name in "abc")
 KEYS = (
     ApiKey("shop", digest(FIRST)),
     ApiKey("bank", digest(SECOND)),

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from openai.types.realtime import ClientSecretCreateResponse
 
+from pair import seeded
 from signalling import ANSWER, FRAGMENT, OFFER, RESTART, RESTARTED, Calls
 from transceiver.http import CALLS, EVENTS, OFFER_BYTES, SDP, Access, ApiKeys, ClientSecrets
 from transceiver.http.accounts import digest, new_key
@@ -17,7 +18,7 @@ from transceiver.settings import ApiKey
 
 AS_SDP = {"Content-Type": SDP}
 AS_FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
-SHOP, BANK = new_key(os.urandom), new_key(os.urandom)
+SHOP, BANK = new_key(seeded("shop")), new_key(seeded("bank"))
 KEYS = (ApiKey("shop", digest(SHOP)), ApiKey("bank", digest(BANK)))
 WALL = 1_800_000_000.5
 NOBODY = f"{CALLS}/rtc_{'0' * 26}"
