@@ -118,7 +118,8 @@ def _current_value(beta: str, value: Any) -> Any:
 
 
 def _item_to_current(item: JsonObject) -> dict[str, Any]:
-    """What an assistant says is called ``output_`` today."""
+    """What an assistant's items hold is called ``output_`` today; the parts that
+    ``response.content_part`` events show kept their names."""
     content = item.get("content")
     if item.get("role") != "assistant" or not isinstance(content, list):
         return dict(item)
@@ -145,29 +146,27 @@ def _part_to_beta(part: Any) -> Any:
 
 
 def _response_to_current(response: JsonObject) -> dict[str, Any]:
-    found = _nested(response)
-    output = found.get("output")
-    if isinstance(output, list):
-        found["output"] = [
-            _item_to_current(item) if isinstance(item, Mapping) else item for item in output
-        ]
-    return found
+    return _with_items(_nested(response), _item_to_current)
 
 
 def _response_to_beta(response: JsonObject) -> dict[str, Any]:
-    found = session_to_beta(response)
-    entries = found.get("input")
-    if isinstance(entries, list):
-        found["input"] = [
-            _item_to_beta(item) if isinstance(item, Mapping) else item for item in entries
-        ]
-    return found
+    return _with_items(session_to_beta(response), _item_to_beta)
+
+
+def _with_items(
+    response: dict[str, Any], change: Callable[[JsonObject], dict[str, Any]]
+) -> dict[str, Any]:
+    """``response``, changed in place, with the items that it was asked with or came to."""
+    for key in ("input", "output"):
+        items = response.get(key)
+        if isinstance(items, list):
+            response[key] = [change(item) if isinstance(item, Mapping) else item for item in items]
+    return response
 
 
 _IN_SERVER_EVENTS: Mapping[str, Callable[[JsonObject], dict[str, Any]]] = {
     "session": session_to_current,
     "item": _item_to_current,
-    "part": _part_to_current,
     "response": _response_to_current,
 }
 _IN_CLIENT_EVENTS: Mapping[str, Callable[[JsonObject], dict[str, Any]]] = {

@@ -82,8 +82,16 @@ def test_any_octets_are_frames_or_a_decode_error(pieces):
 
 @pytest.mark.parametrize(
     "octets",
-    ["1000010a", "010001aa", "0100110102030405060708090a0b0c0d0e0f1011", "03000180", "0300023132"]
-    + ["f0000101", "f000050102030405", "130003010203"],
+    [
+        "1000010a",
+        "130003010203",
+        "010001aa",
+        "0100110102030405060708090a0b0c0d0e0f1011",
+        "03000180",
+        "0300023132",
+        "f0000101",
+        "f000050102030405",
+    ],
 )
 def test_a_payload_that_its_kind_does_not_have_is_refused(octets):
     with pytest.raises(DecodeError):
