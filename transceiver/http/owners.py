@@ -180,7 +180,7 @@ async def join(websocket: WebSocket, url: str, headers: Mapping[str, str]) -> No
     except InvalidStatus as error:
         said = error.response
         kept = {name: text for name, text in said.headers.items() if name.lower() in _RETURNED}
-        await deny(websocket, Response(said.body or b"", said.status_code, kept))
+        await deny(websocket, Response(bytes(said.body or b""), said.status_code, kept))
         return
     except (OSError, TimeoutError, WebSocketException):
         await deny(websocket, refused(Refusal(502, *_GONE)))
