@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import h11
 import uvicorn
@@ -66,6 +67,20 @@ class _Connection(H11Protocol):
             self.transport.close()
 
 
+def _socket_protocol() -> type[asyncio.Protocol]:
+    """Uvicorn's WebSockets, for which the package ``websockets`` has to be there. A handshake that
+    the application refuses is complete with that: Uvicorn would log each as a fault of ours."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class Socket(WebSocketsSansIOProtocol):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+                self.handshake_complete = True
+
+    return Socket
+
+
 class _Server(uvicorn.Server):
     """Uvicorn without its signal handlers: whoever runs the loop decides when to leave."""
 
@@ -94,7 +109,7 @@ class HttpServer:
         self._config = uvicorn.Config(
             app,
             http=_Connection,
-            ws="none" if messages is None else "websockets-sansio",
+            ws="none" if messages is None else _socket_protocol(),
             ws_max_size=messages or 0,
             ws_per_message_deflate=False,
             lifespan="off",

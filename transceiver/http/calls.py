@@ -6,13 +6,14 @@ then whether the caller may use it.
 """
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import cattrs
 from attrs import define, field
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from transceiver.aio import TransceiverServer
 from transceiver.errors import CallError
@@ -174,6 +175,10 @@ class Calls:
 
     async def events(self, websocket: WebSocket) -> None:
         """A socket on the side of a call (``?call_id=``)."""
+        with suppress(WebSocketDisconnect):  # whoever has left needs no answer
+            await self._events(websocket)
+
+    async def _events(self, websocket: WebSocket) -> None:
         try:
             caller = self.access.caller(websocket)
             call = websocket.query_params.get("call_id", "")

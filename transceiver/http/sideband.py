@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 
 from transceiver.aio import TransceiverServer
 from transceiver.errors import CallError
@@ -92,9 +92,10 @@ async def converse(websocket: WebSocket, server: TransceiverServer, call: str) -
         await _carry(websocket, outbox, attachment)
     finally:
         attachment.detach()
-    with suppress(TimeoutError, RuntimeError):  # the latter: the client has closed it already
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await websocket.close(outbox.code)
+    if websocket.client_state is WebSocketState.CONNECTED:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await websocket.close(outbox.code)
 
 
 async def _carry(websocket: WebSocket, outbox: Outbox, attachment: "Attachment") -> None:
