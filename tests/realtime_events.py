@@ -130,3 +130,20 @@ def _begun(carrier: Carrier) -> Carrier:
     carrier.outputs = []
     carrier.now = 1.0
     return carrier
+
+
+def message(text: str, **others: Any) -> dict[str, Any]:
+    """An item of a user."""
+    content = [{"type": "input_text", "text": text}]
+    return {"type": "message", "role": "user", "content": content, **others}
+
+
+def speak(carrier: Carrier, words: str = "") -> list[str]:
+    """A plain agent begins to speak; what is told of it."""
+    carrier.after(carrier.exchange.speaking, carrier.now)
+    told = carrier.told()
+    if words:
+        carrier.after(carrier.exchange.said, words, carrier.now)
+        told += carrier.told()
+    carrier.after(carrier.exchange.playback_started, carrier.now)
+    return told + carrier.told()

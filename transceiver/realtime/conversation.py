@@ -27,13 +27,14 @@ from .wire import EventError, write
 _ID = text(64)
 _ARGUMENTS = text()
 
+_WORDS = {"text": nullable(text()), "transcript": nullable(text())}
+_PICTURE = {"image_url": text(1 << 20), "detail": nullable(choice("auto", "low", "high"))}
 _PARTS = {
-    "input_text": record({"text": text()}, required=("text",)),
-    "input_audio": record({"audio": nullable(text(1 << 20)), "transcript": nullable(text())}),
-    "input_image": record({"image_url": text(1 << 20)}, required=("image_url",)),
-    "output_text": record({"text": text()}, required=("text",)),
-    "output_audio": record({"transcript": nullable(text())}),
-    "text": record({"text": text()}, required=("text",)),
+    "input_text": record(_WORDS, required=("text",)),
+    "input_audio": record({**_WORDS, "audio": nullable(text(1 << 20))}),
+    "input_image": record({**_WORDS, **_PICTURE}, required=("image_url",)),
+    "output_text": record(_WORDS, required=("text",)),
+    "output_audio": record(_WORDS),
 }
 
 
@@ -48,11 +49,14 @@ _MESSAGE = tagged(
     {
         "user": _message_of("input_text", "input_audio", "input_image"),
         "system": _message_of("input_text"),
-        "assistant": _message_of("output_text", "output_audio", "text"),
+        "assistant": _message_of("output_text", "output_audio"),
     },
     tag="role",
 )
-_CALL = record({"name": text(256), "arguments": _ARGUMENTS}, required=("name", "arguments"))
+_CALL = record(
+    {"name": text(256), "arguments": _ARGUMENTS, "call_id": nullable(text(256))},
+    required=("name", "arguments"),
+)
 _CALL_OUTPUT = record({"call_id": text(256), "output": _ARGUMENTS}, required=("call_id", "output"))
 _COMMON = record(
     {"id": nullable(_ID), "status": nullable(choice("completed", "incomplete", "in_progress"))}
@@ -89,7 +93,7 @@ def words_of(item: dict[str, Any]) -> str:
     """What a client's message says in words; empty for what is no message of a user."""
     if item.get("type") != "message" or item.get("role") != "user":
         return ""
-    said = (part.get("text") or part.get("transcript") or "" for part in item["content"])
+    said = (part.get("text") or part.get("transcript") for part in item["content"])
     return "\n".join(words for words in said if words)
 
 

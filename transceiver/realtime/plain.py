@@ -180,7 +180,7 @@ class PlainExchange:
                 code="invalid_value",
                 param="session.type",
             )
-        voice = (update.get("audio", {}).get("output") or {}).get("voice")
+        voice = ((update.get("audio") or {}).get("output") or {}).get("voice")
         if self._voiced and voice not in (None, self.session["audio"]["output"]["voice"]):
             raise EventError(
                 "Cannot update a conversation's voice if assistant audio is present.",
