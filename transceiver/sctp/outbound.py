@@ -6,8 +6,8 @@ things that ``meet`` tells: its window, and whether it understands FORWARD-TSN.
 
 Packets are filled when they are fetched, not before. So whatever is known by then is heeded, chunks
 share packets as well as they can, and nothing waits in a queue of finished packets. How many may
-be filled in one go is bounded (RFC 9260, 6.1 rule D): four for each thing that has happened since
-there was nothing more to send.
+be filled in one go is bounded (RFC 9260, 6.1 rule D): four, and as many more for each SACK that has
+come since there was nothing more to send.
 """
 
 from typing import Final
@@ -95,6 +95,7 @@ class Outbound:
         if seen is None:
             return Drop.SCTP_ACK
         if not seen.late:
+            self._budget += _BURST
             self._advertised = sack.window
             self._heed(seen, now)
         return None
@@ -136,7 +137,8 @@ class Outbound:
 
     def awaken(self) -> None:
         """Something has happened: there may be a reason to send."""
-        self._budget += _BURST
+        if self._budget < _BURST:
+            self._budget = _BURST
 
     def rest(self) -> None:
         """Everything that might be sent has been."""

@@ -10,7 +10,6 @@ peer has answered, because it belongs to the stream's next life, with sequence n
 """
 
 from collections import deque
-from collections.abc import Iterable
 from typing import Final
 
 from attrs import define, field
@@ -87,7 +86,7 @@ class SendQueue:
     _turns: deque[Stream] = field(factory=deque, init=False)
     _current: Outgoing | None = field(default=None, init=False)
     """The message that is begun and not finished."""
-    _low: deque[int] = field(factory=deque, init=False)
+    _low: dict[int, None] = field(factory=dict, init=False)
 
     @property
     def empty(self) -> bool:
@@ -111,7 +110,11 @@ class SendQueue:
 
     def next_low(self) -> int | None:
         """A stream whose buffered amount has fallen to its threshold or below."""
-        return self._low.popleft() if self._low else None
+        if not self._low:
+            return None
+        stream = next(iter(self._low))
+        del self._low[stream]
+        return stream
 
     def add(
         self,
@@ -211,9 +214,14 @@ class SendQueue:
                 stream.in_turn = True
                 self._turns.append(stream)
 
-    def known(self) -> Iterable[int]:
-        """The numbers of the streams that have been used since they were last reset."""
-        return tuple(self._streams)
+    def confine(self, streams: int) -> None:
+        """There are ``streams`` streams and no more: what waits on others is let go."""
+        for number in [number for number in self._streams if number >= streams]:
+            stream = self._streams.pop(number)
+            for message in (*stream.waiting, *(stream.held or ())):
+                self.release(message)
+            if stream.in_turn:
+                self._turns.remove(stream)
 
     def _pull(self) -> None:
         """Take the next message out of its stream, whose turn is over."""
@@ -235,4 +243,4 @@ class SendQueue:
         before = stream.buffered
         stream.buffered = after = before - size
         if after <= stream.threshold < before:
-            self._low.append(stream.number)
+            self._low[stream.number] = None

@@ -1,0 +1,220 @@
+"""What goes on between two ends once they know each other: data, acknowledgements, streams that
+begin again, heartbeats.
+
+A ``Transfer`` lives from the moment the peer has introduced itself until the association ends or
+the peer begins anew. The states of the association decide which of its verbs are called; nothing
+here asks for them.
+"""
+
+from collections import deque
+from typing import Final
+
+from attrs import define, field
+
+from stunroute.instant import Entropy, Instant
+from stunroute.trace import Drop
+from transceiver.config import SctpLimits
+
+from .acknowledgement import Acknowledgement
+from .causes import Cause, InvalidStream
+from .chunks import (
+    Data,
+    Error,
+    ForwardTsn,
+    Heartbeat,
+    HeartbeatAck,
+    ReConfig,
+    Sack,
+)
+from .cookie import Peer
+from .events import ResetDone, StreamsResetByPeer
+from .heartbeat import Heartbeats
+from .inbound import Inbound
+from .outbound import Outbound
+from .packet import HEADER_LENGTH
+from .reconfiguration import Reconfiguration
+
+_SACK_LENGTH: Final = 16
+_CONTROL_CHUNKS: Final = 64
+"""That wait to be sent; one more is let go. The peer asks again for what it wants."""
+
+
+@define(slots=True, eq=False)
+class Transfer:
+    """``tie`` tells this association from a later one with the same peer (``cookie``)."""
+
+    limits: SctpLimits
+    entropy: Entropy = field(repr=False)
+    peer: Peer
+    tie: bytes
+    outbound: Outbound
+    begun: Instant
+
+    inbound: Inbound = field(init=False)
+    acknowledgement: Acknowledgement = field(init=False)
+    reconfiguration: Reconfiguration = field(init=False)
+    heartbeats: Heartbeats = field(init=False)
+    _control: deque[bytes] = field(factory=deque, init=False)
+    _came: bool = field(default=False, init=False)
+    """The packet being read has DATA or FORWARD-TSN in it."""
+    _at_once: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        limits, peer = self.limits, self.peer
+        self.inbound = Inbound(peer.tsn, limits)
+        self.acknowledgement = Acknowledgement(limits.delayed_ack)
+        self.reconfiguration = Reconfiguration(
+            limits, self.outbound.tsn, peer.tsn, supported=peer.reconfig
+        )
+        interval = limits.heartbeat_interval
+        self.heartbeats = Heartbeats(interval, self.begun + interval)
+
+    # What comes
+
+    def receive_data(self, chunk: Data) -> Drop | None:
+        """Take DATA that is not empty."""
+        inbound = self.inbound
+        self._came = True
+        had_gaps = inbound.has_gaps
+        drop = inbound.receive(chunk)
+        if drop is not None:
+            self._at_once = True
+            if drop is Drop.SCTP_STREAM:
+                self.complain(InvalidStream(chunk.stream))
+        elif chunk.immediate or had_gaps or inbound.has_gaps:
+            self._at_once = True
+        return drop
+
+    def receive(
+        self, chunk: Sack | ForwardTsn | ReConfig | Heartbeat | HeartbeatAck, now: Instant
+    ) -> Drop | None:
+        """Take a chunk of those that change nothing in the association's state."""
+        match chunk:
+            case Sack():
+                return self.outbound.receive_sack(chunk, now)
+            case ForwardTsn():
+                self._came = True
+                self._at_once |= not self.inbound.receive_forward(chunk) or self.inbound.has_gaps
+                return None
+            case Heartbeat(info):
+                return self._put(HeartbeatAck(info).encode())
+            case HeartbeatAck(info):
+                return self._receive_heartbeat_ack(info, now)
+            case ReConfig():
+                self.acknowledgement.hasten()
+                return self.reconfiguration.receive(chunk, self.inbound, self.outbound, now)
+
+    def _receive_heartbeat_ack(self, info: bytes, now: Instant) -> Drop | None:
+        round_trip = self.heartbeats.answered(info, now)
+        if round_trip is None:
+            return Drop.SCTP_UNEXPECTED
+        self.outbound.round_trip.measure(round_trip)
+        return None
+
+    def packet_read(self, now: Instant) -> bool:
+        """All chunks of a packet have been taken. True if there was DATA among them."""
+        came = self._came
+        if came:
+            self.acknowledgement.packet_received(now, self._at_once)
+            self._came = self._at_once = False
+            self.reconfiguration.settle(self.inbound)
+        self.reconfiguration.advance(self.outbound, now)
+        return came
+
+    def fetched(self) -> None:
+        """Messages have been fetched: the peer may have to hear that there is room again."""
+        if self.inbound.window_has_opened:
+            self.acknowledgement.hasten()
+
+    def reset(self, streams: tuple[int, ...], now: Instant) -> None:
+        """Reset our outgoing ``streams``."""
+        self.reconfiguration.want(streams, self.outbound)
+        self.reconfiguration.advance(self.outbound, now)
+
+    def next_happened(self) -> ResetDone | StreamsResetByPeer | None:
+        happened = self.reconfiguration.happened
+        return happened.popleft() if happened else None
+
+    # What goes
+
+    def complain(self, cause: Cause) -> None:
+        """Tell the peer what was wrong."""
+        self._put(Error((cause,)).encode())
+
+    def _put(self, encoded: bytes) -> Drop | None:
+        if len(self._control) >= _CONTROL_CHUNKS:
+            return Drop.SCTP_RATE
+        if len(encoded) > self.limits.packet - HEADER_LENGTH:
+            return Drop.SCTP_UNEXPECTED
+        self._control.append(encoded)
+        return None
+
+    def control(self, space: int) -> list[bytes]:
+        """Control chunks that are due, as many as fit."""
+        while (chunk := self.reconfiguration.next_chunk()) is not None:
+            self._control.append(chunk.encode())
+        found: list[bytes] = []
+        waiting = self._control
+        while waiting and len(waiting[0]) <= space:
+            space -= len(waiting[0])
+            found.append(waiting.popleft())
+        return found
+
+    def data(self, space: int, now: Instant) -> list[bytes]:
+        """SACK, FORWARD-TSN and DATA as far as they may go now and fit, in this order."""
+        found: list[bytes] = []
+        acknowledgement, outbound = self.acknowledgement, self.outbound
+        wanted = acknowledgement.wanted
+        if acknowledgement.due:
+            wanted = False
+            found = self.acknowledge(space)
+            if not found:
+                return found
+            space -= len(found[0])
+        forward = outbound.forward(space, now)
+        if forward is not None:
+            found.append(forward.encode())
+            space -= len(found[-1])
+        if wanted:
+            data = outbound.fill(space - _SACK_LENGTH, now)
+            if data:
+                found.append(self._sack())
+            else:
+                # What is to be sent again may fill a packet to the last byte.
+                data = outbound.fill(space, now)
+        else:
+            data = outbound.fill(space, now)
+        found += data
+        return found
+
+    def acknowledge(self, space: int) -> list[bytes]:
+        """SACK. One with many gaps may need a packet to itself: then what else was to go in this
+        one goes first, and there is none."""
+        sack = self._sack()
+        if len(sack) <= space:
+            return [sack]
+        self.acknowledgement.hasten()
+        return []
+
+    def _sack(self) -> bytes:
+        self.acknowledgement.sent()
+        return self.inbound.sack().encode()
+
+    # Time
+
+    def next_timeout(self) -> Instant | None:
+        """Without T3, which is ``outbound``'s."""
+        first = self.heartbeats.deadline
+        other = self.acknowledgement.next_timeout()
+        if other is not None and other < first:
+            first = other
+        other = self.reconfiguration.next_timeout()
+        return first if other is None or first < other else other
+
+    def handle_timeout(self, now: Instant) -> None:
+        self.acknowledgement.handle_timeout(now)
+        self.reconfiguration.handle_timeout(now)
+        idle = not self.outbound.outstanding
+        heartbeat = self.heartbeats.due(self.entropy, now, idle=idle)
+        if heartbeat is not None:
+            self._put(heartbeat.encode())
