@@ -9,8 +9,8 @@ from source import PACKAGES, Import, Module, imports, modules
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     # The programs, and what proves them.
-    ("stunroute.__main__", "transceiver.__main__", "transceiver.demo"),
-    ("stunroute.commands",),
+    ("stunroute.__main__", "transceiver.__main__", "transceiver.demo", "transceiver.embed"),
+    ("stunroute.commands", "transceiver.node"),
     ("stunroute.operations",),
     ("conformance",),
     # The transceiver, from its doors inwards.
@@ -70,6 +70,7 @@ ROOMS_WITH_IO = (
     *("stunroute.udp", "stunroute.store", "stunroute.operations", "stunroute.web"),
     *(f"stunroute.commands.{name}" for name in ("common", "hint", "look", "relay", "store")),
     *("transceiver.aio", "transceiver.sockets", "transceiver.http"),
+    *("transceiver.node", "transceiver.embed"),
     *("transceiver.backend", "conformance.blackbox"),
 )
 CORES_IN_THOSE_ROOMS = (
@@ -79,13 +80,14 @@ CORES_IN_THOSE_ROOMS = (
         f"transceiver.backend.{name}"
         for name in ("audiosocket_frames", "dialect", "opening", "outbox")
     ),
+    *(f"transceiver.http.{name}" for name in ("accounts", "client_secrets", "requests")),
     *(
         f"stunroute.operations.{name}"
         for name in ("codec", "history", "metrics", "model", "picture", "redaction", "screen")
     ),
 )
 """What decides there, and is given the time and what has come in."""
-MAY_IMPORT_CONFORMANCE_LAZILY = ("transceiver.__main__", "transceiver.demo")
+MAY_IMPORT_CONFORMANCE_LAZILY = ("transceiver.node", "transceiver.demo")
 
 MODULES = modules()
 
@@ -309,8 +311,9 @@ def test_the_clock_is_found_behind_datetime(text: str, wrong: bool) -> None:
         ("stunroute.relay", "from transceiver import path", True),
         ("stunroute.__main__", "def f():\n    import conformance.recorder", True),
         ("transceiver.ice", "from stunroute import stun", False),
-        ("transceiver.__main__", "from conformance.recorder import Recorder", True),
-        ("transceiver.__main__", "def f():\n    from conformance.recorder import Recorder", False),
+        ("transceiver.node", "from conformance.recorder import Recorder", True),
+        ("transceiver.node", "def f():\n    from conformance.recorder import Recorder", False),
+        ("transceiver.__main__", "def f():\n    from conformance.recorder import Recorder", True),
         ("transceiver.demo.run", "def f():\n    import conformance.recorder", False),
         ("transceiver.aio", "def f():\n    import conformance.recorder", True),
         ("conformance.replay", "from transceiver.endpoint import Endpoint", False),

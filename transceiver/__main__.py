@@ -14,38 +14,34 @@ import gc
 import importlib
 import logging
 import os
-import platform
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from attrs import define, evolve
 
 from stunroute.address import Address
 from stunroute.errors import ConfigError
-from stunroute.hint import KeyRing
 
 from . import settings as settings_of
-from .backend.registry import named
 from .settings import TransceiverSettings
 
 if TYPE_CHECKING:
-    from conformance.recorder import Recorder
-
     from .aio import TransceiverServer
-    from .dtls import Identity
-    from .endpoint import Endpoint
 
-
-logger = logging.getLogger("transceiver.serve")
-
-EXTRA = frozenset({"httpx", "pylibsrtp", "starlette", "uvicorn"})
+EXTRA = frozenset(
+    [
+        "google_crc32c",
+        "httpx",
+        "pylibsrtp",
+        "python_multipart",
+        "starlette",
+        "uvicorn",
+        "websockets",
+    ]
+)
 """What the extra ``transceiver`` brings, by the names of its modules."""
 CONFIG_VARIABLE = f"{settings_of.ENVIRONMENT}_CONFIG"
 
@@ -123,11 +119,15 @@ def serve(
     """Answer calls and keep them until told to stop.
 
     SIGHUP reads the settings again: hint keys, relays, candidates, codecs and limits change for the
-    calls that begin then, and what cannot change while the program runs is named in the log.
+    calls that begin then, API keys and the other nodes at once, and what cannot change while the
+    program runs is named in the log.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("transceiver").setLevel(logging.INFO if verbose else logging.WARNING)
-    logger.setLevel(logging.INFO)  # whoever sends a signal wants to see that it was heard
+    # Whoever sends a signal wants to see that it was heard.
+    logging.getLogger("transceiver.serve").setLevel(logging.INFO)
+    # It would tell of each bad form that a stranger sends.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     environ = {name: text for name, text in os.environ.items() if name != CONFIG_VARIABLE}
 
     def load() -> TransceiverSettings:
@@ -139,6 +139,25 @@ def serve(
         _refuse(error, 2)
     except _Unbound as error:
         _refuse(error, 1)
+
+
+@main.command()
+@click.argument("name", default="default")
+def key(name: str) -> None:
+    """Make an API key for the account NAME.
+
+    The key is printed once, and kept nowhere: in the settings goes its hash, which is printed, too.
+    """
+    from .http.accounts import digest, new_key
+
+    try:
+        made = new_key(os.urandom)
+        entry = settings_of.ApiKey(name, digest(made))
+    except ConfigError as error:
+        raise click.BadParameter(f"{name!r} {error.problem}", param_hint="NAME") from None
+    click.echo(f"{made}\n")
+    click.echo("# For each transceiver's file; the key itself goes to whoever calls.")
+    click.echo(f'[[http.keys]]\nname = "{entry.name}"\nsha256 = "{entry.sha256.hex()}"')
 
 
 def _refuse(problem: object, code: int) -> NoReturn:
@@ -153,13 +172,15 @@ class _Unbound(Exception):
 async def _serve(load: Callable[[], TransceiverSettings], directory: Path | None) -> None:
     from stunroute.web import HttpServer
 
-    from .http import create_app
+    from .http import EVENT_BYTES
+    from .node import assemble
 
     settings = load()
     stopping = _signals()
     node = assemble(settings, directory)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.reload, load)
-    web = HttpServer(create_app(node.server), settings.http.listen, settings.http.connections)
+    http = settings.http
+    web = HttpServer(node.app(), http.listen, http.connections, messages=EVENT_BYTES)
     try:
         inner = await _bound("udp.listen", node.server.start())
         outer = await _bound("http.listen", web.start())
@@ -176,6 +197,7 @@ async def _serve(load: Callable[[], TransceiverSettings], directory: Path | None
     finally:
         await node.server.stop()
         await web.stop()
+        await node.owners.aclose()
         node.close()
 
 
@@ -207,122 +229,6 @@ async def _until(drain: Any, again: asyncio.Event, server: "TransceiverServer") 
     if not draining.done():
         server.end_all()
     await draining
-
-
-@define(slots=True, eq=False)
-class Node:
-    """A transceiver that is ready to start."""
-
-    settings: TransceiverSettings
-    endpoint: "Endpoint"
-    server: "TransceiverServer"
-    recorder: "Recorder | None" = None
-
-    def reload(self, load: Callable[[], TransceiverSettings]) -> None:
-        """Read the settings again and take over what may change while calls are up. What is wrong
-        with them is logged, and the old ones stay."""
-        now = asyncio.get_running_loop().time()
-        try:
-            settings, waiting = self.settings.reloaded(load())
-            keyring = settings.keyring(wall=time.time(), now=now)
-        except ConfigError as error:
-            logger.warning("reload refused, the old settings stay: %s", error)
-            return
-        self.settings = settings
-        config = settings.endpoint_config()
-        self.endpoint.reconfigure(config, keyring)
-        if (recorder := self.recorder) is not None:
-            hints = keyring.configurations
-            recorder.reconfigure(evolve(recorder.setting, configuration=config, hints=hints))
-        identifiers = " ".join(each.identifier for each in keyring.configurations)
-        logger.info("reloaded: hint configurations %s, %d relays", identifiers, len(config.relays))
-        if waiting:
-            logger.warning("changed, but waiting for a restart: %s", ", ".join(waiting))
-
-    def close(self) -> None:
-        """Finish what is being recorded."""
-        if self.recorder is not None:
-            self.recorder.close()
-
-
-def assemble(settings: TransceiverSettings, directory: Path | None = None) -> Node:
-    """Make a node on the running loop from its settings; with ``directory``, one that records its
-    calls there. Raises ConfigError."""
-    from .aio import TransceiverServer
-    from .endpoint import Endpoint
-
-    keyring = settings.keyring(wall=time.time(), now=asyncio.get_running_loop().time())
-    backend = named(settings.backend.name, settings.backend.options)
-    identity = _identity(settings.identity)
-    recorder = None
-    if directory is not None:
-        recorder = _recorder(directory, settings, keyring, identity)
-    endpoint = Endpoint(
-        settings.endpoint_config(),
-        keyring=keyring,
-        identity=identity,
-        entropy=os.urandom,
-        journal=recorder,
-    )
-    server = TransceiverServer(
-        endpoint,
-        settings.udp.listen,
-        backend,
-        call_entropy=recorder.entropy_for_call if recorder else None,
-        adapter=settings.udp.adapter,
-        send_buffer=settings.udp.send_buffer,
-        receive_buffer=settings.udp.receive_buffer,
-    )
-    return Node(settings, endpoint, server, recorder)
-
-
-def _identity(path: Path | None) -> "Identity":
-    from .dtls import Identity
-
-    if path is None:
-        return Identity.generate(os.urandom, not_before=datetime.now(UTC))
-    try:
-        return Identity.from_pem(path.read_text(encoding="ascii"))
-    except OSError as error:
-        raise ConfigError("identity", f"cannot be read: {error.strerror}") from None
-    except ValueError:
-        # What the parser says could quote the file.
-        raise ConfigError("identity", "holds no P-256 key with its certificate in PEM") from None
-
-
-def _recorder(
-    directory: Path, settings: TransceiverSettings, keyring: KeyRing, identity: "Identity"
-) -> "Recorder":
-    try:
-        from conformance.recorder import Recorder, Setting
-        from conformance.sidecar import Provenance
-    except ImportError as error:
-        missing = error.name or "a module"
-        problem = f"needs {missing}; install the extra: pip install 'stunroute[conformance]'"
-        raise ConfigError("--record", problem) from None
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("--record", f"is no directory to write to: {error.strerror}") from None
-    setting = Setting(
-        configuration=settings.endpoint_config(),
-        hints=keyring.configurations,
-        identity_pem=identity.to_pem(),
-        address=settings.udp.listen,
-        wall_base_ns=time.time_ns() - round(asyncio.get_running_loop().time() * 1e9),
-        software=_software(),
-        provenance=Provenance(date=datetime.now(UTC).isoformat(timespec="seconds")),
-    )
-    return Recorder(directory, setting, os.urandom)
-
-
-def _software() -> dict[str, str]:
-    """Versions of what has a hand in the bytes that a recording holds."""
-    versions = {"python": platform.python_version()}
-    for name in ("stunroute", "cryptography", "pylibsrtp"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
 
 
 if __name__ == "__main__":

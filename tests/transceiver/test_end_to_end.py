@@ -19,8 +19,8 @@ from stunroute.udp.server import RelayServer
 from stunroute.web import HttpServer
 from tone import RATE, TONE, Tone, listen, share_of_tone
 from transceiver import settings as settings_of
-from transceiver.__main__ import assemble
 from transceiver.http import CALLS, create_app
+from transceiver.node import assemble
 
 SDP = {"Content-Type": "application/sdp"}
 HINT = {

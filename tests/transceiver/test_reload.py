@@ -21,10 +21,10 @@ from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.trace import Drop
 from transceiver import settings as settings_of
-from transceiver.__main__ import Node, assemble
 from transceiver.config import SessionLimits
 from transceiver.errors import AtCapacity
 from transceiver.events import AudioReceived
+from transceiver.node import Node, assemble
 from transceiver.settings import TransceiverSettings
 
 NEXT = HintConfiguration.generate("1", seeded("next"))

@@ -29,13 +29,14 @@ from .app import create_app
 from .bodies import OFFER_BYTES, OFFER_SECONDS, SDP, read_body
 from .calls import CALLS
 from .client_secrets import ClientSecrets
-from .owners import Owners
+from .owners import EVENT_BYTES, Owners
 from .refusals import REFUSALS, Refusal
 from .sideband import EVENTS
 
 __all__ = [
     "CALLS",
     "EVENTS",
+    "EVENT_BYTES",
     "OFFER_BYTES",
     "OFFER_SECONDS",
     "REFUSALS",
