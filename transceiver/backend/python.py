@@ -41,6 +41,7 @@ from .agent import (
     SpeechStopped,
     Started,
 )
+from .task import failed_in
 
 WAITING = 1024
 """Things that may wait for an agent's async methods. When there are more the oldest of the client's
@@ -216,11 +217,12 @@ class InProcess:
     def _do(self, method: Callable[..., Any], *arguments: Any, sound: bool = False) -> None:
         if not iscoroutinefunction(method):
             method(*arguments)
-        elif not self._inbox.put(partial(method, *arguments), sound=sound):
+            return
+        if not self._inbox.put(partial(method, *arguments), sound=sound):
             self.agent.lost += 1
-        if self._task is None and iscoroutinefunction(method):
+        if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._work(), name=self.line.id)
-            self._task.add_done_callback(self._done)
+            self._task.add_done_callback(partial(failed_in, self.line))
 
     def _end(self, reason: str) -> None:
         try:
@@ -243,15 +245,6 @@ class InProcess:
     def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            self.line.call_at(self.line.now(), partial(_raise, failure))
-
-
-def _raise(failure: BaseException) -> None:
-    raise failure
 
 
 def in_process(make: Callable[[], VoiceAgent]) -> AgentFactory:

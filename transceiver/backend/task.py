@@ -10,10 +10,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from attrs import define, field
 
+from stunroute.instant import Instant
 from transceiver.events import Ended, Event
 
 from .interface import Backend, BackendFactory, Call
@@ -70,11 +71,25 @@ class _InTask:
             asyncio.get_running_loop().call_later(self.grace, self.task.cancel)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if failure is None:
+        if not failed_in(self.call, task):
             self.call.hang_up()
-        else:
-            self.call.call_at(self.call.now(), partial(_raise, failure))
+
+
+class Clocked(Protocol):
+    """A call, or the line of one."""
+
+    def now(self) -> Instant: ...
+
+    def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
+def failed_in(call: Clocked, task: asyncio.Task[None]) -> bool:
+    """A task of ``call`` is done. What it raised is raised again in the call, which ends with it;
+    whether there was such a thing."""
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        call.call_at(call.now(), partial(_raise, failure))
+    return failure is not None
 
 
 def _raise(failure: BaseException) -> None:

@@ -17,6 +17,7 @@ from attrs import define, field
 
 from .agent import Line
 from .outbox import Entry, Outbox
+from .task import failed_in
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Uplink(Generic[T]):
         """Start connecting. Once."""
         if self._task is None and not self._ended:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=self.line.id)
-            self._task.add_done_callback(self._done)
+            self._task.add_done_callback(partial(failed_in, self.line))
 
     def hear(self, pcm: bytes) -> None:
         """Sound for the backend."""
@@ -161,12 +162,3 @@ class Uplink(Generic[T]):
         if self._told and self.connected and not self.outbox.ready:
             self._told = False
             self.line.backend_restored()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            self.line.call_at(self.line.now(), partial(_raise, failure))
-
-
-def _raise(failure: BaseException) -> None:
-    raise failure

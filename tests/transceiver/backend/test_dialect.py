@@ -101,18 +101,14 @@ def test_a_part_kept_its_name():
     assert event_to_current(event) == event
 
 
+KEYS = (
+    *("type", "session", "item", "response", "audio", "input", "output", "format", "content"),
+    *("modalities", "output_modalities", "voice", "input_audio_format"),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["audio", "text", "pcm16", ""]),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["type", "session", "item", "response", "audio", "input", "output", "format"]
-                + ["content", "modalities", "output_modalities", "voice", "input_audio_format"]
-            ),
-            inner,
-            max_size=4,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
     ),
     max_leaves=12,
 )
