@@ -21,6 +21,7 @@ from transceiver.demo import WEB, Page, _addresses, demo
 from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, relay_settings
 
 UDP = Address.of("10.0.0.1", 3478)
+HTTP = Address.of("127.0.0.1", 8080)
 ADMIN = Path("/run/relay.sock")
 
 
@@ -81,7 +82,7 @@ def test_the_relay_can_be_watched_and_given_a_store(tmp_path: Path) -> None:
 def test_the_nodes_take_the_leg_from_every_worker(tmp_path: Path) -> None:
     plan = Plan((UDP,), (UDP,), 1, workers=3)
     hint = HintConfiguration.generate("0", os.urandom)
-    inner, leg, web = _free(socket.SOCK_DGRAM, 3), _free(socket.SOCK_DGRAM), UDP
+    inner, leg, web = _free(socket.SOCK_DGRAM, 3), _free(socket.SOCK_DGRAM), HTTP
     for name, text in (
         ("relay.toml", relay_settings(plan, hint, inner, [leg], ADMIN)),
         ("node.toml", node_settings(plan, hint, 1, leg, inner, web)),
@@ -101,7 +102,7 @@ def test_keys_are_those_of_the_file_as_it_is_now(tmp_path: Path) -> None:
         for node, each in ((7, first), (8, second))
     )
     path = tmp_path / "node.toml"
-    text = node_settings(Plan((UDP,), (UDP,), 1), first, 1, UDP, UDP, UDP)
+    text = node_settings(Plan((UDP,), (UDP,), 1), first, 1, UDP, UDP, HTTP)
     path.write_text(text)
     keys = Keys(path)
     assert (keys.node_of_untrusted(old), keys.node_of_untrusted(new)) == (7, None)

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from transceiver import __main__ as program
+from transceiver import node, settings
 from transceiver.__main__ import main
+from transceiver.http import ApiKeys
 
 ROOT = Path(__file__).parents[2]
 
@@ -219,7 +221,27 @@ def test_help_names_the_commands():
     outcome = CliRunner().invoke(main, ["serve", "--help"])
     assert outcome.exit_code == 0
     assert "--record" in outcome.output
-    assert {"serve", "demo"} <= set(program.main.list_commands(None))
+    assert {"serve", "demo", "key"} <= set(program.main.list_commands(None))
+
+
+def test_a_key_is_shown_once_and_its_entry_is_what_the_settings_take(config):
+    outcome = CliRunner().invoke(main, ["key", "shop"])
+    assert outcome.exit_code == 0
+    key, entry = outcome.output.split("\n\n")
+    assert key not in entry
+    config.write_text(f"{SETTINGS}\n{entry}")
+    found = settings.load(config, {}, {}).http
+    assert ApiKeys(found.keys).account_of_untrusted(key) == "shop"
+    again = CliRunner().invoke(main, ["key", "shop"]).output
+    assert again.split("\n\n")[0] != key
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a" * 65, "ü"])
+def test_a_key_for_an_account_that_cannot_be(name):
+    outcome = CliRunner().invoke(main, ["key", name])
+    assert outcome.exit_code == 2
+    assert "sk-" not in outcome.output
+    assert "Invalid value for NAME" in outcome.output
 
 
 def test_an_identity_is_read_from_its_file(config, tmp_path):
@@ -230,7 +252,7 @@ def test_an_identity_is_read_from_its_file(config, tmp_path):
     identity = Identity.generate(bytes, not_before=datetime(2026, 1, 1, tzinfo=UTC))
     pem = tmp_path / "identity.pem"
     pem.write_text(identity.to_pem())
-    found = program._identity(pem)
+    found = node._identity(pem)
     assert found.fingerprint == identity.fingerprint
 
 

@@ -12,7 +12,6 @@ from starlette.routing import Mount
 from fake_endpoint import FakeEndpoint
 from stunroute import web
 from stunroute.address import Address
-from transceiver import http
 from transceiver.aio import TransceiverServer
 from transceiver.http import CALLS, OFFER_BYTES, SDP, bodies, create_app
 
@@ -54,7 +53,7 @@ def is_error(answer, status, code):
     assert answer.headers["content-type"] == "application/json"
     assert list(answer.json()) == ["error"]
     error = answer.json()["error"]
-    assert list(error) == ["type", "code", "message"]
+    assert list(error) == ["message", "type", "param", "code"]
     assert error["code"] == code
     assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
     assert error["message"]
@@ -87,8 +86,8 @@ def test_a_call_from_offer_to_hang_up():
         gone = await client.delete(location)
         assert gone.status_code == 200
         assert server.calls == []
-        is_error(await client.delete(location), 404, "call_not_found")
-        is_error(await client.get(location), 404, "call_not_found")
+        is_error(await client.delete(location), 404, "call_id_not_found")
+        is_error(await client.get(location), 404, "call_id_not_found")
 
     serve(test)
 
@@ -97,7 +96,7 @@ def test_hang_up_by_post():
     async def test(client, server):
         made = await client.post(CALLS, content=OFFER, headers=AS_SDP)
         assert (await client.post(made.headers["location"] + "/hangup")).status_code == 200
-        is_error(await client.post(UNKNOWN + "/hangup"), 404, "call_not_found")
+        is_error(await client.post(UNKNOWN + "/hangup"), 404, "call_id_not_found")
 
     serve(test)
 
@@ -120,19 +119,17 @@ def test_takes_sdp_however_it_is_written(content_type):
     serve(test)
 
 
-@pytest.mark.parametrize(
-    "content_type", ["", "text/plain", "application/trickle-ice-sdpfrag", "multipart/form-data"]
-)
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/json"])
 def test_another_content_type_is_415(content_type):
     async def test(client, server):
         headers = {"Content-Type": content_type} if content_type else {}
         answer = await client.post(CALLS, content=OFFER, headers=headers)
         assert SDP in is_error(answer, 415, "unsupported_media_type")
-        assert answer.headers["accept-post"] == SDP
+        assert SDP in answer.headers["accept-post"]
         call = server.open_call(OFFER).call
         answer = await client.patch(f"{CALLS}/{call}", content=OFFER, headers=headers)
         assert SDP in is_error(answer, 415, "unsupported_media_type")
-        assert answer.headers["accept-patch"] == SDP
+        assert SDP in answer.headers["accept-patch"]
 
     serve(test)
 
@@ -175,7 +172,7 @@ def test_a_large_body_is_413_whether_announced_or_not():
 
 
 def test_a_body_that_does_not_arrive_is_408(monkeypatch):
-    monkeypatch.setattr(http, "OFFER_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "OFFER_SECONDS", 0.01)
 
     async def stalled():
         yield b"v=0"
@@ -233,12 +230,12 @@ def test_another_method_is_405(method, path):
 @pytest.mark.parametrize(
     ("method", "path", "code"),
     [
-        ("GET", UNKNOWN, "call_not_found"),
-        ("DELETE", UNKNOWN, "call_not_found"),
-        ("PATCH", UNKNOWN, "call_not_found"),
+        ("GET", UNKNOWN, "call_id_not_found"),
+        ("DELETE", UNKNOWN, "call_id_not_found"),
+        ("PATCH", UNKNOWN, "call_id_not_found"),
         ("GET", "/", "not_found"),
         ("GET", f"{CALLS}/a/b", "not_found"),
-        ("GET", f"{CALLS}/%00%ff", "call_not_found"),
+        ("GET", f"{CALLS}/%00%ff", "call_id_not_found"),
     ],
 )
 def test_what_is_not_there_is_404(method, path, code):
@@ -278,22 +275,13 @@ def test_a_browser_elsewhere_may_call():
         headers = {**AS_SDP, "Origin": "https://app.example"}
         made = await client.post(CALLS, content=OFFER, headers=headers)
         exposed = made.headers["access-control-expose-headers"]
-        assert {name.strip() for name in exposed.split(",")} == {"Location", "Retry-After"}
+        assert {name.strip() for name in exposed.split(",")} == {
+            *("Location", "ETag", "Retry-After", "Accept-Patch")
+        }
         # An error is readable from there too.
         refused = await client.post(CALLS, content=b"", headers=headers)
         assert refused.status_code == 400
         assert refused.headers["access-control-allow-origin"] == "*"
-
-    serve(test)
-
-
-def test_options_without_a_preflight_says_what_is_taken():
-    async def test(client, server):
-        answer = await client.options(CALLS)
-        assert (answer.status_code, answer.headers["accept-post"]) == (204, SDP)
-        answer = await client.options(UNKNOWN)
-        assert (answer.status_code, answer.headers["accept-patch"]) == (204, SDP)
-        assert "DELETE" in answer.headers["allow"]
 
     serve(test)
 
