@@ -84,7 +84,8 @@ class PlainExchange:
     """When the input not yet committed began; None before the call is established."""
     _origin: float = field(init=False, default=0.0)
     """What the clock shows where the input audio begins."""
-    _idle_at: Instant | None = field(init=False, default=None)
+    _quiet_since: Instant | None = field(init=False, default=None)
+    """When the agent was heard to its end and nobody has said anything since."""
     _voiced: bool = field(init=False, default=False)
     """Whether the agent has made any sound."""
     _lost: bool = field(init=False, default=False)
@@ -112,7 +113,7 @@ class PlainExchange:
         self._clients.disconnected(source)
 
     def end(self, now: Instant) -> None:
-        self._idle_at = None
+        self._quiet_since = None
         self._response = None
         self._clients.end()
 
@@ -188,8 +189,6 @@ class PlainExchange:
                 param="session.audio.output.voice",
             )
         self.session = merge(self.session, update)
-        if turn_detection(self.session) is None:
-            self._idle_at = None
         self._clients.tell("session.updated", session=self.session)
         self._clients.put(Changed(self.session))
 
@@ -286,7 +285,7 @@ class PlainExchange:
             longest=self.limits.transcript,
         )
         self._response = begun
-        self._idle_at = None
+        self._quiet_since = None
         self._tell(begun.created())
         return begun
 
@@ -367,7 +366,7 @@ class PlainExchange:
     def playback_started(self, now: Instant) -> None:
         stopped, started = self._playback.started()
         self._told_stopped(stopped)
-        self._idle_at = None
+        self._quiet_since = None
         if started is not None:
             self._clients.tell("output_audio_buffer.started", response_id=started)
 
@@ -408,7 +407,7 @@ class PlainExchange:
         if detection is None:
             return
         self._origin = now - at
-        self._idle_at = None
+        self._quiet_since = None
         self._turn = self._names.new("item")
         start = max(0, int((at - detection.prefix) * 1000))
         self._clients.tell(
@@ -454,16 +453,21 @@ class PlainExchange:
     # --- time -------------------------------------------------------------------------------------
 
     def _wait(self, now: Instant) -> None:
-        """All has been said: how long may the client be silent now?"""
+        """It may be the client's turn now."""
+        if self._response is None and not self._playback.busy and self._turn is None:
+            self._quiet_since = now
+
+    def _idle_at(self) -> Instant | None:
+        """When the client will have been silent for as long as it said that it would not be."""
         detection = turn_detection(self.session)
-        quiet = self._response is None and not self._playback.busy and self._turn is None
-        if quiet and detection is not None and detection.idle is not None:
-            self._idle_at = now + detection.idle
+        if self._quiet_since is None or detection is None or detection.idle is None:
+            return None
+        return self._quiet_since + detection.idle
 
     def next_timeout(self) -> Instant | None:
         if self._clients.closed:
             return None
-        ends = [] if self._idle_at is None else [self._idle_at]
+        ends = [] if (idle := self._idle_at()) is None else [idle]
         if self._response is not None and not self._playback.busy:
             ends.append(self._response.since + self.limits.answer_wait)
         return min(ends, default=None)
@@ -472,30 +476,29 @@ class PlainExchange:
         due = self.next_timeout()
         if due is None or now < due:
             return
-        if self._idle_at is not None and self._idle_at <= now:
-            self._idle(now)
+        if self._quiet_since is not None and due == self._idle_at():
+            self._prompt(self._quiet_since, now)
         elif self._response is not None and self._response.item is not None:
             self._finish("completed")
         else:
             self._fail("no_answer", "The agent did not answer.")
 
-    def _idle(self, now: Instant) -> None:
-        """The client has been silent for as long as it said it would not be."""
-        detection = turn_detection(self.session)
-        begun, self._idle_at = self._idle_at, None
-        if detection is None or begun is None:
-            return
+    def _prompt(self, since: Instant, now: Instant) -> None:
+        """The agent is to speak to a client that has been silent for too long."""
+        self._quiet_since = None
         turn = self._names.new("item")
-        until = max(0, int((now - self._origin) * 1000))
         self._clients.tell(
             "input_audio_buffer.timeout_triggered",
-            audio_start_ms=max(0, until - int((detection.idle or 0.0) * 1000)),
-            audio_end_ms=until,
+            audio_start_ms=self._position(since),
+            audio_end_ms=self._position(now),
             item_id=turn,
         )
         self._commit(turn, now)
-        if self._response is None:
-            self._respond({}, now)
+        self._respond({}, now)
+
+    def _position(self, when: Instant) -> int:
+        """Where in the input audio that is, in milliseconds."""
+        return max(0, int((when - self._origin) * 1000))
 
     # --- what stands behind the agent -------------------------------------------------------------
 

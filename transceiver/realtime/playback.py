@@ -59,9 +59,7 @@ class Playback:
         return self._waiting[-1] if self._waiting and not self._waiting[-1].complete else None
 
     def begin(self, response: str | None, item: str = "", part: int = 0) -> None:
-        """A new utterance, after the others."""
-        if (growing := self.open) is not None:
-            growing.complete = True
+        """A new utterance, after the others, which are complete."""
         if len(self._waiting) >= _LONGEST:
             self._waiting.popleft()
         self._waiting.append(Utterance(response, item, part))

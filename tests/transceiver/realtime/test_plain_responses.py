@@ -353,6 +353,15 @@ def test_a_client_that_stays_silent_is_spoken_to() -> None:
     assert carrier.outputs[-1] == Respond({}, "")
 
 
+def test_positions_are_those_of_the_input_audio() -> None:
+    carrier = plain(validate({"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}}))
+    carrier.exchange.speech_started(1.0, 2.0, False)
+    carrier.exchange.speech_stopped(2.0, 3.5)
+    carrier.after(carrier.exchange.playback_ended, 1.0, 10.0)
+    carrier.after(carrier.exchange.handle_timeout, 15.0)
+    assert carrier.one("input_audio_buffer.timeout_triggered")["audio_end_ms"] == 13500
+
+
 @pytest.mark.parametrize("what", ["speech", "response", "off"])
 def test_a_client_is_not_spoken_to_when_something_happens(what: str) -> None:
     carrier = idle()

@@ -298,6 +298,14 @@ def test_the_client_clears_what_is_heard_and_the_rest_of_it_is_let_go() -> None:
     assert delta(carrier, b"next", response="s") == [Play(b"next")]
 
 
+def test_what_a_server_still_sends_of_an_interrupted_response_is_let_go() -> None:
+    carrier = through()
+    heard(carrier)
+    upstream(carrier, "input_audio_buffer.speech_started")
+    assert delta(carrier, b"late", item="k") == []
+    assert delta(carrier, b"next", response="s") == [Play(b"next")]
+
+
 def test_the_client_clears_a_response_before_it_is_heard() -> None:
     carrier = through()
     created(carrier)
