@@ -36,7 +36,7 @@ MISORDER: Final = 100
 DROPOUT: Final = 3000
 """A packet this far ahead of the newest follows a loss; farther, it is another source's."""
 _BIN: Final = 0.01  # seconds of lateness that are counted together
-_MEMORY: Final = 1.002  # how much more each packet counts than the one before
+_MEMORY: Final = 1.005  # how much more each packet counts than the one before
 _RARE: Final = 0.03  # the share of packets that may come later than the target allows for
 _HEAVY: Final = 1e9
 
@@ -112,7 +112,8 @@ class JitterBuffer:
     _position: int = field(init=False, default=0)
     _played: int = field(init=False, default=0)  # sequence of the last packet given out
     _duration: int = field(init=False, default=0)  # and its length
-    _made_up: int = field(init=False, default=0)  # ticks since
+    _made_up: int = field(init=False, default=0)  # ticks since,
+    _waiting: int = field(init=False, default=0)  # and those given out while nothing was there
     _least: float = field(init=False, default=0.0)  # transit in this window,
     _least_before: float = field(init=False, default=0.0)  # and in the one before
     _window_ends: Instant = field(init=False, default=0.0)
@@ -229,7 +230,9 @@ class JitterBuffer:
             return Silence(self._ticks(FRAME))
         self._shed(now)
         if not self._packets:
-            return self._make_up(min(self._duration, self._ticks(FRAME)))
+            ticks = min(self._duration, self._ticks(FRAME))
+            self._waiting += ticks
+            return self._make_up(ticks)
         head = self._packets[0]
         gap = self._waited(head.timestamp - self._position, now)
         if gap > 0:
@@ -250,7 +253,7 @@ class JitterBuffer:
             head.sequence - 1,
             head.duration,
         )
-        self._made_up = 0
+        self._made_up = self._waiting = 0
         return True
 
     def _shed(self, now: Instant) -> None:
@@ -275,14 +278,16 @@ class JitterBuffer:
             self._position = max(self._position, head.timestamp + head.duration)
 
     def _waited(self, gap: int, now: Instant) -> int:
-        """What is left of a gap before the next packet, after the time in which nothing came."""
-        frame = self._ticks(FRAME)
-        waited = self._lag(self._position, now) - self.target
-        if gap > 0 and waited >= FRAME:
-            skipped = min(gap, int(waited * self.clock_rate) // frame * frame)
-            self._position += skipped
-            return gap - skipped
-        return gap
+        """What is left of a gap before the next packet, after the time in which nothing came; and
+        after a leap of the clock, the sender's or ours."""
+        skipped = self._waiting
+        self._waiting = 0
+        ahead = self._lag(self._position, now) - self.target
+        if ahead > self.limits.target_maximum:
+            skipped = max(skipped, int(ahead * self.clock_rate))
+        skipped = max(0, min(gap, skipped))
+        self._position += skipped
+        return gap - skipped
 
     def _bridge(self, head: _Packet, gap: int) -> Item:
         """A piece of the gap before ``head``."""

@@ -55,7 +55,7 @@ class Resampler:
     def convert(self, samples: NDArray[Any]) -> NDArray[np.int16]:
         """The next samples at the other rate, as long as they take; a piece must be a whole number
         of samples at the lower rate."""
-        if self._ratio == 1:
+        if self._ratio == 1 or not len(samples):
             return np.asarray(samples, np.int16)
         line = np.concatenate((self._past, samples.astype(np.float32)))
         self._past = line[len(line) - len(self._past) :]
