@@ -120,8 +120,9 @@ def test_a_browser_adds_what_it_had_not_offered(browser: Browser, first: str) ->
     browser.evaluate("pc.close()")
 
 
-def test_a_browser_restarts_ice(browser: Browser) -> None:
-    first = parse_untrusted(offer(browser, "balanced", CONTENTS["audio and data"]))
+@pytest.mark.parametrize("contents", ["audio and data", "data before", "data alone"])
+def test_a_browser_restarts_ice(browser: Browser, contents: str) -> None:
+    first = parse_untrusted(offer(browser, "balanced", CONTENTS[contents]))
     settled = negotiate(first, LOCAL)
     take(browser, settled)
     for restart in (False, True):
@@ -132,6 +133,7 @@ def test_a_browser_restarts_ice(browser: Browser) -> None:
         )
         again = renegotiate(settled, parse_untrusted(text), FRESH)
         assert again.restarted is restart
+        assert (again.data, again.group) == (settled.data, settled.group)
         take(browser, again)
         settled = again
     browser.evaluate("pc.close()")
