@@ -7,6 +7,8 @@ names: the id holds the routing hint, so nothing has to be remembered here.
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import socket
 import sys
@@ -22,23 +24,39 @@ import click
 import httpx
 from attrs import define, field
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stunroute.address import Address
 from stunroute.web import HttpServer
 
+from .errors import UnknownCall
 from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
-from .http import CALLS, REFUSALS, Refusal, read_body
+from .http import (
+    CALLS,
+    CLIENT_SECRETS,
+    EVENT_BYTES,
+    EVENTS,
+    FORM_BYTES,
+    REFUSALS,
+    Refusal,
+    read_body,
+)
+from .http.owners import deny, join
+from .http.refusals import refused
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 WEB = Path(__file__).with_name("web")
 METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
-_PASSED_ON = ("content-type", "if-match", "origin", "access-control-request-method")
+_PASSED_ON = (
+    *("authorization", "content-type", "if-match", "origin"),
+    *("access-control-request-method", "access-control-request-headers"),
+)
 _KEPT_BACK = frozenset({"content-length", "transfer-encoding", "connection", "server", "date"})
 
 
@@ -99,6 +117,22 @@ _DELAY = click.option(
     show_default=True,
     help="Seconds by which the echo is late.",
 )
+_AGENT = click.option(
+    "--agent",
+    metavar="ADDRESS",
+    help="An agent of your own, to be picked on the page: ws://... or wss://... is a Realtime "
+    "server, HOST:PORT or unix:/PATH an AudioSocket, package.module:Class a Python class.",
+)
+_AGENT_KEY = click.option(
+    "--agent-key",
+    metavar="VARIABLE",
+    help="The environment variable that holds a Realtime server's key. [default: no key is sent]",
+)
+_BACKEND = click.option(
+    "--backend",
+    type=click.Choice(NAMES),
+    help="What answers calls that do not choose. [default: own where there is --agent, else echo]",
+)
 _RECORD = click.option(
     "--record",
     type=click.Path(file_okay=False, path_type=Path),
@@ -118,6 +152,9 @@ _STORE = click.option(
 @_TRANSCEIVERS
 @_WORKERS
 @_DELAY
+@_AGENT
+@_AGENT_KEY
+@_BACKEND
 @_RECORD
 @_STORE
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
@@ -129,13 +166,18 @@ def demo(
     transceivers: int,
     workers: int,
     delay: float,
+    agent: str | None,
+    agent_key: str | None,
+    backend: str | None,
     record: Path | None,
     store: str | None,
     browse: bool,
     as_json: bool,
 ) -> None:
-    """Run a relay, transceivers and a page here, and hear yourself through them."""
-    plan = Plan(*_addresses(udp, advertise), transceivers, workers, delay, record, store)
+    """Run a relay, transceivers and a page here, and hear yourself or an agent through them."""
+    found, name = _choices(delay, agent, agent_key, backend)
+    addresses = _addresses(udp, advertise)
+    plan = Plan(*addresses, transceivers, workers, record, store, found, name)
     for address in plan.listen:
         _check(address, socket.SOCK_DGRAM, "--udp")
     _check(http, socket.SOCK_STREAM, "--http")
@@ -146,6 +188,29 @@ def demo(
     except FleetError as error:
         click.echo(f"transceiver: {error}", err=True)
         sys.exit(1)
+
+
+def _choices(
+    delay: float, agent: str | None, key: str | None, backend: str | None
+) -> tuple[tuple[Choice, ...], str]:
+    """What may answer calls, and the name of the usual one."""
+    if key is not None and agent is None:
+        raise click.BadParameter("there is no --agent that it is for", param_hint="--agent-key")
+    if key is not None and not os.environ.get(key):
+        problem = f"the environment variable {key} is not set"
+        raise click.BadParameter(problem, param_hint="--agent-key")
+    soundless = ""
+    try:
+        codec.require()
+    except codec.VoiceUnavailable as error:
+        soundless = str(error)
+    try:
+        own = None if agent is None else (agent, application_at(agent, key))
+        speech = shutil.which(talk.PROGRAM) is not None
+        found = choices(delay=delay, own=own, soundless=soundless, speech=speech)
+        return found, usual(found, backend or (ECHO if own is None else OWN)).name
+    except ConfigError as error:
+        raise click.BadParameter(error.problem, param_hint=f"--{error.key}") from None
 
 
 def _addresses(
@@ -194,7 +259,7 @@ async def _run(plan: Plan, listen: Address, browse: bool, as_json: bool) -> None
         loop.add_signal_handler(number, stopping.set)
     fleet = Fleet(plan, on_restart=lambda: click.echo("The relay ended and was started again."))
     front = Front(fleet)
-    web = HttpServer(front.app(), listen)
+    web = HttpServer(front.app(), listen, messages=EVENT_BYTES)
     try:
         await fleet.start()
         page = f"http://{await web.start()}/"
@@ -243,12 +308,20 @@ def state(fleet: Fleet) -> dict[str, object]:
             }
             for member in fleet.transceivers
         ],
+        "backends": [choice.shown() for choice in fleet.plan.choices],
+        "usual": fleet.plan.usual,
     }
 
 
 class Page(StaticFiles):
     """The page's files. A browser asks for them anew each time, since the next demo at this address
     may be of another version, and takes nothing from anywhere else."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await deny(WebSocket(scope, receive, send), Response(status_code=404))
+            return
+        await super().__call__(scope, receive, send)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -269,6 +342,9 @@ class Front:
         return Starlette(
             routes=[
                 Route(CALLS, self.open, methods=["POST", "OPTIONS"]),
+                Route(EVENTS, self.open, methods=["POST", "OPTIONS"]),
+                Route(CLIENT_SECRETS, self.open, methods=["POST", "OPTIONS"]),
+                WebSocketRoute(EVENTS, self.join),
                 Route(CALLS + "/{call}", self.forward, methods=METHODS),
                 Route(CALLS + "/{call}/hangup", self.forward, methods=METHODS),
                 Route("/demo/state", self.state),
@@ -281,22 +357,37 @@ class Front:
         return JSONResponse(state(self.fleet), headers={"Cache-Control": "no-store"})
 
     async def open(self, request: Request) -> Response:
-        """An offer goes to the next transceiver in turn."""
+        """An offer goes to the next transceiver in turn, and so does what any of them can do."""
         members = self.fleet.transceivers
         return await self._pass_on(request, members[next(self._turn) % len(members)])
 
     async def forward(self, request: Request) -> Response:
         """What names a call goes to the transceiver that the hint in its id names."""
-        ufrag = request.path_params["call"].removeprefix("rtc_")
-        member = self.fleet.holder_untrusted(ufrag.encode())
-        if member is not None:
-            return await self._pass_on(request, member)
-        raise Refusal(404, "call_not_found", "no transceiver here has such a call")
+        member = self._holder(request.path_params["call"])
+        return await self._pass_on(request, member)
+
+    async def join(self, websocket: WebSocket) -> None:
+        """And so does a socket on its side."""
+        try:
+            member = self._holder(websocket.query_params.get("call_id", ""))
+        except Refusal as refusal:
+            await deny(websocket, refused(refusal))
+            return
+        url = f"http://{member.http}{EVENTS}?{websocket.url.query}"
+        with suppress(WebSocketDisconnect):
+            await join(websocket, url, _headers(websocket))
+
+    def _holder(self, call: str) -> Member:
+        member = self.fleet.holder_untrusted(call.removeprefix("rtc_").encode())
+        if member is None:
+            raise Refusal(404, UnknownCall.code, "no transceiver here has such a call")
+        return member
 
     async def _pass_on(self, request: Request, member: Member) -> Response:
-        body = await read_body(request)
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        url = f"http://{member.http}{request.url.path}"
+        body = await read_body(request, FORM_BYTES)
+        query = f"?{request.url.query}" if request.url.query else ""
+        url = f"http://{member.http}{request.url.path}{query}"
+        headers = _headers(request)
         try:
             answer = await self.client.request(request.method, url, content=body, headers=headers)
         except httpx.TransportError:
@@ -304,3 +395,8 @@ class Front:
         kept = {name: text for name, text in answer.headers.items() if name not in _KEPT_BACK}
         kept["X-Demo-Node"] = str(member.node)
         return Response(answer.content, answer.status_code, kept)
+
+
+def _headers(connection: HTTPConnection) -> dict[str, str]:
+    found = {name: connection.headers.get(name, "") for name in _PASSED_ON}
+    return {name: text for name, text in found.items() if text and text.isascii()}

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -27,8 +28,11 @@ from stunroute.errors import ConfigError
 from stunroute.hint import Hint, HintConfiguration, KeyRing
 
 from . import settings
+from .choices import ECHO, Choice, choices, tables
 
 CLUSTER = 1
+ALONE = tuple(choice for choice in choices(delay=0.0, own=None) if choice.name == ECHO)
+"""The echo, without a delay."""
 STARTED_WITHIN = 20.0
 """Seconds that a process may take to say that it is up."""
 STOPPED_WITHIN = 5.0
@@ -49,15 +53,18 @@ class Plan:
     """``listen`` is where the relay binds, ``advertise`` what answers name: the same addresses,
     or one bound address and whatever leads to it. ``workers`` are the relay's. ``delay`` is the
     echo's, in seconds; calls are recorded into ``record`` where it is given; ``store`` is the URL
-    of the relay's store, if it is to have one."""
+    of the relay's store, if it is to have one. ``secret`` seals client secrets, which every
+    transceiver is to take."""
 
     listen: tuple[Address, ...]
     advertise: tuple[Address, ...]
     transceivers: int
     workers: int = 1
-    delay: float = 0.0
     record: Path | None = None
     store: str | None = None
+    choices: tuple[Choice, ...] = ALONE
+    usual: str = ECHO
+    secret: bytes = field(factory=partial(os.urandom, 32), repr=False, kw_only=True)
 
 
 @define(slots=True, eq=False)
@@ -273,8 +280,8 @@ def node_settings(
     return (
         f"cluster = {CLUSTER}\nnode = {node}\ndrain = 0.0\n"
         f'[udp]\nlisten = "{leg}"\ncandidates = [{candidates}]\nrelays = ["{relays}"]\n'
-        f'[http]\nlisten = "{web}"\n'
-        f'[backend]\nname = "echo"\noptions = {{ delay = {plan.delay} }}\n'
+        f'[http]\nlisten = "{web}"\nsecret = "{plan.secret.hex()}"\n'
+        f"{tables(plan.choices, plan.usual)}"
         f"{_hint_table(hint)}"
     )
 

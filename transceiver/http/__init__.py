@@ -26,8 +26,8 @@ passwords.
 from .access import Access, Caller
 from .accounts import ApiKeys
 from .app import create_app
-from .bodies import OFFER_BYTES, OFFER_SECONDS, SDP, read_body
-from .calls import CALLS
+from .bodies import FORM_BYTES, OFFER_BYTES, OFFER_SECONDS, SDP, read_body
+from .calls import CALLS, CLIENT_SECRETS
 from .client_secrets import ClientSecrets
 from .owners import EVENT_BYTES, Owners
 from .refusals import REFUSALS, Refusal
@@ -35,8 +35,10 @@ from .sideband import EVENTS
 
 __all__ = [
     "CALLS",
+    "CLIENT_SECRETS",
     "EVENTS",
     "EVENT_BYTES",
+    "FORM_BYTES",
     "OFFER_BYTES",
     "OFFER_SECONDS",
     "REFUSALS",
