@@ -27,7 +27,6 @@ from .chunks import (
     Sack,
 )
 from .cookie import Peer
-from .events import ResetDone, StreamsResetByPeer
 from .heartbeat import Heartbeats
 from .inbound import Inbound
 from .outbound import Outbound
@@ -131,10 +130,6 @@ class Transfer:
         self.reconfiguration.want(streams, self.outbound)
         self.reconfiguration.advance(self.outbound, now)
 
-    def next_happened(self) -> ResetDone | StreamsResetByPeer | None:
-        happened = self.reconfiguration.happened
-        return happened.popleft() if happened else None
-
     # What goes
 
     def complain(self, cause: Cause) -> None:
@@ -202,14 +197,13 @@ class Transfer:
 
     # Time
 
-    def next_timeout(self) -> Instant | None:
+    def next_timeout(self) -> Instant:
         """Without T3, which is ``outbound``'s."""
         first = self.heartbeats.deadline
-        other = self.acknowledgement.next_timeout()
-        if other is not None and other < first:
-            first = other
-        other = self.reconfiguration.next_timeout()
-        return first if other is None or first < other else other
+        for other in (self.acknowledgement.next_timeout(), self.reconfiguration.next_timeout()):
+            if other is not None and other < first:
+                first = other
+        return first
 
     def handle_timeout(self, now: Instant) -> None:
         self.acknowledgement.handle_timeout(now)
