@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("conformance",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
-    ("transceiver.aio", "stunroute.web"),
+    ("transceiver.aio", "transceiver.choices", "stunroute.web"),
     ("transceiver.sockets",),
     ("stunroute.udp",),
     ("transceiver.backend", "stunroute.store"),

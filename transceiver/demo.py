@@ -32,8 +32,11 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stunroute.address import Address
+from stunroute.errors import ConfigError
 from stunroute.web import HttpServer
 
+from .backend import talk
+from .choices import ECHO, NAMES, OWN, Choice, application_at, choices, usual
 from .errors import UnknownCall
 from .fleet import Fleet, FleetError, Member, Plan, check_free, own_addresses
 from .http import (
@@ -48,6 +51,7 @@ from .http import (
 )
 from .http.owners import deny, join
 from .http.refusals import refused
+from .voice import codec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
