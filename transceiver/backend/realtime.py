@@ -183,21 +183,12 @@ class RealtimeAgent:
 
     def _pass_on(self, event: dict[str, Any]) -> None:
         text = json.dumps(self._outward(event), separators=(",", ":"))
-        if self.uplink.put(text, len(text)):
-            return
-        self.line.send(
-            {
-                "type": "error",
-                "event_id": f"event_unsent_{self.uplink.outbox.refused}",
-                "error": {
-                    "type": "server_error",
-                    "code": "backend_unavailable",
-                    "message": "Too much waits for the backend; the event was not taken.",
-                    "param": None,
-                    "event_id": event.get("event_id"),
-                },
-            }
-        )
+        if not self.uplink.put(text, len(text)):
+            about = event.get("event_id")
+            message = "Too much waits for the backend; the event was not taken."
+            self.uplink.complain(
+                "backend_unavailable", message, about if isinstance(about, str) else None
+            )
 
     def _outward(self, event: dict[str, Any]) -> dict[str, Any]:
         return event_to_beta(event) if self.options.dialect is Dialect.BETA else event

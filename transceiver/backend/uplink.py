@@ -53,6 +53,27 @@ async def until_first(*work: Coroutine[Any, Any, None]) -> None:
 
 
 @define(slots=True, eq=False)
+class Backoff:
+    """How long to wait before the next try."""
+
+    first: float = FIRST_DELAY
+    longest: float = LONGEST_DELAY
+    _next: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._next = self.first
+
+    def after(self, lasted: float, chance: float) -> float:
+        """Seconds to wait when the last try came to nothing, or to a connection that ended, after
+        ``lasted`` seconds. ``chance`` is from 0 to 1."""
+        if lasted > STEADY:
+            self._next = self.first
+        delay = self._next
+        self._next = min(2 * delay, self.longest)
+        return delay * (1 - chance / 2)
+
+
+@define(slots=True, eq=False)
 class Uplink(Generic[T]):
     """``converse`` holds one connection: it connects, calls ``up``, sends what ``next`` gives it
     until that is None, and returns; it raises ``Lost`` for whatever goes wrong."""
@@ -60,14 +81,15 @@ class Uplink(Generic[T]):
     line: Line
     outbox: Outbox[T]
     converse: Callable[[], Coroutine[Any, Any, None]]
-    first_delay: float = FIRST_DELAY
-    longest_delay: float = LONGEST_DELAY
+    backoff: Backoff = field(factory=Backoff)
     connected: bool = field(init=False, default=False)
     _task: asyncio.Task[None] | None = field(init=False, default=None)
     _filled: asyncio.Event = field(init=False, factory=asyncio.Event)
     _overrun: asyncio.Event = field(init=False, factory=asyncio.Event)
     _ended: bool = field(init=False, default=False)
-    _told: bool = field(init=False, default=False)
+    _away: bool = field(init=False, default=False)  # and the client knows
+    _slow: bool = field(init=False, default=False)  # likewise
+    _errors: int = field(init=False, default=0)
 
     def begin(self) -> None:
         """Start connecting. Once."""
@@ -79,8 +101,9 @@ class Uplink(Generic[T]):
         """Sound for the backend."""
         if self._ended:
             return
-        if not self.outbox.hear(pcm):
-            self._tell("it does not keep up, and sound was let go")
+        if not self.outbox.hear(pcm) and not self._slow and not self._away:
+            self._slow = True
+            self.complain("backend_slow", "The backend does not keep up; sound was let go.")
         if self.outbox.ready:
             self._filled.set()
 
@@ -98,7 +121,16 @@ class Uplink(Generic[T]):
     def up(self) -> None:
         """The backend has answered."""
         self.connected = True
-        self._settle()
+        if self._away:
+            self._away = False
+            self.line.backend_restored()
+
+    def complain(self, code: str, message: str, about: str | None = None) -> None:
+        """Tell the client by an ``error`` event, ``about`` being the id of an event of its own."""
+        self._errors += 1
+        error = {"type": "server_error", "code": code, "message": message, "param": None}
+        event = {"type": "error", "event_id": f"event_{code}_{self._errors}"}
+        self.line.send({**event, "error": {**error, "event_id": about}})
 
     async def next(self) -> Entry[T] | None:
         """The next thing to send; None when the call is over."""
@@ -106,7 +138,7 @@ class Uplink(Generic[T]):
             entry = self.outbox.take()
             if entry is not None:
                 return entry
-            self._settle()
+            self._slow = False  # it has taken all there was for it
             self._filled.clear()
             await self._filled.wait()
         return None
@@ -124,18 +156,14 @@ class Uplink(Generic[T]):
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
-        delay = self.first_delay
         while not self._ended:
             began = clock()
             detail = await self._attempt()
             if self._ended:
                 return
             self._tell(detail)
-            if clock() - began > STEADY:
-                delay = self.first_delay
             # Not a secret and not a bound: any source of chance will do.
-            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-            delay = min(2 * delay, self.longest_delay)
+            await asyncio.sleep(self.backoff.after(clock() - began, random.random()))
 
     async def _attempt(self) -> str:
         """Hold one connection; why it is no more."""
@@ -153,12 +181,6 @@ class Uplink(Generic[T]):
         raise Lost("it does not keep up, and too much waits for it")
 
     def _tell(self, detail: str) -> None:
-        if not self._told and not self._ended:
-            self._told = True
+        if not self._away and not self._ended:
+            self._away, self._slow = True, False
             self.line.backend_lost(detail)
-
-    def _settle(self) -> None:
-        """It is there, and has taken all there was for it."""
-        if self._told and self.connected and not self.outbox.ready:
-            self._told = False
-            self.line.backend_restored()

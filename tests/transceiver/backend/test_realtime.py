@@ -230,15 +230,20 @@ def test_a_server_that_does_not_read_is_given_up_when_too_much_waits():
             await opened(line)
             (talk,) = server.conversations
             talk.stall()
-            while not line.standing:
+            while "error" not in kinds(line):
                 agent.hear(FRAME * 10)
                 await asyncio.sleep(0)
-            assert line.standing == ["lost: it does not keep up, and sound was let go"]
+            assert line.sent[-1]["error"]["code"] == "backend_slow"
+            check(line.sent[-1])
             assert agent.uplink.outbox.lost > 0
+            assert line.standing == []
             while len(server.conversations) == 1:
                 agent.receive(ClientEvent({"type": "input_audio_buffer.clear"}))
                 await asyncio.sleep(0)
             await until(lambda: line.standing[1:] == ["restored"])
+            assert line.standing[0] == "lost: it does not keep up, and too much waits for it"
+            refused = [event["error"]["code"] for event in line.sent if event["type"] == "error"]
+            assert refused[1:] == ["backend_unavailable"] * agent.uplink.outbox.refused
             talk.wake()
             await until(lambda: talk.over)
 
