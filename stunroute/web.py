@@ -24,6 +24,9 @@ HEAD_SECONDS = 10.0
 SILENT = 2
 """How many times the bound there may be connections that have asked for nothing yet."""
 
+FRAGMENTS = 1024
+"""How many frames one message on a WebSocket may come in."""
+
 GRACE_SECONDS = 2
 """How long a request may go on after the server was told to stop."""
 
@@ -68,11 +71,22 @@ class _Connection(H11Protocol):
 
 
 def _socket_protocol() -> type[asyncio.Protocol]:
-    """Uvicorn's WebSockets, for which the package ``websockets`` has to be there. A handshake that
-    the application refuses is complete with that: Uvicorn would log each as a fault of ours."""
+    """Uvicorn's WebSockets, for which the package ``websockets`` has to be there.
+
+    A handshake that the application refuses is complete with that: Uvicorn would log each as a
+    fault of ours. And it bounds a message in bytes alone, though its fragments may have none."""
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     class Socket(WebSocketsSansIOProtocol):
+        def handle_cont(self, event: Any) -> None:
+            if self.close_sent:
+                return
+            if len(self.frames) < FRAGMENTS:
+                super().handle_cont(event)
+            else:
+                self.conn.fail(1009, "too many fragments")
+                self.handle_parser_exception()
+
         async def send(self, message: Any) -> None:
             await super().send(message)
             if message["type"] == "websocket.http.response.body" and not message.get("more_body"):

@@ -248,6 +248,19 @@ def test_who_leaves_here_has_left_there():
     on_two(test)
 
 
+def test_a_node_that_leaves_takes_its_sockets_along():
+    async def test(client, here, there):
+        call = (await opened_at(there)).rpartition("/")[2]
+        async with connect(f"{here.socket}?call_id={call}") as socket:
+            await socket.recv()
+            await there.web.stop()
+            with pytest.raises(ConnectionClosed) as caught:
+                await socket.recv()
+            assert caught.value.rcvd.code == 1012
+
+    on_two(test)
+
+
 def test_a_refusal_there_is_one_here():
     async def test(client, here, there):
         call = (await opened_at(there, SHOP)).rpartition("/")[2]

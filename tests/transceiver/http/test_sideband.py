@@ -151,6 +151,23 @@ def test_a_message_has_a_bound():
     on_a_site(test)
 
 
+def test_a_message_may_come_in_so_many_pieces():
+    async def test(found):
+        async with connect(f"{found.socket}?call_id={opened(found)}") as socket:
+            await socket.recv()
+            (joined,) = found.calls.joined
+            await socket.send(["a"] * (web.FRAGMENTS - 1))  # an empty one ends it
+            assert await socket.recv() == "a" * (web.FRAGMENTS - 1)
+            with pytest.raises(ConnectionClosed) as caught:
+                await socket.send([""] * (3 * web.FRAGMENTS))
+                await socket.recv()
+            assert caught.value.rcvd.code == 1009
+            await until(lambda: joined.detached)
+            assert len(joined.heard) == 1
+
+    on_a_site(test)
+
+
 def test_a_reader_that_falls_behind_is_let_go_and_nobody_waits_for_it():
     async def test(found):
         async with connect(f"{found.socket}?call_id={opened(found)}", max_queue=1) as socket:
@@ -179,6 +196,19 @@ def test_more_sockets_than_there_may_be_connections_are_503():
             pass
 
     on_a_site(test, connections=4)
+
+
+def test_it_ends_with_the_server():
+    async def test(found):
+        async with connect(f"{found.socket}?call_id={opened(found)}") as socket:
+            await socket.recv()
+            await found.web.stop()
+            with pytest.raises(ConnectionClosed) as caught:
+                await socket.recv()
+            assert caught.value.rcvd.code == 1012
+            assert found.calls.joined[0].detached
+
+    on_a_site(test)
 
 
 def test_a_socket_outlives_the_patience_with_silent_connections(monkeypatch):
