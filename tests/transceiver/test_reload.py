@@ -25,7 +25,7 @@ from transceiver.config import SessionLimits
 from transceiver.errors import AtCapacity
 from transceiver.events import AudioReceived
 from transceiver.node import Node, assemble
-from transceiver.settings import TransceiverSettings
+from transceiver.settings import Elsewhere, TransceiverSettings
 
 NEXT = HintConfiguration.generate("1", seeded("next"))
 
@@ -184,6 +184,21 @@ def test_the_program_takes_over_what_may_change(caplog: pytest.LogCaptureFixture
         assert node.settings.drain == 3.0
         told = [r.getMessage() for r in caplog.records if r.name == "transceiver.serve"]
         assert told == ["reloaded: hint configurations 0 1, 4 relays"]
+
+    on_a_node(test)
+
+
+def test_keys_and_nodes_are_those_of_now() -> None:
+    def test(node: Node) -> None:
+        before = node.access.secrets
+        assert node.access.keys.accounts == frozenset()
+        key = {"http.keys.0.name": "shop", "http.keys.0.sha256": "9f" * 32}
+        node.reload(lambda: read(**key, **{"http.elsewhere": "redirect"}))
+        assert node.access.keys.accounts == {"shop"}
+        assert node.owners.elsewhere is Elsewhere.REDIRECT
+        assert node.access.secrets is before, "what was handed out is still taken"
+        node.reload(read)
+        assert node.access.keys.accounts == frozenset()
 
     on_a_node(test)
 
