@@ -64,7 +64,8 @@ class FakeAssociation:
         retransmissions: int | None = None,
     ) -> None:
         assert payload
-        assert 0 <= stream < self.outbound_streams
+        if not 0 <= stream < self.outbound_streams:
+            raise ValueError("no such stream")
         if self.full:
             raise SendQueueFull("full")
         if self.over:

@@ -47,9 +47,9 @@ from transceiver.sctp.sendqueue import SendQueueFull
 from .association import Association
 from .events import Closed, Drained, Dropped, Ended, Event, Message, Opened
 from .messages import (
+    DCEP,
     Ack,
     Open,
-    Ppid,
     decode_untrusted,
     decode_user_message_untrusted,
     encode_user_message,
@@ -207,7 +207,7 @@ class DataChannels:
         number = self._free_number()
         if number is None or self._count() >= self._limits.channels:
             raise TooManyChannels("no more channels can be opened")
-        self._send(number, Ppid.DCEP, announcement.encode(), _RELIABLE)
+        self._send(number, DCEP, announcement.encode(), _RELIABLE)
         self._add(_Channel(number, announcement, Stage.OPENING))
         return number
 
@@ -276,11 +276,9 @@ class DataChannels:
         )
 
     def _send(
-        self, number: int, ppid: Ppid, payload: bytes, how: Open, *, ordered: bool = True
+        self, number: int, ppid: int, payload: bytes, how: Open, *, ordered: bool = True
     ) -> None:
         """Raises ``NotOpen`` and ``SendBufferFull``."""
-        if number >= self._streams:
-            raise NotOpen("the peer has fewer streams")
         try:
             self._association.send(
                 number,
@@ -295,6 +293,9 @@ class DataChannels:
             raise SendBufferFull(str(error)) from None
         except NotConnected as error:
             raise NotOpen(str(error)) from None
+        except ValueError:
+            # We are about to be told how few streams the peer has.
+            raise NotOpen("the peer has fewer streams") from None
 
     def _reset(self, channel: _Channel) -> None:
         if channel.number < self._streams:
@@ -416,7 +417,7 @@ class DataChannels:
 
     def _receive(self, number: int, ppid: int, payload: bytes) -> None:
         channel = self._channels.get(number)
-        if ppid == Ppid.DCEP:
+        if ppid == DCEP:
             self._receive_dcep(number, channel, payload)
         elif channel is None:
             self._refuse(number, Drop.CHANNEL_UNKNOWN)
@@ -479,7 +480,7 @@ class DataChannels:
             self._refuse(number, Drop.CHANNEL_REFUSED, stale=stale)
             return
         try:
-            self._send(number, Ppid.DCEP, Ack().encode(), _RELIABLE)
+            self._send(number, DCEP, Ack().encode(), _RELIABLE)
         except ChannelError:
             self._refuse(number, Drop.CHANNEL_REFUSED, stale=stale)
             return

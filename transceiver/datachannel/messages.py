@@ -14,7 +14,6 @@ milliseconds.
 SCTP has no empty messages, so those have identifiers of their own, and one byte that means nothing.
 """
 
-from enum import IntEnum
 from struct import Struct
 from typing import ClassVar, Final, TypeAlias
 
@@ -32,14 +31,17 @@ _LARGEST: Final = 0xFFFF_FFFF
 _FILLER: Final = b"\0"
 
 
-class Ppid(IntEnum):
-    DCEP = 50
-    TEXT = 51
-    BINARY_PARTIAL = 52
-    BINARY = 53
-    TEXT_PARTIAL = 54
-    TEXT_EMPTY = 56
-    BINARY_EMPTY = 57
+DCEP: Final = 50
+TEXT: Final = 51
+BINARY_PARTIAL: Final = 52
+BINARY: Final = 53
+TEXT_PARTIAL: Final = 54
+TEXT_EMPTY: Final = 56
+BINARY_EMPTY: Final = 57
+"""Payload protocol identifiers. Plain numbers, for each message is compared with several."""
+
+_WHOLE_TEXT: Final = (TEXT, TEXT_PARTIAL)
+_WHOLE_BINARY: Final = (BINARY, BINARY_PARTIAL)
 
 
 @frozen(slots=True)
@@ -134,11 +136,11 @@ def _open_untrusted(data: bytes) -> Open:
     )
 
 
-def encode_user_message(message: str | bytes) -> tuple[Ppid, bytes]:
+def encode_user_message(message: str | bytes) -> tuple[int, bytes]:
     """Identifier and payload of a message of the application."""
     if isinstance(message, str):
-        return (Ppid.TEXT, to_utf8(message)) if message else (Ppid.TEXT_EMPTY, _FILLER)
-    return (Ppid.BINARY, message) if message else (Ppid.BINARY_EMPTY, _FILLER)
+        return (TEXT, to_utf8(message)) if message else (TEXT_EMPTY, _FILLER)
+    return (BINARY, message) if message else (BINARY_EMPTY, _FILLER)
 
 
 def decode_user_message_untrusted(ppid: int, payload: bytes) -> str | bytes | None:
@@ -147,14 +149,10 @@ def decode_user_message_untrusted(ppid: int, payload: bytes) -> str | bytes | No
 
     The identifiers for parts of messages are deprecated and nobody divides messages so any more;
     what comes with them is taken for a whole."""
-    match ppid:
-        case Ppid.TEXT | Ppid.TEXT_PARTIAL:
-            return text_untrusted(payload)
-        case Ppid.BINARY | Ppid.BINARY_PARTIAL:
-            return payload
-        case Ppid.TEXT_EMPTY:
-            return ""
-        case Ppid.BINARY_EMPTY:
-            return b""
-        case _:
-            return None
+    if ppid in _WHOLE_BINARY:
+        return payload
+    if ppid in _WHOLE_TEXT:
+        return text_untrusted(payload)
+    if ppid == TEXT_EMPTY:
+        return ""
+    return b"" if ppid == BINARY_EMPTY else None

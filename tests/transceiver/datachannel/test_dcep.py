@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from stunroute.errors import DecodeError
 from transceiver.datachannel.messages import (
+    BINARY,
+    BINARY_EMPTY,
+    TEXT,
+    TEXT_EMPTY,
     Ack,
     Open,
-    Ppid,
     decode_untrusted,
     decode_user_message_untrusted,
     encode_user_message,
@@ -129,16 +132,16 @@ def test_identifiers(ppid: int, payload: bytes, expected: str | bytes | None) ->
 
 
 def test_identifiers_of_ours() -> None:
-    assert encode_user_message("t") == (Ppid.TEXT, b"t") == (51, b"t")
-    assert encode_user_message(b"b") == (Ppid.BINARY, b"b") == (53, b"b")
-    assert encode_user_message("") == (Ppid.TEXT_EMPTY, b"\0") == (56, b"\0")
-    assert encode_user_message(b"") == (Ppid.BINARY_EMPTY, b"\0") == (57, b"\0")
+    assert encode_user_message("t") == (TEXT, b"t") == (51, b"t")
+    assert encode_user_message(b"b") == (BINARY, b"b") == (53, b"b")
+    assert encode_user_message("") == (TEXT_EMPTY, b"\0") == (56, b"\0")
+    assert encode_user_message(b"") == (BINARY_EMPTY, b"\0") == (57, b"\0")
 
 
 @given(payload=st.binary(max_size=20))
 def test_text_is_utf8_or_refused(payload: bytes) -> None:
     try:
-        found = decode_user_message_untrusted(Ppid.TEXT, payload)
+        found = decode_user_message_untrusted(TEXT, payload)
     except DecodeError:
         with pytest.raises(UnicodeDecodeError):
             payload.decode()
