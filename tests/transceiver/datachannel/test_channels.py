@@ -22,7 +22,6 @@ from transceiver.datachannel import (
 from transceiver.datachannel.messages import Open
 from transceiver.sctp import events as sctp
 
-
 # --- opening --------------------------------------------------------------------------------------
 
 
