@@ -121,7 +121,9 @@ class Pair:
         return cls(Side("a", a), Side("b", b), fate)
 
     @classmethod
-    def connected(cls, fate: Fate = prompt, limits: SctpLimits = LIMITS, **options: object) -> "Pair":
+    def connected(
+        cls, fate: Fate = prompt, limits: SctpLimits = LIMITS, **options: object
+    ) -> "Pair":
         """A pair that stands, after an undisturbed handshake."""
         pair = cls.make(limits=limits, **options)  # type: ignore[arg-type]
         pair.a.association.connect(0.0)

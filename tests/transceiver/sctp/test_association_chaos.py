@@ -112,9 +112,7 @@ def expected(
     sent: Sequence[tuple[Post, bytes]], *, from_a: bool, stream: int, ordered: bool
 ) -> list[bytes]:
     wanted = (from_a, stream, ordered)
-    return [
-        payload for one, payload in sent if (one.from_a, one.stream, one.ordered) == wanted
-    ]
+    return [payload for one, payload in sent if (one.from_a, one.stream, one.ordered) == wanted]
 
 
 def got(side: Side, stream: int, among: Sequence[bytes]) -> list[bytes]:
