@@ -23,6 +23,7 @@ from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, rel
 UDP = Address.of("10.0.0.1", 3478)
 HTTP = Address.of("127.0.0.1", 8080)
 ADMIN = Path("/run/relay.sock")
+SCRIPTS = ("app.js", "chart.js", "conversation.js", "ear.js", "panel.js")
 
 
 @pytest.mark.parametrize(
@@ -136,9 +137,11 @@ def test_the_page_is_whole_and_takes_nothing_from_elsewhere() -> None:
     assert page.headers["content-security-policy"] == "default-src 'self'"
     assert page.headers["cache-control"] == "no-cache"
     wanted = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
-    script = asyncio.run(_get("/app.js")).text
-    wanted |= set(re.findall(r"from '\./([^']+)'", script))
-    assert wanted == {"icon.svg", "style.css", "app.js", "chart.js"}
+    for name in SCRIPTS:
+        script = asyncio.run(_get(f"/{name}")).text
+        wanted |= set(re.findall(r"from '\./([^']+)'", script))
+    assert wanted == {"icon.svg", "style.css", *SCRIPTS}
+    assert wanted == {path.name for path in WEB.iterdir()} - {"index.html"}
     assert {asyncio.run(_get(f"/{name}")).status_code for name in wanted} == {200}
     for name in wanted:
         text = asyncio.run(_get(f"/{name}")).text.replace("http://www.w3.org/2000/svg", "")
@@ -148,6 +151,7 @@ def test_the_page_is_whole_and_takes_nothing_from_elsewhere() -> None:
 def test_every_element_the_script_names_is_on_the_page() -> None:
     page, script = ((WEB / name).read_text("utf-8") for name in ("index.html", "app.js"))
     ids = set(re.findall(r'id="([^"]+)"', page))
+    assert set(re.findall(r'(?:for|aria-labelledby|aria-describedby)="([^"]+)"', page)) <= ids
     named = set(re.findall(r"(?:\$|put|unit)\('([^']+)'", script))
     assert named, "the pattern finds them"
     assert named <= ids

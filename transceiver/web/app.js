@@ -1,26 +1,38 @@
 // The demo's page: one call, and everything that can be said about it.
 //
-// The client side of signalling is `openCall` and `restartIce`; that is all a client of this server
-// needs. The rest reads what the browser, the transceiver and the demo tell and shows it.
-// `window.demo.report()` returns the same figures as JSON.
+// The client side of signalling is `openCall` and `restartIce`, that of a conversation `openEvents`
+// and `send`; that is all a client of this server needs. The rest reads what the browser, the
+// transceiver and the demo tell and shows it. `window.demo.report()` returns the same as JSON.
 
 import { Chart } from './chart.js';
+import { Conversation, read } from './conversation.js';
+import { Ear } from './ear.js';
+import { Events, Turns } from './panel.js';
 
 const CALLS = '/v1/realtime/calls';
 const LAYERS = ['signalling', 'ice', 'dtls', 'media'];
 const POLL = 100;            // ms between readings of the browser's statistics
 const SERVER_POLL = 1000;    // ms between readings of the server's
-const STALLED = 1000;        // ms without a packet after which the echo counts as stalled
+const STALLED = 1000;        // ms without a packet after which sound that is due counts as stalled
+const LISTEN = 50;           // ms between readings of what is heard
+const TONE = 0.25;           // gain of the test tone
+const AWAITED = 4000;        // ms for which silence is waited for after an interruption
 
 const $ = id => document.getElementById(id);
 const chart = new Chart($('chart'));
+const turns = new Turns($('turns'));
+const events = new Events({
+  list: $('events'), filter: $('events-filter'), way: $('events-way'), count: $('events-count'),
+});
 let call = null;             // the call being made or held; null between calls
 let lastReport = null;       // what the previous call had to say
 let fleet = null;            // what the demo says of its processes
 let demoGone = false;        // whether it has stopped to say anything
 
 class Call {
-  source; audio = null; pc = null; url = null; etag = null;
+  source; backend;                            // `backend` as the demo describes it, null unknown
+  audio = null; pc = null; url = null; etag = null;
+  channel = null; conversation = new Conversation(); sent = 0; muted = false;
   phase = 'starting';                         // starting, calling, live, ended
   began = 0; at = {};                         // clock readings of each layer's first success
   layers = Object.fromEntries(LAYERS.map(name => [name, { state: 'idle', text: 'idle' }]));
@@ -31,7 +43,15 @@ class Call {
   tone = { sent: null, heard: null }; levels = { out: null, in: null };
   timers = []; reading = false;
 
-  constructor(source) { this.source = source; }
+  constructor(source, backend) {
+    this.source = source;
+    this.backend = backend;
+    // A tone that never pauses is nobody's turn.
+    this.muted = source === 'tone' && this.converses;
+  }
+
+  get converses() { return this.backend?.converses ?? false; }
+  get hasEvents() { return this.channel?.readyState === 'open'; }
 
   get setup() {
     const at = this.at, span = (from, to) => from === undefined || to === undefined ? null : to - from;
@@ -54,25 +74,27 @@ class Call {
 
 // ---- sound ----------------------------------------------------------------------------------
 
-async function openAudio(source) {
+async function openAudio({ source, muted }) {
   const context = new AudioContext({ latencyHint: 'interactive' });
-  const audio = { context, stream: null, microphone: null, oscillator: null, out: null, in: null };
+  const audio = {
+    context, stream: null, microphone: null, oscillator: null, gain: null, out: null, in: null,
+  };
   try {
     if (source === 'tone') {
       const destination = context.createMediaStreamDestination();
-      const gain = new GainNode(context, { gain: 0.25 });
+      const gain = audio.gain = new GainNode(context, { gain: muted ? 0 : TONE });
       audio.oscillator = new OscillatorNode(context, { frequency: Number($('pitch').value) });
       audio.oscillator.connect(gain).connect(destination);
       audio.oscillator.start();
       audio.stream = destination.stream;
-      audio.out = listenTo(context, gain);
+      audio.out = new Ear(context, gain);
     } else {
       if (!navigator.mediaDevices) throw new Error('the microphone needs https or localhost');
       audio.microphone = await navigator.mediaDevices.getUserMedia({
         audio: { echoCancellation: true, noiseSuppression: false, autoGainControl: true },
       });
       audio.stream = audio.microphone;
-      audio.out = listenTo(context, context.createMediaStreamSource(audio.stream));
+      audio.out = new Ear(context, context.createMediaStreamSource(audio.stream));
     }
     await Promise.race([context.resume(), new Promise(done => setTimeout(done, 1000))]);
     if (context.state !== 'running') note('The browser found no audio device: nothing is to be heard', true);
@@ -88,36 +110,6 @@ function closeAudio(audio) {
   audio.microphone?.getTracks().forEach(track => track.stop());
   $('echo').srcObject = null;
   if (audio.context.state !== 'closed') audio.context.close();
-}
-
-function listenTo(context, node) {
-  const analyser = new AnalyserNode(context, { fftSize: 16384, smoothingTimeConstant: 0 });
-  node.connect(analyser);
-  const wave = new Float32Array(analyser.fftSize);
-  const bins = new Float32Array(analyser.frequencyBinCount);
-  return {
-    // dBFS of the last 43 ms; null for digital silence.
-    level() {
-      analyser.getFloatTimeDomainData(wave);
-      const recent = wave.subarray(wave.length - 2048);
-      const power = recent.reduce((sum, value) => sum + value * value, 0) / recent.length;
-      return power > 1e-9 ? 10 * Math.log10(power) : null;
-    },
-    // The frequency of the strongest tone in Hz, between bins by a parabola through the peak's
-    // three readings in dB; null where nothing stands out.
-    pitch() {
-      analyser.getFloatFrequencyData(bins);
-      const width = context.sampleRate / analyser.fftSize;
-      let best = Math.ceil(100 / width);
-      const last = Math.min(bins.length - 2, Math.floor(4000 / width));
-      for (let bin = best; bin <= last; bin++) if (bins[bin] > bins[best]) best = bin;
-      if (!(bins[best] > -60)) return null;
-      const [a, b, c] = [bins[best - 1], bins[best], bins[best + 1]];
-      const bend = a - 2 * b + c;
-      const shift = Number.isFinite(bend) && bend !== 0 ? 0.5 * (a - c) / bend : 0;
-      return (best + Math.max(-0.5, Math.min(0.5, shift))) * width;
-    },
-  };
 }
 
 // ---- signalling -----------------------------------------------------------------------------
@@ -138,9 +130,11 @@ async function openCall(mine) {
   const pc = mine.pc = new RTCPeerConnection();
   watch(mine, pc);
   mine.audio.stream.getTracks().forEach(track => pc.addTrack(track, mine.audio.stream));
+  openEvents(mine, pc);
   await pc.setLocalDescription();
+  const model = mine.backend ? `?model=${encodeURIComponent(mine.backend.name)}` : '';
   // No wait for candidates: the server learns where we are from our first check.
-  const { response, answer } = await exchange('POST', CALLS, pc.localDescription.sdp);
+  const { response, answer } = await exchange('POST', CALLS + model, pc.localDescription.sdp);
   mine.url = response.headers.get('Location');
   mine.etag = response.headers.get('ETag');
   mine.taken = Number(response.headers.get('X-Demo-Node')) || null;
@@ -191,23 +185,85 @@ function watch(mine, pc) {
     const stream = streams[0] ?? new MediaStream([track]);
     $('echo').srcObject = stream;
     $('echo').play().catch(() => {});
-    mine.audio.in = listenTo(mine.audio.context, mine.audio.context.createMediaStreamSource(stream));
+    mine.audio.in = new Ear(mine.audio.context, mine.audio.context.createMediaStreamSource(stream));
     track.addEventListener('unmute', () => readStats(mine));
   });
+}
+
+// ---- events ---------------------------------------------------------------------------------
+
+function openEvents(mine, pc) {
+  const channel = mine.channel = pc.createDataChannel('oai-events');
+  channel.addEventListener('open', () => {
+    if (call !== mine) return;
+    mine.at.events = performance.now();
+    note(`Events: open after ${ms(mine.at.events - mine.began)}`);
+    render();
+  });
+  channel.addEventListener('message', ({ data, timeStamp }) => {
+    if (call === mine) receive(mine, read(data), Math.min(performance.now(), timeStamp || Infinity));
+  });
+  channel.addEventListener('close', () => {
+    if (call !== mine || mine.at.events === undefined) return;
+    note('Events: closed', true);
+    render();
+  });
+}
+
+function receive(mine, event, at) {
+  events.add('received', event, at);
+  const cut = mine.conversation.take(event, at);
+  if (cut) {
+    const began = cut.by === 'speech' ? mine.audio.out?.loudness.beganBefore(cut.asked) : null;
+    cut.began = began ?? cut.asked;
+    note(`Cut off by ${BY[cut.by]}`);
+  }
+  if (event.type === 'error') note(`Error: ${event.error?.message ?? 'without a message'}`, true);
+  turns.show(mine.conversation.turns);
+  renderTalk(mine);
+}
+
+function send(mine, ...all) {
+  if (!mine.hasEvents) return;
+  for (const event of all) {
+    const named = { event_id: `page_${++mine.sent}`, ...event };
+    mine.channel.send(JSON.stringify(named));
+    events.add('sent', named, performance.now());
+  }
+  turns.show(mine.conversation.turns);
+  renderTalk(mine);
+}
+
+// Silence at the ear comes after the server's word that it has let go of what waited, or a little
+// before. It is told from a pause between words by its length, so it is known later than it is.
+function listen() {
+  if (!call?.audio) return;
+  call.audio.out?.listen();
+  call.audio.in?.listen();
+  const cut = call.conversation.cuts.at(-1);
+  if (!cut || cut.silent !== null || performance.now() - cut.cleared > AWAITED) return;
+  cut.silent = call.audio.in?.loudness.silentAt(Math.max(cut.began, cut.cleared - 100)) ?? null;
+  if (cut.silent === null) return;
+  const told = `Silent ${ms(cut.silent - cut.began)} after ${BY[cut.by]}`;
+  say(`${told}.`);
+  note(`${told}, ${ms(Math.max(0, cut.silent - cut.cleared))} after the server's word`);
+  renderTalk(call);
 }
 
 // ---- a call's life --------------------------------------------------------------------------
 
 async function begin(source) {
-  const mine = call = new Call(source);
+  const mine = call = new Call(source, chosen());
   chart.clear();
+  turns.clear();
   say(source === 'tone' ? 'Calling…' : 'Asking for the microphone…');
   render();
   try {
-    mine.audio = await openAudio(source);
+    mine.audio = await openAudio(mine);
     if (call !== mine) return closeAudio(mine.audio);
     mine.phase = 'calling';
     mine.began = performance.now();
+    events.clear(mine.began);
     mine.layer('signalling', 'working', 'offer sent');
     note(`Calling with ${source === 'tone' ? `a test tone of ${$('pitch').value} Hz` : 'the microphone'}`);
     say('Calling…');
@@ -227,7 +283,23 @@ async function begin(source) {
 }
 
 function sayItFlows(mine) {
-  say(mine.source === 'tone' ? 'The tone goes out and comes back.' : 'Connected. Speak, and hear yourself.');
+  say(mine.converses
+    ? (mine.source === 'tone' ? 'Connected. Write to the agent, or unmute the tone for a while to speak.'
+      : 'Connected. Speak or write, and interrupt whenever you like.')
+    : (mine.source === 'tone' ? 'The tone goes out and comes back.' : 'Connected. Speak, and hear yourself.'));
+}
+
+function mute(mine, muted) {
+  mine.muted = muted;
+  if (mine.audio?.gain) mine.audio.gain.gain.value = muted ? 0 : TONE;
+  mine.audio?.microphone?.getTracks().forEach(track => { track.enabled = !muted; });
+  render();
+}
+
+function reconnect() {
+  const { source } = call;
+  finish(call, 'Reconnecting…');
+  begin(source);
 }
 
 function fail(mine, error) {
@@ -335,11 +407,15 @@ function notePackets(mine, count) {
       sayItFlows(mine);
     }
     mine.layer('media', 'ok', 'flowing');
+  } else if (mine.converses && !mine.conversation.playing) {
+    // An agent that has nothing to say sends nothing.
+    mine.grewAt = null;
+    if (mine.at.dtls !== undefined) mine.layer('media', mine.at.media ? 'ok' : 'working', 'quiet');
   } else if (mine.grewAt !== null && now - mine.grewAt > STALLED) {
     if (!mine.stalled) {
       mine.stalls += 1;
       note('No audio for a second', true);
-      say('The echo has stopped. It comes back by itself once the relay and the transceiver are reached again.', true);
+      say('The sound has stopped. It comes back by itself once the relay and the transceiver are reached again.', true);
     }
     mine.stalled = true;
     mine.layer('media', 'working', 'stalled');
@@ -384,8 +460,21 @@ function report() {
       packets: mine.packets, longestGap: mine.longestGap, stalls: mine.stalls,
       silentFor: mine.grewAt === null ? null : performance.now() - mine.grewAt,
     },
+    backend: mine.backend?.name ?? null, muted: mine.muted, ...reportTalk(mine),
     ufrag: mine.ufrag, taken: mine.taken, restarts: mine.restarts, stats, snapshot, fleet,
     hint: snapshot && { cluster: snapshot.cluster, node: snapshot.node, ufrag: snapshot.ufrag },
+  };
+}
+
+function reportTalk({ hasEvents, conversation, at, began }) {
+  const { session, response, playing, speaking, lost, turns: said, cuts } = conversation;
+  const { rows, sent, received } = events.log;
+  return {
+    events: {
+      open: hasEvents, openedIn: at.events === undefined ? null : at.events - began,
+      sent, received, types: rows.slice(-60).map(({ way, type, count }) => ({ way, type, count })),
+    },
+    conversation: { model: session?.model ?? null, response, playing, speaking, lost, said, cuts },
   };
 }
 
@@ -428,10 +517,15 @@ function render(shown = call) {
   const busy = call !== null;
   put('call', busy ? 'Hang up' : 'Call');
   $('call').classList.toggle('hang', busy);
-  $('tone').disabled = busy;
+  $('tone').disabled = $('backend').disabled = busy;
+  $('mute').disabled = !call?.audio;
+  $('mute').setAttribute('aria-pressed', `${call?.muted ?? false}`);
+  $('reconnect').disabled = call?.phase !== 'live';
   if (shown) put('figures-title', busy ? 'Right now' : 'When the call ended');
-  $('restart').disabled = call?.phase !== 'live' || call.at.media === undefined;
+  $('restart').disabled = call?.phase !== 'live' || (call.at.media ?? call.at.dtls) === undefined;
   renderFleet();
+  renderBackends();
+  renderTalk(shown);
   $('route').classList.toggle('live', call?.layers.media.state === 'ok');
   if (!shown) return;
   renderSetup(shown);
@@ -474,6 +568,41 @@ function renderFleet() {
   }));
 }
 
+const chosen = () => fleet?.backends?.find(each => each.name === $('backend').value) ?? null;
+
+function renderBackends() {
+  const found = fleet?.backends ?? [], wanted = JSON.stringify(found);
+  if ($('backend').dataset.shows !== wanted) {
+    $('backend').dataset.shows = wanted;
+    const before = $('backend').value || fleet.usual;
+    $('backend').replaceChildren(...found.map(({ name, title, missing }) =>
+      Object.assign(new Option(missing ? `${title} (not here)` : title, name), { disabled: !!missing })));
+    $('backend').value = found.some(({ name, missing }) => name === before && !missing) ? before : fleet.usual;
+  }
+  const missing = found.filter(each => each.missing).map(each => `${each.title}: ${each.missing}.`);
+  put('backend-detail', [chosen()?.detail, ...missing].filter(Boolean).join(' '));
+}
+
+const BY = { button: 'the button', message: 'your message', speech: 'your voice', agent: 'the agent itself' };
+
+function renderTalk(mine) {
+  const here = call !== null && call === mine && mine.hasEvents, talks = here && mine.converses;
+  for (const id of ['message', 'send', 'interrupt']) $(id).disabled = !talks;
+  const { conversation } = mine ?? {};
+  put('talk-state', !call ? 'No call' : !call.converses ? `${call.backend?.title ?? 'The echo'} holds none`
+    : conversation.lost ? 'Nobody is behind the server' : !here ? 'No events yet'
+    : conversation.speaking ? 'Hears you' : conversation.playing ? 'Speaks'
+    : conversation.response ? 'Thinks' : 'Waits');
+  put('detail-events', !mine?.channel ? '–' : mine.at.events === undefined ? mine.channel.readyState
+    : `${mine.channel.readyState}, in ${ms(mine.at.events - mine.began)}`);
+  const cut = conversation?.cuts.at(-1);
+  put('cut-by', !cut ? '–' : { button: 'Button', message: 'Message', speech: 'Voice', agent: 'Agent' }[cut.by]);
+  unit('cut-silent', !cut || cut.silent === null ? null : (cut.silent - cut.began).toFixed(0), 'ms');
+  put('cut-silent-sub', !cut || cut.silent === null ? 'at your ear'
+    : `${Math.max(0, cut.silent - cut.cleared).toFixed(0)} ms after the server's word`);
+  unit('cut-heard', typeof cut?.heard !== 'number' ? null : (cut.heard / 1000).toFixed(1), 's');
+}
+
 function renderRoute(mine) {
   const { ufrag, snapshot } = mine;
   if (ufrag && $('ufrag').textContent !== ufrag) {
@@ -498,10 +627,10 @@ function renderFigures(mine) {
   put('figure-rtt-sub', stats.rtcpRoundTrip ? `RTCP ${(stats.rtcpRoundTrip * 1000).toFixed(1)} ms` : 'ICE checks');
   unit('figure-jitter', stats.jitter == null ? null : (stats.jitter * 1000).toFixed(1), 'ms');
   const jitter = snapshot?.audio.jitter;
-  put('figure-jitter-sub', jitter == null ? 'of the echo' : `server ${(jitter * 1000).toFixed(1)} ms`);
+  put('figure-jitter-sub', jitter == null ? 'of what is heard' : `server ${(jitter * 1000).toFixed(1)} ms`);
   unit('figure-loss', loss === null ? null : (loss * 100).toFixed(1), '%');
   const there = snapshot?.audio;
-  put('figure-loss-sub', there?.expected ? `server ${(100 * Math.max(0, there.lost) / there.expected).toFixed(1)} %` : 'of the echo');
+  put('figure-loss-sub', there?.expected ? `server ${(100 * Math.max(0, there.lost) / there.expected).toFixed(1)} %` : 'of what is heard');
   unit('figure-tone', tone.heard === null ? null : tone.heard.toFixed(0), 'Hz');
   put('figure-tone-sub', tone.sent === null ? 'test tone only' : `sent ${tone.sent} Hz`);
   const end = each => !each ? '?' : each.address && !each.address.endsWith('.local')
@@ -534,7 +663,7 @@ function sample() {
   const level = call.audio.in?.level() ?? null;
   chart.add(performance.now() / 1000, roundTrip === null ? null : roundTrip * 1000, call.grewAt ? level : null);
   if (call.source === 'tone') {
-    call.tone = { sent: call.audio.oscillator.frequency.value, heard: call.audio.in?.pitch() ?? null };
+    call.tone = { sent: call.muted ? null : call.audio.oscillator.frequency.value, heard: call.audio.in?.pitch() ?? null };
   }
   render();
 }
@@ -542,6 +671,19 @@ function sample() {
 $('call').addEventListener('click', () => call ? finish(call, 'You hung up.') : begin('microphone'));
 $('tone').addEventListener('click', () => call || begin('tone'));
 $('restart').addEventListener('click', onRestart);
+$('reconnect').addEventListener('click', () => call?.phase === 'live' && reconnect());
+$('mute').addEventListener('click', () => call && mute(call, !call.muted));
+$('backend').addEventListener('change', renderBackends);
+$('interrupt').addEventListener('click', ({ timeStamp }) => {
+  if (call) send(call, ...call.conversation.interrupt(timeStamp || performance.now()));
+});
+$('message-form').addEventListener('submit', event => {
+  event.preventDefault();
+  const text = $('message').value.trim();
+  if (!text || !call?.hasEvents || !call.converses) return;
+  $('message').value = '';
+  send(call, ...call.conversation.write(text, performance.now()));
+});
 $('listen').addEventListener('change', event => { $('echo').muted = !event.target.checked; });
 $('pitch').addEventListener('input', event => {
   put('pitch-text', `${event.target.value} Hz`);
@@ -551,6 +693,7 @@ addEventListener('pagehide', () => {
   if (call?.url) fetch(call.url, { method: 'DELETE', keepalive: true }).catch(() => {});
 });
 setInterval(sample, 200);
+setInterval(listen, LISTEN);
 setInterval(() => { if (!call) pollDemo(); }, 5000);
 requestAnimationFrame(frame);
 pollDemo();
