@@ -105,7 +105,7 @@ class EnergyActivity:
             self._loud_until = at + FRAME
         if not self._speaking:
             return self._begin(at)
-        if at + FRAME - self._loud_until < self.silence - FRAME / 2:
+        if loud or at + FRAME - self._loud_until < self.silence - FRAME / 2:
             return None
         self._speaking, self._recent = False, 0
         return SpeechEnded(at + FRAME)

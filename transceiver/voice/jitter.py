@@ -113,6 +113,7 @@ class JitterBuffer:
     _played: int = field(init=False, default=0)  # sequence of the last packet given out
     _duration: int = field(init=False, default=0)  # and its length
     _made_up: int = field(init=False, default=0)  # ticks since,
+    _bridged: bool = field(init=False, default=False)  # some of what was lost since was made up
     _waiting: int = field(init=False, default=0)  # and those given out while nothing was there
     _least: float = field(init=False, default=0.0)  # transit in this window,
     _least_before: float = field(init=False, default=0.0)  # and in the one before
@@ -239,7 +240,8 @@ class JitterBuffer:
             return self._bridge(head, gap)
         del self._packets[0]
         self.counters.lost += head.sequence - self._played - 1
-        self._played, self._duration, self._made_up = head.sequence, head.duration, 0
+        self._played, self._duration = head.sequence, head.duration
+        self._made_up, self._bridged = 0, False
         self._position = head.timestamp + head.duration
         return Frame(head.payload)
 
@@ -254,13 +256,14 @@ class JitterBuffer:
             head.duration,
         )
         self._made_up = self._waiting = 0
+        self._bridged = False
         return True
 
     def _shed(self, now: Instant) -> None:
         """Give up what is too old to be heard, and what has been made up in part already."""
         while self._packets:
             head = self._packets[0]
-            consecutive = head.sequence == self._played + 1
+            consecutive = head.sequence == self._played + 1 and not self._bridged
             if self._lag(head.timestamp, now) > self.limits.target_maximum + FRAME:
                 self._give_up(head)
             elif head.timestamp < self._position and not consecutive:
@@ -295,6 +298,7 @@ class JitterBuffer:
             ticks = min(gap, self._ticks(FRAME))
             self._position += ticks
             return Silence(ticks)
+        self._bridged = True
         if gap <= head.duration:
             self._position += gap
             return Missing(gap, head.payload)

@@ -141,7 +141,6 @@ class Listener:
     def _rest(self) -> None:
         """Nothing comes any more: wait for the next packet."""
         self._due = None
-        self._pcm.clear()
         self.buffer.restart()
         self._end_speech()
 
@@ -171,7 +170,7 @@ class Listener:
     def _fill(self, due: Instant) -> None:
         """The next piece of sound, whatever its length; or one less to be held back."""
         surplus = self.buffer.surplus(due)
-        if self._quiet and -self.limits.target_maximum <= surplus <= -FRAME:
+        if self._quiet and surplus <= -FRAME:
             self.counters.added += 1
             self._pcm += bytes(self._frame)
             return

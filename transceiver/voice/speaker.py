@@ -141,8 +141,6 @@ class Speaker:
     def flush(self, now: Instant) -> Flushed:
         """Drop all that waits. No UtteranceEnded follows."""
         flushed = Flushed(self.played, self.waiting)
-        if self._begun:
-            self._tail = TAIL
         self._waiting.clear()
         self._held = 0
         self._begun, self._sent = False, 0

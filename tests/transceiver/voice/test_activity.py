@@ -115,6 +115,21 @@ def test_a_higher_threshold_is_harder_of_hearing() -> None:
     assert heard == sorted(heard, reverse=True)
 
 
+def test_the_soft_end_of_a_word_belongs_to_it() -> None:
+    loud, soft = noise(RATE, 0.5, power=-46.0), noise(RATE, 1.0, power=-50.5)
+    (_, _), (ended_at, _) = watch(silence(1.0) + loud + soft + silence(1.0))
+    assert ended_at == pytest.approx(3.0, abs=0.05)
+    assert watch(silence(1.0) + soft + silence(1.0)) == []
+
+
+def test_without_patience_a_turn_ends_with_the_sound_and_not_before() -> None:
+    burst = silence(1.0) + noise(RATE, 0.4, power=-20.0) + silence(0.02)
+    pcm = burst + noise(RATE, 0.04, power=-20.0) + silence(1.0)
+    (_, began), (ended_at, ended) = watch(pcm, EnergyActivity(silence=0.0))
+    assert (type(began), type(ended)) == (SpeechBegan, SpeechEnded)
+    assert ended_at == pytest.approx(1.42)
+
+
 def test_a_pause_for_breath_does_not_end_a_turn() -> None:
     voice = speech(RATE, 1.0, loudness=5000.0).tobytes()
     found = watch(silence(1.0) + (voice + silence(0.2)) * 4 + silence(1.0))

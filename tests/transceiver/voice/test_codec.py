@@ -83,6 +83,18 @@ def test_made_up_sound_begins_like_the_last_and_fades(name: str, rate: int) -> N
 
 
 @pytest.mark.parametrize(("name", "rate"), COMBINATIONS)
+def test_each_hole_is_covered_anew(name: str, rate: int) -> None:
+    decoder = codec.make_decoder(name, rate)
+    sent = packets(name, tone(rate, 0.5), rate)
+    for payload in sent[:15]:
+        decoder.decode_untrusted(payload)
+    decoder.conceal(rate)
+    for payload in sent[15:]:
+        decoder.decode_untrusted(payload)
+    assert float(np.abs(samples(decoder.conceal(rate // 50))).mean()) > 1000
+
+
+@pytest.mark.parametrize(("name", "rate"), COMBINATIONS)
 @settings(max_examples=60)
 @given(data=st.data())
 def test_whatever_comes_is_decoded_or_refused(name: str, rate: int, data: st.DataObject) -> None:

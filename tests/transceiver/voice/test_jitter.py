@@ -227,6 +227,41 @@ def test_a_sender_whose_clock_stood_still_is_heard_again() -> None:
     assert buffer.counters.lost == buffer.counters.restarts == 0
 
 
+def test_what_comes_when_its_time_has_passed_is_late() -> None:
+    buffer = JitterBuffer(CLOCK)
+    run(buffer, arrivals(n for n in range(10) if n != 5), 10.2)
+    feed(buffer, 1005, 5 * TICKS - 3 * TICKS, 10.21)
+    assert buffer.counters == Counters(received=10, lost=1, late=1)
+
+
+def test_what_comes_when_its_hole_has_been_filled_is_late_though_the_hole_is_longer() -> None:
+    buffer = JitterBuffer(CLOCK)
+    for number in (0, 3):
+        feed(buffer, number, number * TICKS, 10.0)
+    assert buffer.pull(10.04) == Frame(name(0))
+    assert buffer.pull(10.06) == Missing(TICKS)
+    feed(buffer, 1, TICKS, 10.061)
+    assert buffer.pull(10.08) == Missing(TICKS, name(3))
+    assert buffer.pull(10.1) == Frame(name(3))
+    assert buffer.counters == Counters(received=3, lost=2, late=1)
+
+
+def test_what_is_lost_among_what_is_given_up_is_lost() -> None:
+    packets = [entry for entry in held_up(range(200), 50, 12.0) if entry[1] not in (60, 61, 120)]
+    buffer = JitterBuffer(CLOCK)
+    run(buffer, packets, 13.9)
+    assert buffer.counters.lost == 3
+
+
+def test_lateness_can_be_counted_for_ever() -> None:
+    buffer = JitterBuffer(CLOCK)
+    buffer._weight = buffer._total = 1e308
+    run(
+        buffer, [(at + (n * 7 % 10) / 100, n) for n, (at, _) in enumerate(arrivals(range(500)))], 20
+    )
+    assert buffer._total < 1e12
+
+
 def test_duplicates_are_counted_and_not_played() -> None:
     packets = sorted(arrivals(range(20)) + arrivals(range(20), delay=0.001))
     buffer = JitterBuffer(CLOCK)

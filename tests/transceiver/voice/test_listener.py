@@ -120,6 +120,14 @@ def test_a_lost_packet_is_heard_from_the_copy_in_the_next() -> None:
     assert likeness(original, repaired) > 0.95
 
 
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+def test_a_codec_without_copies_recovers_nothing(codec: str) -> None:
+    listener = Listener(codec, 8000, 8000)
+    payloads = packets(codec, tone(8000, 1.0), 8000)
+    listen(listener, flow(codec, payloads, lost=frozenset([20, 30])), 11.03)
+    assert (listener.counters.recovered, listener.counters.concealed) == (0, 2)
+
+
 def test_time_passes_evenly_through_losses_and_silence() -> None:
     payloads = packets("opus", tone(16000, 2.0), 16000)
     lost = frozenset([*range(20, 25), *range(40, 80)])
@@ -209,11 +217,23 @@ def test_speech_is_neither_dropped_nor_stretched() -> None:
         for number, (at, packet) in enumerate(flow("opus", payloads))
     ]
     listener = Listener("opus", 48000, rate)
-    for at, packet in arrivals[:10]:
-        listener.insert(packet, at)
-    listen(listener, arrivals[10:], 12.9)
+    listen(listener, arrivals, 11.9)
+    assert listener.buffer.surplus(11.9) > FRAME
+    assert listener.counters.added == listener.counters.dropped == 0
+
+
+def test_speech_is_not_stretched_where_more_should_be_held_back() -> None:
+    rate = 16000
+    payloads = packets("opus", tone(rate, 2.0), rate)
+    arrivals = [
+        (at + 0.019 * (number % 2) * (number > 9), packet)
+        for number, (at, packet) in enumerate(flow("opus", payloads))
+    ]
+    listener = Listener("opus", 48000, rate, VoiceLimits(target=0.02))
+    listen(listener, arrivals, 11.9)
+    assert listener.buffer.target == 0.04
+    assert listener.buffer.surplus(11.9) <= -FRAME + 1e-9
     assert listener.counters.added == 0
-    assert listener.counters.dropped == 0
 
 
 # --- speech -----------------------------------------------------------------------------------
