@@ -41,7 +41,7 @@ class Trace:
                 self.lines.append(self._teller.tell(packet))
             case Agreed(profile=profile):
                 seconds = self.lines[-1].seconds if self.lines else 0.0
-                text, detail = f"keys agreed, {profile}", {"profile": profile}
+                text, detail = f"keys agreed, {profile or 'no SRTP'}", {"profile": profile}
                 self.lines.append(Line(None, seconds, "", "", "keys", text, detail))
             case Happened(event=event):
                 seconds = self.lines[-1].seconds if self.lines else 0.0

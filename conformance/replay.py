@@ -111,7 +111,7 @@ class Agreed:
 
     step: int
     at: Instant
-    profile: str
+    profile: str | None
 
 
 DataEvent: TypeAlias = ChannelOpened | MessageReceived | ChannelClosed | DataEnded

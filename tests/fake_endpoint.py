@@ -5,10 +5,12 @@ handshake: ``establish CALL``, ``audio CALL TIMESTAMP PAYLOAD``, ``end CALL``.
 """
 
 from collections import Counter, deque
+from types import SimpleNamespace
 
 from attrs import define, field, frozen
 
 from stunroute.address import Transmit
+from stunroute.hint import Hint
 from transceiver.errors import AtCapacity, OfferError, UnknownCall
 from transceiver.events import AudioReceived, Ended, EndReason, Established
 from transceiver.snapshot import Audio, Snapshot, Timings
@@ -41,6 +43,10 @@ class FakeEndpoint:
     def calls(self):
         return list(self.live)
 
+    @property
+    def config(self):
+        return SimpleNamespace(cluster=1, node=2)
+
     def receive_datagram(self, data, address, now):
         self.relay = address
         verb, call, *rest = data.decode().split(" ", 3)
@@ -70,7 +76,7 @@ class FakeEndpoint:
     def next_timeout(self):
         return self.deadline
 
-    def open_call(self, offer, now, *, entropy=None):
+    def open_call(self, offer, now, *, channel=None, entropy=None):
         if self.draining or len(self.live) >= self.capacity:
             raise AtCapacity("full", self.retry_after)
         if not offer.startswith("v=0"):
@@ -80,6 +86,19 @@ class FakeEndpoint:
         call = f"rtc_{self.opened:026d}"
         self.live[call] = now
         return Answered(call, "v=0\r\nanswer\r\n")
+
+    def ufrag(self, call):
+        self._known(call)
+        return call[4:]
+
+    def locate_untrusted(self, call, now):
+        if not call.startswith("rtc_") or len(call) != 30:
+            return None
+        return Hint("0", 1, 2, bytes(5))
+
+    def restart_ice(self, call, fragment, now):
+        self._known(call)
+        return None
 
     def reoffer(self, call, offer, now):
         if not offer.startswith("v=0"):
@@ -120,6 +139,7 @@ class FakeEndpoint:
             srtp_profile=None,
             timings=Timings(None, None, None, None, None),
             audio=Audio("opus", 0, 0, None, 0, 0, None, None, None),
+            channels=None,
             drops={},
         )
 

@@ -22,14 +22,15 @@ from typing import ClassVar
 from attrs import define, field
 
 from stunroute.address import Address, Transmit
+from stunroute.hint import Hint
 from stunroute.instant import Entropy, Instant
 from stunroute.pump import Output, pump
 from stunroute.settings import Adapter
 from stunroute.trace import Drop
 
-from .backend.interface import Backend, BackendFactory
+from .backend.interface import Attachable, Attachment, Backend, BackendFactory, CallRequest
 from .endpoint import Answered, Endpoint
-from .errors import CallError, UnknownCall
+from .errors import CallError, NoEvents, UnknownCall
 from .events import Ended, EndReason, Established, Event
 from .snapshot import Snapshot
 from .sockets import Arrival, Counters, Link, open_link
@@ -38,6 +39,9 @@ logger = logging.getLogger("transceiver")
 
 CLOCK_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 """RTP clock of each codec (RFC 7587, section 4.1; RFC 3551, section 4.5.14)."""
+
+
+_PLAIN = CallRequest()
 
 
 class BackendUnavailable(CallError):
@@ -54,6 +58,7 @@ class LiveCall:
     id: str
     codec: str
     clock_rate: int
+    request: CallRequest = field(factory=CallRequest)
     backend: Backend | None = field(init=False, default=None, repr=False)
     established: bool = field(init=False, default=False)
     over: bool = field(init=False, default=False)
@@ -73,6 +78,32 @@ class LiveCall:
         except UnknownCall:  # it is over; its Ended stands behind the event now being delivered
             return False
         return True
+
+    def open_channel(self, label: str, *, protocol: str = "", ordered: bool = True) -> int | None:
+        if self.over:
+            return None
+        try:
+            return self._server.open_channel(self.id, label, protocol, ordered)
+        except UnknownCall:
+            return None
+
+    def send_message(self, channel: int, message: str | bytes) -> bool:
+        if self.over:
+            return False
+        try:
+            return self._server.send_message(self.id, channel, message)
+        except UnknownCall:
+            return False
+
+    def close_channel(self, channel: int) -> None:
+        with suppress(UnknownCall):
+            self._server.close_channel(self.id, channel)
+
+    def buffered_amount(self, channel: int) -> int:
+        try:
+            return self._server.endpoint.buffered_amount(self.id, channel)
+        except UnknownCall:
+            return 0
 
     def hang_up(self) -> None:
         if not self.over:
@@ -185,20 +216,25 @@ class TransceiverServer:
         return self.loop.time()
 
     @property
+    def name(self) -> tuple[int, int]:
+        """Cluster and node: what this transceiver is called in the ids of its calls."""
+        return self.endpoint.config.cluster, self.endpoint.config.node
+
+    @property
     def calls(self) -> list[str]:
         """Ids of the live calls."""
         return list(self._calls)
 
     # Verbs for signalling
 
-    def open_call(self, offer: str) -> Answered:
+    def open_call(self, offer: str, request: CallRequest = _PLAIN) -> Answered:
         """Answer ``offer`` and give the call its backend. Raises OfferError, AtCapacity,
         BackendUnavailable."""
         entropy = None if self.call_entropy is None else self.call_entropy()
         now = self.now()
-        answered = self.endpoint.open_call(offer, now, entropy=entropy)
-        codec = self.endpoint.snapshot(answered.call, now).audio.codec
-        call = LiveCall(self, answered.call, codec, CLOCK_RATES[codec])
+        answered = self.endpoint.open_call(offer, now, channel=request.channel, entropy=entropy)
+        codec = self.endpoint.snapshot(answered.call, now).audio.codec or ""
+        call = LiveCall(self, answered.call, codec, CLOCK_RATES.get(codec, 0), request)
         self._calls[call.id] = call
         try:
             call.backend = self.backend(call)
@@ -206,7 +242,7 @@ class TransceiverServer:
             logger.exception("call %s: the backend refused it", call.id)
             self.backend_failed(call.id)
             raise BackendUnavailable("the application does not take calls now") from error
-        logger.info("call %s: answered, %s", call.id, codec)
+        logger.info("call %s: answered, %s", call.id, codec or "no audio")
         self._drain()
         return answered
 
@@ -217,6 +253,40 @@ class TransceiverServer:
         answer = self.endpoint.reoffer(call, offer, self.now())
         self._drain()
         return answer
+
+    def patch(self, call: str, fragment: str) -> str | None:
+        """Take a fragment of SDP (RFC 8840): the fragment that answers it where it restarts ICE,
+        None where it only names candidates. Raises UnknownCall, AtCapacity, OfferError."""
+        self._known(call)
+        answer = self.endpoint.restart_ice(call, fragment, self.now())
+        self._drain()
+        return answer
+
+    def etag(self, call: str) -> str:
+        """What names the state of the call's ICE: another one after each restart. Raises
+        UnknownCall."""
+        self._known(call)
+        return self.endpoint.ufrag(call)
+
+    def owner_of(self, call: str) -> str:
+        """The account that opened the call. Raises UnknownCall."""
+        self._known(call)
+        return self._calls[call].request.owner
+
+    def locate(self, call: str) -> Hint | None:
+        """Which transceiver a call id names; None where it names nobody."""
+        return self.endpoint.locate_untrusted(call, self.now())
+
+    def attach(
+        self, call: str, send: Callable[[str], None], close: Callable[[], None]
+    ) -> Attachment:
+        """Add a connection for the call's events; see ``backend.Attachable``. Raises UnknownCall,
+        NoEvents."""
+        self._known(call)
+        backend = self._calls[call].backend
+        if not isinstance(backend, Attachable):
+            raise NoEvents("the application of this call speaks no events")
+        return backend.attach(send, close)
 
     def snapshot(self, call: str) -> Snapshot:
         """What the call looks like now. Raises UnknownCall."""
@@ -238,6 +308,25 @@ class TransceiverServer:
     def send_audio(self, call: str, payload: bytes, timestamp: int, marker: bool) -> None:
         """One packet of audio of a live, established call; see ``backend.Call``."""
         self.endpoint.send_audio(call, payload, timestamp, marker, self.now())
+        self._drain()
+
+    def open_channel(self, call: str, label: str, protocol: str, ordered: bool) -> int | None:
+        """See ``backend.Call``. Raises UnknownCall."""
+        channel = self.endpoint.open_channel(
+            call, label, self.now(), protocol=protocol, ordered=ordered
+        )
+        self._drain()
+        return channel
+
+    def send_message(self, call: str, channel: int, message: str | bytes) -> bool:
+        """See ``backend.Call``. Raises UnknownCall."""
+        taken = self.endpoint.send_message(call, channel, message, self.now())
+        self._drain()
+        return taken
+
+    def close_channel(self, call: str, channel: int) -> None:
+        """See ``backend.Call``. Raises UnknownCall."""
+        self.endpoint.close_channel(call, channel, self.now())
         self._drain()
 
     def backend_failed(self, call: str) -> None:

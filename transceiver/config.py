@@ -214,6 +214,8 @@ class EndpointConfig:
     candidates: tuple[Address, ...]
     relays: frozenset[Address]
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
+    data: bool = True
+    """Whether a section for data channels is accepted."""
     sessions: int = 1000
     """Calls at once; the next one is refused (``AtCapacity``)."""
     retry_after: float = 5.0

@@ -28,18 +28,19 @@ from attrs import define, evolve, field, frozen
 from stunroute import demux, forward, stun
 from stunroute.address import Address, Transmit
 from stunroute.errors import DecodeError
-from stunroute.hint import Hint, HintError, KeyRing
+from stunroute.hint import Hint, KeyRing
 from stunroute.instant import Entropy, Instant
 from stunroute.trace import Drop
 
 from . import dtls, ice, journal, negotiation, sdp
-from .audio import AudioStream, SourceForgotten, SourceLearned
+from .admission import Admission
+from .audio import SourceForgotten, SourceLearned
 from .config import EndpointConfig
 from .errors import AtCapacity, UnknownCall
 from .events import AudioReceived, EndReason, Event, Phase
 from .path import Path
 from .report import snapshot_of
-from .session import AddressValidated, Marks, Refused, Session, Signal, UfragRetired
+from .session import AddressValidated, Refused, Session, Signal, UfragRetired
 from .snapshot import Snapshot
 from .srtp import rtcp, rtp
 
@@ -90,8 +91,7 @@ class Endpoint:
     ) -> None:
         self.config = config
         self.drops: Counter[Drop] = Counter()
-        self._keyring = keyring
-        self._identity = identity
+        self._admission = Admission(config, keyring, identity)
         self._entropy = entropy
         self._journal = journal
         self._draining = False
@@ -106,8 +106,17 @@ class Endpoint:
 
     # --- the application's verbs --------------------------------------------------------------
 
-    def open_call(self, offer: str, now: Instant, *, entropy: Entropy | None = None) -> Answered:
-        """Answer an SDP offer and hold a session for it. ``entropy`` serves this call alone.
+    def open_call(
+        self,
+        offer: str,
+        now: Instant,
+        *,
+        channel: int | None = None,
+        entropy: Entropy | None = None,
+    ) -> Answered:
+        """Answer an SDP offer and hold a session for it. ``channel`` is the number of a data
+        channel for events that the client opens without announcing it (negotiated, RFC 8832, 6);
+        ``entropy`` serves this call alone.
 
         Raises OfferError (naming the line) and AtCapacity.
         """
@@ -117,79 +126,18 @@ class Endpoint:
             raise AtCapacity("this transceiver is full", self.config.retry_after)
         description = sdp.parse_untrusted(offer)
         draw = entropy or self._entropy
-        slot, answer = self._admit(description, draw, now)
-        session = slot.session
+        session, answer = self._admission.admit(
+            description, draw, now, taken=self._by_ufrag, channel=channel
+        )
+        ufrag = session.agent.local.ufrag
+        hint = self._admission.hint(ufrag, now)
+        assert hint is not None, "a hint just minted is ours"
+        slot = _Slot(session, draw, [ufrag], hint)
         self._slots[session.call] = slot
-        self._by_ufrag[slot.ufrags[0]] = slot
-        self._note(journal.Opened(session.call, now, offer, answer))
+        self._by_ufrag[ufrag] = slot
+        self._note(journal.Opened(session.call, now, offer, answer, self.config.data, channel))
         self._settle(slot, now)
         return Answered(session.call, answer)
-
-    def _admit(
-        self, description: sdp.Description, draw: Entropy, now: Instant
-    ) -> tuple[_Slot, str]:
-        local = self._mint(draw, now)
-        call = f"rtc_{local.ufrag.decode()}"
-        ssrc = int.from_bytes(draw(4), "big")
-        cname = draw(9).hex()
-        session_id = int.from_bytes(draw(8), "big") >> 2  # RFC 8829, 5.2.1: 62 bits
-        settled = negotiation.negotiate(description, self._describe(local, ssrc, cname, session_id))
-        session = Session(
-            call=call,
-            negotiated=evolve(settled, answer=sdp.Description()),
-            agent=ice.IceLite(
-                local=local,
-                remote=settled.remote,
-                limits=self.config.ice,
-            ),
-            connection=dtls.DtlsConnection(
-                role=settled.role,
-                identity=self._identity,
-                fingerprints=settled.fingerprints,
-                entropy=draw,
-                limits=self.config.dtls,
-            ),
-            audio=AudioStream(
-                payload_type=settled.codec.payload_type,
-                clock_rate=settled.codec.clock_rate,
-                ssrc=ssrc,
-                cname=cname,
-                entropy=draw,
-                limits=self.config.session,
-            ),
-            config=self.config,
-            marks=Marks(now),
-        )
-        hint = self._keyring.decode_untrusted(local.ufrag, now)
-        assert isinstance(hint, Hint), "a hint just minted is ours"
-        return _Slot(session, draw, [local.ufrag], hint), str(settled.answer)
-
-    def _mint(self, draw: Entropy, now: Instant) -> ice.Credentials:
-        """Credentials whose ufrag no live session has. Raises AtCapacity where the keys to make
-        them with are no longer, or not yet, to be used."""
-        while True:
-            try:
-                text = self._keyring.mint(self.config.cluster, self.config.node, draw, now)
-            except HintError:
-                problem = "this transceiver has no key to take calls with at the moment"
-                raise AtCapacity(problem, self.config.retry_after) from None
-            ufrag = text.encode()
-            if ufrag not in self._by_ufrag:
-                return ice.Credentials(ufrag, self._keyring.password(ufrag))
-
-    def _describe(
-        self, credentials: ice.Credentials, ssrc: int, cname: str, session_id: int
-    ) -> negotiation.LocalDescription:
-        return negotiation.LocalDescription(
-            ufrag=credentials.ufrag.decode(),
-            password=credentials.password.decode(),
-            fingerprint=self._identity.fingerprint,
-            candidates=self.config.candidates,
-            codecs=self.config.codecs,
-            session_id=session_id,
-            ssrc=ssrc,
-            cname=cname,
-        )
 
     def reoffer(self, call: str, offer: str, now: Instant) -> str:
         """Answer a further offer of a live call, which may restart ICE. Returns the SDP answer.
@@ -202,7 +150,7 @@ class Endpoint:
         self._note(journal.Acted(call, now, "reoffer", {"offer": offer}))
         fresh = session.agent.local
         if negotiation.is_restart(session.negotiated, description):
-            fresh = self._mint(slot.entropy, now)
+            fresh = self._admission.mint(slot.entropy, now, self._by_ufrag)
         local = evolve(
             session.negotiated.local,
             ufrag=fresh.ufrag.decode(),
@@ -211,11 +159,53 @@ class Endpoint:
         settled = negotiation.renegotiate(session.negotiated, description, local)
         session.negotiated = evolve(settled, answer=sdp.Description())
         if settled.restarted:
-            slot.ufrags.append(fresh.ufrag)
-            self._by_ufrag[fresh.ufrag] = slot
-            session.restart_ice(fresh, settled.remote, now)
+            self._restart(slot, fresh, settled.remote, now)
+        if session.data is None:
+            channels = self._admission.channels(settled, slot.entropy)
+            if channels is not None:
+                session.add_data(channels, now)
         self._settle(slot, now)
         return str(settled.answer)
+
+    def restart_ice(self, call: str, fragment: str, now: Instant) -> str | None:
+        """Take a fragment of SDP for a live call (RFC 8840). One with new credentials restarts ICE:
+        the fragment that answers it. One with candidates alone changes nothing: None. Raises
+        UnknownCall, AtCapacity, and OfferError where the fragment makes no sense."""
+        slot = self._slot(call)
+        session = slot.session
+        read = negotiation.parse_fragment_untrusted(fragment)
+        if not negotiation.is_restart_by(session.negotiated, read):
+            return None
+        self._act(slot, now, "restart_ice", fragment=fragment)
+        fresh = self._admission.mint(slot.entropy, now, self._by_ufrag)
+        local = evolve(
+            session.negotiated.local,
+            ufrag=fresh.ufrag.decode(),
+            password=fresh.password.decode(),
+        )
+        session.negotiated, answer = negotiation.restart_by(session.negotiated, read, local)
+        self._restart(slot, fresh, session.negotiated.remote, now)
+        self._settle(slot, now)
+        return answer
+
+    def _restart(
+        self, slot: _Slot, fresh: ice.Credentials, remote: ice.Credentials, now: Instant
+    ) -> None:
+        slot.ufrags.append(fresh.ufrag)
+        self._by_ufrag[fresh.ufrag] = slot
+        slot.session.restart_ice(fresh, remote, now)
+
+    def ufrag(self, call: str) -> str:
+        """Our half of the credentials that the call goes by since its last restart. Raises
+        UnknownCall."""
+        return self._slot(call).session.negotiated.local.ufrag
+
+    def locate_untrusted(self, call: str, now: Instant) -> Hint | None:
+        """Whose call an id names, None where it is no id that our keys can read."""
+        prefix, _, ufrag = call.partition("_")
+        if prefix != "rtc" or not ufrag.isascii():
+            return None
+        return self._admission.hint(ufrag.encode(), now)
 
     def send_audio(
         self, call: str, payload: bytes, timestamp: int, marker: bool, now: Instant
@@ -230,6 +220,38 @@ class Endpoint:
         if self._journal is not None:  # no deadline has moved; who records it wants to be told so
             self._settle(slot, now)
         return sent
+
+    def open_channel(
+        self, call: str, label: str, now: Instant, *, protocol: str = "", ordered: bool = True
+    ) -> int | None:
+        """Open a data channel; its number, None where the call has none (yet) or as many as it may
+        have. Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(slot, now, "open_channel", label=label, protocol=protocol, ordered=ordered)
+        channel = slot.session.open_channel(label, protocol, ordered, now)
+        self._settle(slot, now)
+        return channel
+
+    def send_message(self, call: str, channel: int, message: str | bytes, now: Instant) -> bool:
+        """Send on a data channel; False where it was not taken (not open, longer than the client
+        takes, too much waits). Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(slot, now, "send_message", channel=channel, message=message)
+        taken = slot.session.send_message(channel, message, now)
+        self._settle(slot, now)
+        return taken
+
+    def close_channel(self, call: str, channel: int, now: Instant) -> None:
+        """Close a data channel, if it is open. Raises UnknownCall."""
+        slot = self._slot(call)
+        self._act(slot, now, "close_channel", channel=channel)
+        slot.session.close_channel(channel, now)
+        self._settle(slot, now)
+
+    def buffered_amount(self, call: str, channel: int) -> int:
+        """Bytes taken on that channel that the client has not acknowledged. Raises UnknownCall."""
+        data = self._slot(call).session.data
+        return 0 if data is None else data.buffered_amount(channel)
 
     def close_call(self, call: str, reason: EndReason, now: Instant) -> None:
         """End a call and say goodbye to the client. Raises UnknownCall."""
@@ -253,7 +275,7 @@ class Endpoint:
         if (config.cluster, config.node) != (self.config.cluster, self.config.node):
             raise ValueError("a transceiver keeps its name")
         self.config = config
-        self._keyring = keyring
+        self._admission = evolve(self._admission, config=config, keyring=keyring)
 
     def drain(self, within: float, now: Instant) -> None:
         """Take no more calls, and end those there are in ``within`` seconds."""

@@ -37,6 +37,12 @@ class AtCapacity(CallError):
         self.retry_after = retry_after
 
 
+class NoEvents(CallError):
+    """The call's application speaks no events, so there is nothing to attach to."""
+
+    code: ClassVar[str] = "no_events"
+
+
 class UnknownCall(CallError):
     """No live call has that id."""
 

@@ -10,6 +10,10 @@ from attrs import field, frozen
 
 from .path import Path
 
+EVENTS_CHANNEL = "oai-events"
+"""The label of the data channel that carries a call's Realtime events, as clients of that API name
+it; a negotiated one gets it from us."""
+
 
 class Phase(Enum):
     """The life of a session; ``session.TRANSITIONS`` is the table of what may follow what."""
@@ -53,10 +57,11 @@ class PathSelected:
 
 @frozen(slots=True)
 class Established:
-    """Keys are agreed and audio may flow. ``profile`` is the SRTP profile's name."""
+    """Keys are agreed and audio may flow. ``profile`` is the SRTP profile's name, None in a call
+    of data channels alone whose client does without SRTP."""
 
     call: str
-    profile: str
+    profile: str | None
 
 
 @frozen(slots=True)

@@ -26,7 +26,7 @@ from stunroute.hint import KeyRing
 
 from .aio import TransceiverServer
 from .backend.interface import BackendFactory
-from .backend.registry import named
+from .backend.registry import configured
 from .dtls import Identity
 from .endpoint import Endpoint
 from .http import Access, ApiKeys, Owners, create_app
@@ -96,7 +96,8 @@ def assemble(
     calls there. ``backend`` stands for the one that the settings name. Raises ConfigError."""
     keyring = settings.keyring(wall=time.time(), now=asyncio.get_running_loop().time())
     if backend is None:
-        backend = named(settings.backend.name, settings.backend.options)
+        limits = settings.limits
+        backend = configured(settings.backend, settings.backends, limits.voice, limits.realtime)
     identity = _identity(settings.identity)
     recorder = None
     if directory is not None:

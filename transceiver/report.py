@@ -22,9 +22,10 @@ def snapshot_of(session: Session, hint: Hint, now: Instant) -> Snapshot:
         dtls_role=session.negotiated.role.value,
         dtls_version=secured.version if secured else None,
         cipher_suite=secured.cipher_suite if secured else None,
-        srtp_profile=secured.keys.profile.name if secured else None,
+        srtp_profile=secured.keys.profile.name if secured and secured.keys else None,
         timings=_timings(session),
         audio=_audio(session),
+        channels=session.data.count() if session.data else None,
         drops={drop.value: times for drop, times in sorted(session.drops.items(), key=_by_name)},
     )
 
@@ -52,7 +53,7 @@ def _audio(session: Session) -> Audio:
     stream = session.audio
     source, sender = stream.current, stream.sender
     return Audio(
-        codec=session.negotiated.codec.name,
+        codec=session.negotiated.codec.name if session.negotiated.codec else None,
         packets_in=stream.packets_in,
         packets_out=sender.packets,
         jitter=source.jitter_seconds if source else None,

@@ -1,8 +1,9 @@
-"""One call: ICE, DTLS, SRTP and audio put together, and the phase they add up to.
+"""One call: ICE, DTLS, SRTP and SCTP put together, and the phase they add up to.
 
 The four do not know one another. This room passes the validated path from ICE to DTLS, the keys
-from DTLS to SRTP, the packets from SRTP to audio, and draws from all of them the two things only
-their sum can tell: whether the client is still there, and how far the call has come.
+from DTLS to SRTP, the packets from SRTP to audio and from DTLS to the data channels, and draws from
+all of them the two things only their sum can tell: whether the client is still there, and how far
+the call has come.
 
 *Liveness.* Some clients never send a check again once they have nominated a pair, others send
 only indications. So whatever authenticates is a sign of life: a check, a DTLS record that opens,
@@ -22,6 +23,7 @@ from collections import Counter, deque
 from enum import Enum, unique
 from typing import TypeAlias
 
+import attrs
 from attrs import define, field, frozen
 
 from stunroute import demux
@@ -29,16 +31,21 @@ from stunroute.errors import DecodeError
 from stunroute.instant import Instant
 from stunroute.trace import Drop
 
-from . import dtls, ice
+from . import datachannel, dtls, ice
 from .audio import AudioStream, Frame, SourceForgotten, SourceLearned
 from .config import EndpointConfig
 from .events import (
     AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    ChannelOpened,
+    DataEnded,
     Ended,
     EndReason,
     Established,
     Event,
     LengthWarning,
+    MessageReceived,
     PathSelected,
     Phase,
     PhaseChanged,
@@ -136,6 +143,7 @@ class Session:
     audio: AudioStream
     config: EndpointConfig
     marks: Marks
+    data: datachannel.DataChannels | None = None
     phase: Phase = Phase.NEW
     drops: Counter[Drop] = field(factory=Counter)
     secured: dtls.HandshakeComplete | None = None
@@ -238,6 +246,7 @@ class Session:
                 if self.marks.first_audio_in is None:
                     self.marks.first_audio_in = now
                 codec = self.negotiated.codec
+                assert codec is not None, "without audio there are no keys to open a frame with"
                 event = AudioReceived(
                     self.call,
                     codec.name,
@@ -277,6 +286,10 @@ class Session:
             case Wake.DTLS:
                 self.connection.handle_timeout(now)
                 self._drain_dtls(now)
+            case Wake.DATA:
+                if self.data is not None:
+                    self.data.handle_timeout(now)
+                    self._drain_data(now)
             case Wake.REPORT:
                 self._send_rtcp(self.audio.report(now))
             case Wake.PROBE:
@@ -316,6 +329,43 @@ class Session:
         self.agent.restart(local, remote, now)
         self._drain_ice(now)
 
+    def add_data(self, channels: datachannel.DataChannels, now: Instant) -> None:
+        """A later offer has brought a section for data channels."""
+        self.data = channels
+        if self.secured is not None:
+            channels.connect(now)
+            self._drain_data(now)
+
+    def open_channel(self, label: str, protocol: str, ordered: bool, now: Instant) -> int | None:
+        """Open a data channel; its number. It may be sent on at once. None where the call has none
+        (yet), or as many as it may have."""
+        if self.data is None or self.secured is None or self.phase is Phase.CLOSED:
+            return None
+        try:
+            channel = self.data.open(label, protocol=protocol, ordered=ordered, now=now)
+        except datachannel.ChannelError:
+            return None
+        self._drain_data(now)
+        return channel
+
+    def send_message(self, channel: int, message: str | bytes, now: Instant) -> bool:
+        """Send on a data channel. False, and nothing sent, where it is not open, where the message
+        is longer than the client takes, or where too much waits."""
+        if self.data is None:
+            return False
+        try:
+            self.data.send(channel, message, now)
+        except datachannel.ChannelError:
+            return False
+        self._drain_data(now)
+        return True
+
+    def close_channel(self, channel: int, now: Instant) -> None:
+        """Close a data channel, if it is open."""
+        if self.data is not None:
+            self.data.close(channel, now)
+            self._drain_data(now)
+
     def end_within(self, seconds: float, now: Instant) -> None:
         """End at the latest ``seconds`` from now, with reason ``drained``."""
         self._drain_at = min(now + seconds, self._drain_at or now + seconds)
@@ -326,6 +376,9 @@ class Session:
             return
         if self._srtp is not None:
             self._send_rtcp(self.audio.goodbye(now))
+        if self.data is not None:
+            self.data.end(now, reason.value)
+            self._drain_data(now)
         if self.secured is not None and reason is not EndReason.PEER_CLOSED:
             self.connection.close(now)
             self._take_records()
@@ -361,6 +414,7 @@ class Session:
             (self._silence_at, Wake.SILENCE),
             (self.agent.next_timeout(), Wake.ICE),
             (self.connection.next_timeout(), Wake.DTLS),
+            (self.data.next_timeout() if self.data else None, Wake.DATA),
             (self.audio.next_report, Wake.REPORT),
             (self.audio.next_probe, Wake.PROBE),
         ):
@@ -412,8 +466,12 @@ class Session:
                     self.close(EndReason.PEER_CLOSED, now, "the client closed the connection")
                 case dtls.Failed(reason=reason):
                     self.close(EndReason.HANDSHAKE_FAILED, now, reason)
-                case dtls.ApplicationData():
-                    self._refuse(Drop.DATA_NOT_NEGOTIATED)
+                case dtls.ApplicationData(data=packet):
+                    if self.data is None:
+                        self._refuse(Drop.DATA_NOT_NEGOTIATED)
+                    else:
+                        self.data.receive_packet(packet, now)
+                        self._drain_data(now)
                 case dtls.Dropped(drop=drop):
                     self._refuse(drop)
         # Said after the last event, an alert of ours still belongs to this input.
@@ -424,13 +482,41 @@ class Session:
             if self._route is not None:
                 self._outgoing.append(Outgoing(self._route, datagram))
 
+    def _drain_data(self, now: Instant) -> None:
+        data = self.data
+        if data is None:
+            return
+        while (packet := data.next_transmit()) is not None:
+            self.connection.send(packet, now)
+        self._take_records()
+        while (event := data.next_event()) is not None:
+            match event:
+                case datachannel.Message(channel, message):
+                    self._events.append(MessageReceived(self.call, channel, message))
+                case datachannel.Opened():
+                    told = attrs.astuple(event, recurse=False)
+                    self._events.append(ChannelOpened(self.call, *told))
+                case datachannel.Drained(channel):
+                    self._events.append(ChannelDrained(self.call, channel))
+                case datachannel.Closed(channel):
+                    self._events.append(ChannelClosed(self.call, channel))
+                case datachannel.Ended(detail):
+                    self._events.append(DataEnded(self.call, detail))
+                case datachannel.Dropped(drop):
+                    self._refuse(drop)
+
     def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
         self.secured = done
         self.marks.established = now
-        self._srtp = SrtpContext(done.keys, self.config.srtp)
-        self.audio.start(now)
+        if done.keys is not None and self.negotiated.codec is not None:
+            self._srtp = SrtpContext(done.keys, self.config.srtp)
+            self.audio.start(now)
         self._advance(Cause.SECURED)
-        self._events.append(Established(self.call, done.keys.profile.name))
+        profile = done.keys.profile.name if self._srtp and done.keys else None
+        self._events.append(Established(self.call, profile))
+        if self.data is not None:
+            self.data.connect(now)
+            self._drain_data(now)
         early, self._early = self._early, deque()
         for kind, payload, path in early:
             self._receive_srtp(kind, payload, path, now)

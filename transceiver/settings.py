@@ -11,6 +11,7 @@ without candidates answers calls that nobody can reach, and without relays it he
     node = 7                                    # and 32 bits
     identity = "identity.pem"                   # key and certificate; new at each start if left out
     codecs = ["opus", "PCMU", "PCMA"]           # in order of preference
+    data = true                                 # take data channels
     drain = 10.0                                # seconds that calls may go on after SIGTERM
 
     [udp]
@@ -48,6 +49,10 @@ without candidates answers calls that nobody can reach, and without relays it he
     name = "echo"
     options = { delay = 1.0 }                   # see backend.echo.EchoOptions
 
+    [backends.assistant]                        # for calls that ask for this model, another one
+    name = "realtime"
+    options = { url = "wss://models.example/v1/realtime", key_file = "/run/secrets/model" }
+
 The environment variable of ``udp.listen`` is ``TRANSCEIVER_UDP__LISTEN``, and so on.
 
 SIGHUP has them read again: hint configurations, candidates, relays, limits, codecs and ``drain``
@@ -74,7 +79,17 @@ from stunroute.hint import KeyRing
 from stunroute.instant import Instant
 from stunroute.settings import Adapter, Hints, unreachable
 
-from .config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
+from .config import (
+    ChannelLimits,
+    DtlsLimits,
+    EndpointConfig,
+    IceLimits,
+    RealtimeLimits,
+    SctpLimits,
+    SessionLimits,
+    SrtpLimits,
+    VoiceLimits,
+)
 
 ENVIRONMENT = "TRANSCEIVER"
 """Environment variables that begin with this and an underscore are settings."""
@@ -122,8 +137,56 @@ _LEAST = {
     "remote_sources": 1,
     # What libsrtp takes.
     "replay_window": 64,
+    # A packet holds a header, a chunk and something in it; a browser relies on messages of 64 KiB.
+    "packet": 512,
+    "streams": 16,
+    "message": 65536,
+    "receive_window": 65536,
+    "chunks_ahead": 64,
+    "send_buffer": 65536,
+    "rto_initial": 0.01,
+    "rto_minimum": 0.01,
+    "rto_maximum": 0.01,
+    "heartbeat_interval": 1,
+    "unacknowledged_requests": 1,
+    "control_rate": 1,
+    "channels": 1,
+    "label": 16,
+    "target": 0.02,
+    "target_maximum": 0.02,
+    "packets": 8,
+    "queue": 1,
+    "event": 1024,
+    "depth": 8,
+    "containers": 64,
+    "connections": 1,
+    "items": 1,
+    "item_bytes": 1024,
+    # A packet holds a header, a chunk and something in it; a browser relies on messages of 64 KiB.
+    "packet": 512,
+    "streams": 16,
+    "message": 65536,
+    "receive_window": 65536,
+    "chunks_ahead": 64,
+    "send_buffer": 65536,
+    "rto_initial": 0.01,
+    "rto_minimum": 0.01,
+    "rto_maximum": 0.01,
+    "heartbeat_interval": 1,
+    "unacknowledged_requests": 1,
+    "control_rate": 1,
+    "channels": 1,
+    "label": 16,
+    "target": 0.02,
+    "target_maximum": 0.02,
+    "packets": 8,
+    "queue": 1,
+    "event": 1024,
+    "depth": 8,
+    "connections": 1,
+    "items": 1,
 }
-_MOST = {"mtu": 16384, "replay_window": 32767}
+_MOST = {"mtu": 16384, "replay_window": 32767, "packet": 16384, "streams": 65535}
 
 
 def _workable(_: object, attribute: "Attribute[Any]", value: Any) -> None:
@@ -274,6 +337,10 @@ class Limits:
     ice: IceLimits = field(factory=IceLimits, validator=_workable)
     dtls: DtlsLimits = field(factory=DtlsLimits, validator=_workable)
     srtp: SrtpLimits = field(factory=SrtpLimits, validator=_workable)
+    sctp: SctpLimits = field(factory=SctpLimits, validator=_workable)
+    channel: ChannelLimits = field(factory=ChannelLimits, validator=_workable)
+    voice: VoiceLimits = field(factory=VoiceLimits, validator=_workable)
+    realtime: RealtimeLimits = field(factory=RealtimeLimits, validator=_workable)
 
 
 @frozen(slots=True)
@@ -294,9 +361,11 @@ class TransceiverSettings:
     hint: Hints = field(validator=_with_passwords)
     http: HttpSettings = field(factory=HttpSettings)
     backend: BackendSettings = field(factory=BackendSettings)
+    backends: dict[str, BackendSettings] = field(factory=dict)
     limits: Limits = field(factory=Limits)
     identity: Path | None = None
     codecs: tuple[str, ...] = field(default=CODECS, validator=_known_codecs)
+    data: bool = True
     drain: float = field(default=0.0, validator=at_least(0))
 
     def reloaded(
@@ -336,6 +405,7 @@ class TransceiverSettings:
             candidates=self.udp.candidates,
             relays=frozenset(self.udp.relays),
             codecs=self.codecs,
+            data=self.data,
             sessions=self.limits.sessions,
             retry_after=self.limits.retry_after,
             events=self.limits.events,
@@ -343,10 +413,12 @@ class TransceiverSettings:
             ice=self.limits.ice,
             dtls=self.limits.dtls,
             srtp=self.limits.srtp,
+            sctp=self.limits.sctp,
+            channel=self.limits.channel,
         )
 
 
-_FOR_A_RESTART = ("cluster", "node", "identity", "backend")
+_FOR_A_RESTART = ("cluster", "node", "identity", "backend", "backends")
 _FOR_A_RESTART_BELOW = {
     "udp": ("listen", "send_buffer", "receive_buffer", "adapter"),
     "http": ("listen", "connections", "secret"),

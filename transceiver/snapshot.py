@@ -21,9 +21,10 @@ class Timings:
 @frozen(slots=True)
 class Audio:
     """The media of one call. ``lost`` and ``expected`` count the client's packets as RFC 3550
-    (A.3) defines them; ``remote_*`` is what the client reports of ours."""
+    (A.3) defines them; ``remote_*`` is what the client reports of ours. ``codec`` is None in a call
+    without audio."""
 
-    codec: str
+    codec: str | None
     packets_in: int
     packets_out: int
     jitter: float | None
@@ -37,7 +38,8 @@ class Audio:
 @frozen(slots=True)
 class Snapshot:
     """``cluster`` and ``node`` are what this call's routing hint says in clear; ``dtls_role`` is
-    ours (``client`` or ``server``)."""
+    ours (``client`` or ``server``); ``channels`` how many data channels are open, None where the
+    call has no section for them."""
 
     call: str
     phase: str
@@ -53,4 +55,5 @@ class Snapshot:
     srtp_profile: str | None
     timings: Timings
     audio: Audio
+    channels: int | None
     drops: dict[str, int]

@@ -19,6 +19,7 @@ class Wake(Enum):
     ESTABLISH = "establish"
     ICE = "ice"
     DTLS = "dtls"
+    DATA = "data"
     REPORT = "report"
     PROBE = "probe"
     SILENCE = "silence"

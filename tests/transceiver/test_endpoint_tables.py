@@ -159,7 +159,7 @@ def test_a_recorded_check_played_again_and_again_keeps_no_call_alive() -> None:
 def test_keys_that_have_expired_refuse_calls_and_restarts_but_end_none() -> None:
     rig = Rig.build()
     hint = HintConfiguration.generate("0", seeded("hints 0"), read_until=rig.now + 10)
-    rig.endpoint._keyring = KeyRing((hint,))
+    rig.endpoint.reconfigure(rig.endpoint.config, KeyRing((hint,)))
     client = rig.client()
     call = rig.endpoint.open_call(client.offer(), rig.now).call
     rig.now += 10

@@ -163,7 +163,7 @@ password_key = "{"34" * 32}"
         (('id = "0"', 'id = "00"'), r"transceiver: hint\.configurations\.0\.id: .*"),
         (("node = 7", 'node = 7\nidentity = "gone.pem"'), r"transceiver: identity: cannot be.*"),
         (("node = 7", 'node = 7\nidentity = "{path}"'), r"transceiver: identity: holds no .*"),
-        (("[http]", '[backend]\nname = "choe"\n[http]'), r"transceiver: backend\.name: .*echo"),
+        (("[http]", '[backend]\nname = "choe"\n[http]'), r"transceiver: backend\.name: .*echo.*"),
         (("[http]", "[backend.options]\ndelay = -1\n[http]"), r"transceiver: .*options\.delay: .*"),
     ],
 )

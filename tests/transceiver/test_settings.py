@@ -14,7 +14,15 @@ from stunroute.errors import ConfigError
 from stunroute.hint import Hint
 from stunroute.trace import Drop
 from transceiver import settings
-from transceiver.config import DtlsLimits, EndpointConfig, IceLimits, SessionLimits, SrtpLimits
+from transceiver.config import (
+    ChannelLimits,
+    DtlsLimits,
+    EndpointConfig,
+    IceLimits,
+    SctpLimits,
+    SessionLimits,
+    SrtpLimits,
+)
 from transceiver.events import AudioReceived, Ended
 from transceiver.settings import TransceiverSettings, load
 
@@ -60,7 +68,7 @@ def test_the_least_that_works(read):
 
 
 def test_every_bound_of_the_core_can_be_set(read):
-    text = MINIMAL.replace("node = 7", 'node = 7\ncodecs = ["PCMA", "opus"]')
+    text = MINIMAL.replace("node = 7", 'node = 7\ndata = false\ncodecs = ["PCMA", "opus"]')
     text += "[limits]\nsessions = 3\nretry_after = 1.5\nevents = 9\n"
     wanted = {"sessions": 3, "retry_after": 1.5, "events": 9}
     limits = {
@@ -68,21 +76,24 @@ def test_every_bound_of_the_core_can_be_set(read):
         "ice": IceLimits,
         "dtls": DtlsLimits,
         "srtp": SrtpLimits,
+        "sctp": SctpLimits,
+        "channel": ChannelLimits,
     }
     for name, schema in limits.items():
         text += f"[limits.{name}]\n"
         for index, inner in enumerate(fields(schema)):
-            text += f"{inner.name} = {index + 16_000}\n"
+            text += f"{inner.name} = {inner.default + index + 1}\n"
     config = read(text).endpoint_config()
     for name, value in wanted.items():
         assert getattr(config, name) == value
     for name, schema in limits.items():
         for index, inner in enumerate(fields(schema)):
-            assert getattr(getattr(config, name), inner.name) == index + 16_000
+            assert getattr(getattr(config, name), inner.name) == inner.default + index + 1
     assert config.codecs == ("PCMA", "opus")
+    assert config.data is False
     # Whatever the core's config may hold one day can be set from here.
     assert {inner.name for inner in fields(EndpointConfig)} == {
-        "cluster", "node", "candidates", "relays", "codecs", *wanted, *limits
+        "cluster", "node", "candidates", "relays", "codecs", "data", *wanted, *limits
     }  # fmt: skip
 
 

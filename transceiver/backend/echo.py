@@ -6,14 +6,25 @@ the network lost stays lost and what it reordered must not go out backwards; the
 the client's, because the gaps between them (silence, a lost packet) are part of what is heard.
 """
 
+from collections.abc import Callable
+from typing import Protocol
+
 from attrs import Attribute, define, field, frozen
 
 from stunroute.errors import ConfigError
 from stunroute.instant import Instant
-from transceiver.events import AudioReceived, Ended, Event
+from transceiver.events import AudioReceived, Ended, Event, MessageReceived
 
-from .interface import BackendFactory, Call
-from .playout import Playout
+from . import agent
+from .agent import AgentEvent
+from .playout import Outlet, Playout
+
+
+class EchoCall(Outlet, Protocol):
+    """What an echo needs of a call: a ``Call`` and a ``Line`` have it."""
+
+    def send_message(self, channel: int, message: str | bytes) -> bool: ...
+
 
 RESYNCHRONISE = 5.0
 """Seconds by which an arriving timestamp may stray from the clock before it is taken for another
@@ -67,9 +78,10 @@ class Timeline:
 
 @define(slots=True, eq=False)
 class Echo:
-    """The echo of one call."""
+    """The echo of one call, of its audio and of its messages: a ``Backend`` by itself, and an
+    ``Agent`` that takes packets."""
 
-    call: Call = field(repr=False)
+    call: EchoCall = field(repr=False)
     options: EchoOptions = field(factory=EchoOptions)
     playout: Playout = field(init=False)
     _timeline: Timeline = field(init=False, factory=Timeline)
@@ -77,22 +89,36 @@ class Echo:
     def __attrs_post_init__(self) -> None:
         self.playout = Playout(self.call, self.options.frames)
 
-    def receive(self, event: Event) -> None:
-        """Send audio back, let everything else pass; see ``interface.Backend``."""
+    @property
+    def rate(self) -> None:
+        """It takes packets."""
+
+    @property
+    def speaks_realtime(self) -> bool:
+        """It does not."""
+        return False
+
+    def hear(self, pcm: bytes) -> None:
+        """Nothing: the sound of the call comes as packets."""
+
+    def receive(self, event: Event | AgentEvent) -> None:
+        """Send audio and messages back, let everything else pass."""
         match event:
             case AudioReceived():
                 now = self.call.now()
                 count, begins = self._timeline.place(event.timestamp, event.clock_rate, now)
                 marker = event.marker or begins
                 self.playout.play(event.payload, count, marker, now + self.options.delay)
-            case Ended():
+            case MessageReceived(channel=channel, message=message):
+                self.call.send_message(channel, message)
+            case Ended() | agent.Ended() | agent.Interrupted():
                 self.playout.flush()
             case _:
                 pass
 
 
-def factory(options: EchoOptions) -> BackendFactory:
-    """Echo backends that share ``options``."""
+def factory(options: EchoOptions) -> Callable[[EchoCall], Echo]:
+    """Echoes that share ``options``; as good for calls as for lines."""
     return lambda call: Echo(call, options)
 
 

@@ -18,7 +18,7 @@ other.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
@@ -98,6 +98,25 @@ class Backend(Protocol):
 
     def receive(self, event: Event) -> None:
         """Something happened: in order, the last one is ``Ended``. Must return without waiting."""
+
+
+class Attachment(Protocol):
+    """A connection for events beside the client's own channel."""
+
+    def receive(self, text: str | bytes) -> None:
+        """An event that came on it."""
+
+    def detach(self) -> None:
+        """It is gone."""
+
+
+@runtime_checkable
+class Attachable(Protocol):
+    """A backend that carries on a conversation of events."""
+
+    def attach(self, send: Callable[[str], None], close: Callable[[], None]) -> Attachment:
+        """Add a connection: ``send`` is given every event for it, ``close`` is called when the call
+        is over. Raises NoEvents where there are as many as may be."""
 
 
 BackendFactory: TypeAlias = Callable[[Call], Backend]

@@ -7,12 +7,19 @@ own with the call as its clock: the queue is data, and there is at most one time
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from attrs import define, field, frozen
 
 from stunroute.instant import Instant
 
-from .interface import Call
+
+class Outlet(Protocol):
+    """Where packets leave, and the clock they leave by: what a ``Call`` and a ``Line`` share."""
+
+    def now(self) -> Instant: ...
+    def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]: ...
+    def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bool: ...
 
 
 @frozen(slots=True)
@@ -32,7 +39,7 @@ class Playout:
     be heard at all.
     """
 
-    call: Call = field(repr=False)
+    call: Outlet = field(repr=False)
     frames: int = 512
     refused: int = field(init=False, default=0)
     """Frames let go because the queue was full."""

@@ -205,7 +205,7 @@ class DataChannels:
         if max(len(to_utf8(label)), len(to_utf8(protocol))) > self._limits.label:
             raise ChannelError("the label or the protocol is too long")
         number = self._free_number()
-        if number is None or self._count() >= self._limits.channels:
+        if number is None or self.count() >= self._limits.channels:
             raise TooManyChannels("no more channels can be opened")
         self._send(number, DCEP, announcement.encode(), _RELIABLE)
         self._add(_Channel(number, announcement, Stage.OPENING))
@@ -251,7 +251,8 @@ class DataChannels:
         association = self._association
         return min(association.outbound_streams, association.inbound_streams, _STREAMS)
 
-    def _count(self) -> int:
+    def count(self) -> int:
+        """How many channels there are, those being opened or closed included."""
         return sum(not channel.refused for channel in self._channels.values())
 
     def _free_number(self) -> int | None:
@@ -475,7 +476,7 @@ class DataChannels:
         for nothing but the answer to our reset."""
         limits = self._limits
         too_long = max(len(to_utf8(message.label)), len(to_utf8(message.protocol))) > limits.label
-        allowed = self._opens.take(self._now) and self._count() < limits.channels
+        allowed = self._opens.take(self._now) and self.count() < limits.channels
         if too_long or not allowed or number >= self._streams or number in self._spent:
             self._refuse(number, Drop.CHANNEL_REFUSED, stale=stale)
             return

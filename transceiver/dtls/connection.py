@@ -80,8 +80,8 @@ class _Receiver:
 class DtlsConnection:
     """``fingerprints`` are those of the SDP, at least one of a supported algorithm; ``profiles``
     at least one, best first. Without ``srtp_required`` a peer may do without SRTP, as some do whose
-    calls are data channels alone. ``verify_hello`` makes a server ask for a cookie. ``key_log`` keeps
-    the master secret within reach of ``key_log_line``, for recordings.
+    calls are data channels alone. ``verify_hello`` makes a server ask for a cookie. ``key_log``
+    keeps the master secret within reach of ``key_log_line``, for recordings.
 
     Raises ``ValueError`` where an argument makes no sense; nothing that comes from the network
     raises."""

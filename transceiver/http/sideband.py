@@ -23,7 +23,7 @@ from transceiver.errors import CallError
 from .owners import EVENT_BYTES
 
 if TYPE_CHECKING:
-    from transceiver.aio import Attachment
+    from transceiver.backend.interface import Attachment
 
 EVENTS = "/v1/realtime"
 QUEUE_BYTES = 4 * EVENT_BYTES

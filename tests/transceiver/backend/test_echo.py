@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stunroute.errors import ConfigError
 from transceiver.backend.echo import RESYNCHRONISE, Echo, EchoOptions
+from transceiver.backend.interface import CallRequest
 from transceiver.backend.playout import Playout
 from transceiver.backend.registry import named
 from transceiver.events import AudioReceived, Ended, EndReason, Established
@@ -27,6 +28,7 @@ class Call:
     id: str = "rtc_test"
     codec: str = "opus"
     clock_rate: int = 48000
+    request: CallRequest = field(factory=CallRequest)
     sent: list = field(factory=list)
     timers: list = field(factory=list)
 
