@@ -23,7 +23,9 @@ from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, rel
 UDP = Address.of("10.0.0.1", 3478)
 HTTP = Address.of("127.0.0.1", 8080)
 ADMIN = Path("/run/relay.sock")
-SCRIPTS = ("app.js", "chart.js", "conversation.js", "ear.js", "panel.js")
+SCRIPTS = tuple(
+    f"{name}.js" for name in ("app", "chart", "conversation", "ear", "page", "panel", "sound")
+)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +151,9 @@ def test_the_page_is_whole_and_takes_nothing_from_elsewhere() -> None:
 
 
 def test_every_element_the_script_names_is_on_the_page() -> None:
-    page, script = ((WEB / name).read_text("utf-8") for name in ("index.html", "app.js"))
+    page, *scripts = ((WEB / name).read_text("utf-8") for name in ("index.html", *SCRIPTS))
     ids = set(re.findall(r'id="([^"]+)"', page))
     assert set(re.findall(r'(?:for|aria-labelledby|aria-describedby)="([^"]+)"', page)) <= ids
-    named = set(re.findall(r"(?:\$|put|unit)\('([^']+)'", script))
+    named = set(re.findall(r"(?:\$|put|unit)\('([^']+)'", "".join(scripts)))
     assert named, "the pattern finds them"
     assert named <= ids

@@ -7,7 +7,9 @@
 import { Chart } from './chart.js';
 import { Conversation, read } from './conversation.js';
 import { Ear } from './ear.js';
+import { $, ms, note, put, say, unit } from './page.js';
 import { Events, Turns } from './panel.js';
+import { closeAudio, openAudio, setMuted } from './sound.js';
 
 const CALLS = '/v1/realtime/calls';
 const LAYERS = ['signalling', 'ice', 'dtls', 'media'];
@@ -15,10 +17,8 @@ const POLL = 100;            // ms between readings of the browser's statistics
 const SERVER_POLL = 1000;    // ms between readings of the server's
 const STALLED = 1000;        // ms without a packet after which sound that is due counts as stalled
 const LISTEN = 50;           // ms between readings of what is heard
-const TONE = 0.25;           // gain of the test tone
 const AWAITED = 4000;        // ms for which silence is waited for after an interruption
 
-const $ = id => document.getElementById(id);
 const chart = new Chart($('chart'));
 const turns = new Turns($('turns'));
 const events = new Events({
@@ -70,46 +70,6 @@ class Call {
     }
     this.layers[name] = { state, text };
   }
-}
-
-// ---- sound ----------------------------------------------------------------------------------
-
-async function openAudio({ source, muted }) {
-  const context = new AudioContext({ latencyHint: 'interactive' });
-  const audio = {
-    context, stream: null, microphone: null, oscillator: null, gain: null, out: null, in: null,
-  };
-  try {
-    if (source === 'tone') {
-      const destination = context.createMediaStreamDestination();
-      const gain = audio.gain = new GainNode(context, { gain: muted ? 0 : TONE });
-      audio.oscillator = new OscillatorNode(context, { frequency: Number($('pitch').value) });
-      audio.oscillator.connect(gain).connect(destination);
-      audio.oscillator.start();
-      audio.stream = destination.stream;
-      audio.out = new Ear(context, gain);
-    } else {
-      if (!navigator.mediaDevices) throw new Error('the microphone needs https or localhost');
-      audio.microphone = await navigator.mediaDevices.getUserMedia({
-        audio: { echoCancellation: true, noiseSuppression: false, autoGainControl: true },
-      });
-      audio.stream = audio.microphone;
-      audio.out = new Ear(context, context.createMediaStreamSource(audio.stream));
-    }
-    await Promise.race([context.resume(), new Promise(done => setTimeout(done, 1000))]);
-    if (context.state !== 'running') note('The browser found no audio device: nothing is to be heard', true);
-  } catch (error) {
-    closeAudio(audio);
-    throw error;
-  }
-  return audio;
-}
-
-function closeAudio(audio) {
-  audio.oscillator?.stop();
-  audio.microphone?.getTracks().forEach(track => track.stop());
-  $('echo').srcObject = null;
-  if (audio.context.state !== 'closed') audio.context.close();
 }
 
 // ---- signalling -----------------------------------------------------------------------------
@@ -291,8 +251,7 @@ function sayItFlows(mine) {
 
 function mute(mine, muted) {
   mine.muted = muted;
-  if (mine.audio?.gain) mine.audio.gain.gain.value = muted ? 0 : TONE;
-  mine.audio?.microphone?.getTracks().forEach(track => { track.enabled = !muted; });
+  if (mine.audio) setMuted(mine.audio, muted);
   render();
 }
 
@@ -489,30 +448,6 @@ const lossOf = stats => {
 // ---- the page -------------------------------------------------------------------------------
 
 const title = name => ({ signalling: 'Signalling', ice: 'ICE', dtls: 'DTLS', media: 'Audio' })[name];
-const ms = value => value === null || value === undefined ? '–'
-  : value < 10 ? `${value.toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
-const put = (id, text) => { const e = $(id); if (e.textContent !== text) e.textContent = text; };
-const unit = (id, value, suffix) => {
-  if (value === null || value === undefined) return put(id, '–');
-  $(id).replaceChildren(value, Object.assign(document.createElement('small'), { textContent: ` ${suffix}` }));
-};
-
-function say(text, bad = false) {
-  put('status', text);
-  $('status').classList.toggle('bad', bad);
-}
-
-function note(text, bad = false) {
-  const time = document.createElement('time'), what = document.createElement('span');
-  time.textContent = new Date().toTimeString().slice(0, 8);
-  what.textContent = text;
-  what.classList.toggle('bad', bad);
-  const item = document.createElement('li');
-  item.append(time, what);
-  $('log').prepend(item);
-  while ($('log').children.length > 100) $('log').lastChild.remove();
-}
-
 function render(shown = call) {
   const busy = call !== null;
   put('call', busy ? 'Hang up' : 'Call');
