@@ -15,14 +15,15 @@ from transceiver import journal
 from transceiver.dtls import Identity
 from transceiver.endpoint import Endpoint
 
-from .sidecar import Sidecar
+from .sidecar import Opened, Sidecar
 from .tables import SidecarError
 from .turns import Cutter
 
 
 def endpoint(record: Sidecar, entropy: Entropy, cutter: Cutter) -> Endpoint:
-    """An endpoint as the recording's was. ``entropy`` is what it draws from where no call's own is
-    asked; what it notes of the call goes to ``cutter``. Raises SidecarError."""
+    """An endpoint as the recording's was, for its one call: it takes data channels if that did.
+    ``entropy`` is what it draws from where no call's own is asked; what it notes of the call goes
+    to ``cutter``. Raises SidecarError."""
     try:
         identity = Identity.from_pem(record.identity_pem)
     except ValueError as error:
@@ -32,8 +33,10 @@ def endpoint(record: Sidecar, entropy: Entropy, cutter: Cutter) -> Endpoint:
         if entry.call:
             cutter.feed(entry)
 
+    opened = record.steps[0].input
+    data = isinstance(opened, Opened) and opened.data
     return Endpoint(
-        record.configuration,
+        attrs.evolve(record.configuration, data=data),
         keyring=_keyring(record),
         identity=identity,
         entropy=entropy,

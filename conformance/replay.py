@@ -335,8 +335,8 @@ class _Replay:
     def _drive(self, step: Step, packet: capture.Packet | None) -> None:
         try:
             match step.input:
-                case sidecar.Opened():
-                    self._open(step.at)
+                case sidecar.Opened(channel=channel):
+                    self._open(channel, step.at)
                 case sidecar.Received(relay=index) if packet is not None:
                     self._receive(packet, self._address_of(index), step.at)
                 case sidecar.Fired():
@@ -354,9 +354,11 @@ class _Replay:
         while (turn := self._cutter.take()) is not None:
             self._turns.append(turn)
 
-    def _open(self, now: Instant) -> None:
+    def _open(self, channel: int | None, now: Instant) -> None:
         try:
-            opened = self._endpoint.open_call(self._record.offer, now, entropy=self._draws)
+            opened = self._endpoint.open_call(
+                self._record.offer, now, channel=channel, entropy=self._draws
+            )
         except (CallError, HintError) as error:
             raise self._parted(f"the offer was refused: {error}") from error
         if opened.answer != self._record.answer:

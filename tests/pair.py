@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from offering import write_offer
 from stunroute import stun
 from stunroute.address import Address, Transmit
 from stunroute.demux import Kind, classify
@@ -25,10 +26,19 @@ from stunroute.instant import Entropy, Instant
 from stunroute.pump import pump
 from stunroute.relay import Downlink, Relay
 from stunroute.trace import Drop
-from transceiver.config import DtlsLimits, EndpointConfig
+from transceiver import datachannel
+from transceiver.config import ChannelLimits, DtlsLimits, EndpointConfig, SctpLimits
+from transceiver.datachannel import DataChannels
 from transceiver.dtls import DtlsConnection, Fingerprint, Identity, Role
-from transceiver.dtls.events import Dropped, Failed, HandshakeComplete, PeerClosed
+from transceiver.dtls.events import (
+    ApplicationData,
+    Dropped,
+    Failed,
+    HandshakeComplete,
+    PeerClosed,
+)
 from transceiver.keying import SrtpKeys, SrtpProfile
+from transceiver.sctp.association import Association
 from transceiver.srtp import SrtpContext, SrtpError, rtp
 
 PUBLIC = Address.of("203.0.113.1", 3478)
@@ -83,8 +93,9 @@ class _Check:
 @define(slots=True)
 class Client:
     """The far side of one call. Verbs in: ``start``, ``receive_datagram``, ``handle_timeout``,
-    ``send_audio``, ``send_rtcp``, ``close``, ``restart``, ``rebind``. Out: ``next_transmit``,
-    ``next_timeout``; what came in is kept in ``audio``, ``rtcp`` and ``drops``."""
+    ``send_audio``, ``send_rtcp``, ``with_channels``, ``close``, ``restart``, ``rebind``. Out:
+    ``next_transmit``, ``next_timeout``; what came in is kept in ``audio``, ``rtcp``, ``heard`` and
+    ``drops``."""
 
     entropy: Entropy
     address: Address = HOME
@@ -94,6 +105,10 @@ class Client:
     profiles: tuple[SrtpProfile, ...] = tuple(SrtpProfile)
     limits: DtlsLimits = field(factory=DtlsLimits)
     nominate_at_once: bool = False
+    contents: tuple[str, ...] = ("audio",)
+    """The offer's sections in their order: ``audio`` and ``data``."""
+    negotiated: tuple[tuple[int, str], ...] = ()
+    """Numbers and labels of channels that need no announcement."""
 
     ufrag: str = field(init=False)
     password: str = field(init=False)
@@ -103,8 +118,11 @@ class Client:
     role: Role | None = field(init=False, default=None)
     dtls: DtlsConnection | None = field(init=False, default=None)
     keys: SrtpKeys | None = field(init=False, default=None)
+    secured: bool = field(init=False, default=False)
     audio: list[rtp.RtpPacket] = field(init=False, factory=list)
     rtcp: list[bytes] = field(init=False, factory=list)
+    channels: DataChannels | None = field(init=False, default=None)
+    heard: list[datachannel.Event] = field(init=False, factory=list)
     drops: list[Drop | str] = field(init=False, factory=list)
     mapped: Address | None = field(init=False, default=None)
     validated_at: Instant | None = field(init=False, default=None)
@@ -140,26 +158,14 @@ class Client:
 
     def offer(self) -> str:
         """The offer as SDP text; the same call again gives the same text."""
-        codecs = "".join(f"a=rtpmap:{number} {name}\r\n" for number, name in self.codecs)
-        numbers = " ".join(str(number) for number, _ in self.codecs)
-        return (
-            "v=0\r\n"
-            f"o=- {self._session_id} 2 IN IP4 127.0.0.1\r\n"
-            "s=-\r\nt=0 0\r\n"
-            "a=group:BUNDLE 0\r\n"
-            f"m=audio 9 UDP/TLS/RTP/SAVPF {numbers}\r\n"
-            "c=IN IP4 0.0.0.0\r\n"
-            "a=rtcp:9 IN IP4 0.0.0.0\r\n"
-            f"a=ice-ufrag:{self.ufrag}\r\n"
-            f"a=ice-pwd:{self.password}\r\n"
-            "a=ice-options:trickle\r\n"
-            f"a=fingerprint:{self.identity.fingerprint}\r\n"
-            f"a=setup:{self.setup}\r\n"
-            "a=mid:0\r\n"
-            "a=sendrecv\r\n"
-            "a=rtcp-mux\r\n"
-            f"{codecs}"
-            f"a=ssrc:{self.ssrc} cname:client\r\n"
+        return write_offer(
+            self.contents,
+            session_id=self._session_id,
+            ice=(self.ufrag, self.password),
+            fingerprint=self.identity.fingerprint,
+            setup=self.setup,
+            codecs=self.codecs,
+            ssrc=self.ssrc,
         )
 
     def accept(self, answer: str, now: Instant) -> None:
@@ -191,6 +197,15 @@ class Client:
                 entropy=self.entropy,
                 limits=self.limits,
                 profiles=self.profiles,
+                srtp_required="audio" in self.contents,
+            )
+        if self.channels is None and "max-message-size" in values:
+            self.channels = DataChannels(
+                Association(entropy=self.entropy, limits=SctpLimits()),
+                dtls_client=self.role is Role.CLIENT,
+                max_message_size=int(values["max-message-size"]),
+                limits=ChannelLimits(),
+                negotiated=self.negotiated,
             )
         self.handle_timeout(now)
 
@@ -271,6 +286,11 @@ class Client:
             if due is not None and due <= now:
                 self.dtls.handle_timeout(now)
                 self._drain_dtls(now)
+        if self.channels is not None:
+            due = self.channels.next_timeout()
+            if due is not None and due <= now:
+                self.channels.handle_timeout(now)
+                self._drain_channels(now)
 
     def _send_check(self, now: Instant) -> None:
         if self.nominated and not self.keepalives:
@@ -322,6 +342,13 @@ class Client:
         assert self._context is not None, "no keys yet"
         self._send(self._context.protect_rtcp(compound))
 
+    def with_channels(self, act: Callable[[DataChannels], Any], now: Instant) -> Any:
+        """Do something with the data channels, and send what comes of it; what ``act`` returns."""
+        assert self.channels is not None, "no data was agreed on"
+        done = act(self.channels)
+        self._drain_channels(now)
+        return done
+
     def send_raw(self, data: bytes) -> None:
         """Queue bytes as they are: what a broken or a hostile client would send."""
         self._send(data)
@@ -349,6 +376,8 @@ class Client:
             due.append(self._next_check)
         if self.dtls is not None and (deadline := self.dtls.next_timeout()) is not None:
             due.append(deadline)
+        if self.channels is not None and (deadline := self.channels.next_timeout()) is not None:
+            due.append(deadline)
         return min(due, default=None)
 
     def _send(self, data: bytes) -> None:
@@ -362,8 +391,14 @@ class Client:
         while (event := self.dtls.next_event()) is not None:
             match event:
                 case HandshakeComplete(keys=keys):
-                    self.keys = keys
-                    self._context = SrtpContext(keys)
+                    self.keys, self.secured = keys, True
+                    self._context = SrtpContext(keys) if keys is not None else None
+                    if self.channels is not None:
+                        self.channels.connect(now)
+                        self._drain_channels(now)
+                case ApplicationData(data=packet) if self.channels is not None:
+                    self.channels.receive_packet(packet, now)
+                    self._drain_channels(now)
                 case PeerClosed():
                     self.closed = True
                 case Failed(reason=reason):
@@ -372,6 +407,16 @@ class Client:
                     self.drops.append(drop)
                 case _:
                     pass
+
+    def _drain_channels(self, now: Instant) -> None:
+        assert self.channels is not None
+        assert self.dtls is not None
+        while (packet := self.channels.next_transmit()) is not None:
+            self.dtls.send(packet, now)
+        while (data := self.dtls.next_transmit()) is not None:
+            self._send(data)
+        while (event := self.channels.next_event()) is not None:
+            self.heard.append(event)
 
 
 def identity(entropy: Entropy) -> Identity:
@@ -461,7 +506,10 @@ class Rig:
 
     def open(self, client: Client, *, entropy: Entropy | None = None) -> str:
         """Signalling: offer, answer, first check. Returns the call's id."""
-        answered = self.endpoint.open_call(client.offer(), self.now, entropy=entropy)
+        asked: dict[str, Any] = {"entropy": entropy}
+        if client.negotiated:
+            asked["channel"] = client.negotiated[0][0]
+        answered = self.endpoint.open_call(client.offer(), self.now, **asked)
         self.calls[answered.call] = client
         client.accept(answered.answer, self.now)
         self.settle()
@@ -471,10 +519,10 @@ class Rig:
         """``open`` and run until both sides have keys."""
         call = self.open(client, entropy=entropy)
         stop = self.now + limit
-        while client.keys is None and self.now < stop:
+        while not client.secured and self.now < stop:
             self.run(0.01)
         self.run(0.01)
-        assert client.keys is not None, f"no keys after {limit} s: {client.failed} {client.drops}"
+        assert client.secured, f"no keys after {limit} s: {client.failed} {client.drops}"
         return call
 
     def settle(self) -> None:

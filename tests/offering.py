@@ -1,0 +1,56 @@
+"""The offers that clients in virtual time write."""
+
+from collections.abc import Iterable
+
+from transceiver.dtls import Fingerprint
+
+
+def write_offer(
+    contents: Iterable[str],
+    *,
+    session_id: int,
+    ice: tuple[str, str],
+    fingerprint: Fingerprint,
+    setup: str,
+    codecs: Iterable[tuple[int, str]],
+    ssrc: int,
+) -> str:
+    """An offer with the sections named in ``contents`` in their order, ``audio`` and ``data``, all
+    in one BUNDLE group. ``ice`` is ufrag and password."""
+
+    def transport(mid: int) -> str:
+        return (
+            f"a=ice-ufrag:{ice[0]}\r\n"
+            f"a=ice-pwd:{ice[1]}\r\n"
+            "a=ice-options:trickle\r\n"
+            f"a=fingerprint:{fingerprint}\r\n"
+            f"a=setup:{setup}\r\n"
+            f"a=mid:{mid}\r\n"
+        )
+
+    sections = []
+    for mid, kind in enumerate(contents):
+        if kind == "audio":
+            numbers = " ".join(str(number) for number, _ in codecs)
+            maps = "".join(f"a=rtpmap:{number} {name}\r\n" for number, name in codecs)
+            sections.append(
+                f"m=audio 9 UDP/TLS/RTP/SAVPF {numbers}\r\n"
+                "c=IN IP4 0.0.0.0\r\n"
+                "a=rtcp:9 IN IP4 0.0.0.0\r\n"
+                f"{transport(mid)}"
+                "a=sendrecv\r\n"
+                "a=rtcp-mux\r\n"
+                f"{maps}"
+                f"a=ssrc:{ssrc} cname:client\r\n"
+            )
+        else:
+            sections.append(
+                "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+                "c=IN IP4 0.0.0.0\r\n"
+                f"{transport(mid)}"
+                "a=sctp-port:5000\r\n"
+                "a=max-message-size:262144\r\n"
+            )
+    mids = " ".join(str(mid) for mid in range(len(sections)))
+    head = f"v=0\r\no=- {session_id} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+    return f"{head}a=group:BUNDLE {mids}\r\n{''.join(sections)}"
