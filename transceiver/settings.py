@@ -162,29 +162,6 @@ _LEAST = {
     "connections": 1,
     "items": 1,
     "item_bytes": 1024,
-    # A packet holds a header, a chunk and something in it; a browser relies on messages of 64 KiB.
-    "packet": 512,
-    "streams": 16,
-    "message": 65536,
-    "receive_window": 65536,
-    "chunks_ahead": 64,
-    "send_buffer": 65536,
-    "rto_initial": 0.01,
-    "rto_minimum": 0.01,
-    "rto_maximum": 0.01,
-    "heartbeat_interval": 1,
-    "unacknowledged_requests": 1,
-    "control_rate": 1,
-    "channels": 1,
-    "label": 16,
-    "target": 0.02,
-    "target_maximum": 0.02,
-    "packets": 8,
-    "queue": 1,
-    "event": 1024,
-    "depth": 8,
-    "connections": 1,
-    "items": 1,
 }
 _MOST = {"mtu": 16384, "replay_window": 32767, "packet": 16384, "streams": 65535}
 
@@ -244,7 +221,9 @@ class UdpSettings:
 
 class Elsewhere(Enum):
     """What becomes of a request for a call that another node holds: this node ``FORWARD``s it and
-    the answer, or the client is told where to go, by ``REDIRECT`` (307)."""
+    the answer, or the client is told where to go, by ``REDIRECT`` (307). Many clients leave their
+    key behind when they are sent to another host, so the latter is for those that are known not to.
+    Sockets are forwarded in any case."""
 
     FORWARD = "forward"
     REDIRECT = "redirect"

@@ -87,13 +87,9 @@ class Owners:
         return await forward(self._client, request, url, taken(request), returned=_RETURNED)
 
     async def join(self, websocket: WebSocket, holder: Name) -> None:
-        """Let this socket be one to the node called ``holder``. Raises Refusal."""
-        url = self.url_of(holder, websocket)
-        if self.elsewhere is Elsewhere.REDIRECT:
-            response = Response(status_code=307, headers={"Location": socket_url(url)})
-            await deny(websocket, response)
-        else:
-            await join(websocket, url, taken(websocket))
+        """Let this socket be one to the node called ``holder``, in any case: pages follow no
+        redirection of a socket, and libraries none to another host. Raises Refusal."""
+        await join(websocket, self.url_of(holder, websocket), taken(websocket))
 
     async def aclose(self) -> None:
         """Close the connections to the other nodes."""

@@ -12,18 +12,15 @@ missed something than guess.
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from attrs import define, field
 from starlette.websockets import WebSocket, WebSocketState
 
 from transceiver.aio import TransceiverServer
+from transceiver.backend.interface import Attachment
 from transceiver.errors import CallError
 
 from .owners import EVENT_BYTES
-
-if TYPE_CHECKING:
-    from transceiver.backend.interface import Attachment
 
 EVENTS = "/v1/realtime"
 QUEUE_BYTES = 4 * EVENT_BYTES
@@ -98,7 +95,7 @@ async def converse(websocket: WebSocket, server: TransceiverServer, call: str) -
                 await websocket.close(outbox.code)
 
 
-async def _carry(websocket: WebSocket, outbox: Outbox, attachment: "Attachment") -> None:
+async def _carry(websocket: WebSocket, outbox: Outbox, attachment: Attachment) -> None:
     tasks = [
         asyncio.create_task(_read(websocket, attachment)),
         asyncio.create_task(_write(websocket, outbox)),
@@ -112,7 +109,7 @@ async def _carry(websocket: WebSocket, outbox: Outbox, attachment: "Attachment")
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read(websocket: WebSocket, attachment: "Attachment") -> None:
+async def _read(websocket: WebSocket, attachment: Attachment) -> None:
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":

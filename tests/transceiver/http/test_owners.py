@@ -273,12 +273,12 @@ def test_a_refusal_there_is_one_here():
     on_two(test, keys=KEYS)
 
 
-def test_a_socket_can_be_sent_there_instead():
+def test_a_socket_is_carried_even_where_requests_are_redirected():
     async def test(client, here, there):
         call = (await opened_at(there)).rpartition("/")[2]
-        async with connect(f"{here.socket}?call_id={call}") as socket:  # it follows
-            assert socket.remote_address[1] == there.at.port
-            await socket.recv()
+        async with connect(f"{here.socket}?call_id={call}") as socket:
+            assert socket.remote_address[1] == here.at.port
+            assert json.loads(await socket.recv()) == {"type": "session.created"}
 
     on_two(test, elsewhere=Elsewhere.REDIRECT)
 
