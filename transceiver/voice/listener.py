@@ -27,6 +27,8 @@ from .payloads import carries_copy, duration_untrusted
 
 CATCH_UP = 0.5
 """Seconds of sound that a late ``pull`` makes good at once."""
+SLACK = 0.75 * FRAME
+"""Seconds more or less than the target that may be held back for good."""
 QUIET = 6.0
 """Decibels above the background up to which a frame may be dropped or added unheard."""
 
@@ -170,7 +172,7 @@ class Listener:
     def _fill(self, due: Instant) -> None:
         """The next piece of sound, whatever its length; or one less to be held back."""
         surplus = self.buffer.surplus(due)
-        if self._quiet and surplus <= -FRAME:
+        if self._quiet and surplus < -SLACK:
             self.counters.added += 1
             self._pcm += bytes(self._frame)
             return
@@ -178,7 +180,7 @@ class Listener:
             case jitter.Frame(payload):
                 pcm = self._decode(payload)
                 excess = surplus - len(pcm) / (2 * self.rate)
-                if self._quiet and excess > FRAME / 2 and self._is_quiet(pcm):
+                if self._quiet and excess > SLACK and self._is_quiet(pcm):
                     self.counters.dropped += 1
                 else:
                     self._pcm += pcm
