@@ -13,7 +13,7 @@ the relays is the node's own as ever. Who may call is in the settings as for the
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from starlette.types import Receive, Scope, Send
 
 from . import settings as settings_of
 from .backend.interface import BackendFactory
+from .backend.line import on_line
+from .backend.python import VoiceAgent, in_process
 from .node import Node, assemble
 from .settings import TransceiverSettings
 
@@ -30,17 +32,25 @@ class Edge:
     """A node as an ASGI application.
 
     ``settings`` is a file, read under the environment as by the program, or the settings
-    themselves. ``backend`` stands for the one that they name. Raises ConfigError.
+    themselves. In place of the backend that they name each call gets an ``agent``, which is a class
+    of one's own or anything that makes such objects, or a ``backend``. Raises ConfigError.
     """
 
     def __init__(
-        self, settings: TransceiverSettings | Path | str, *, backend: BackendFactory | None = None
+        self,
+        settings: TransceiverSettings | Path | str,
+        *,
+        agent: Callable[[], VoiceAgent] | None = None,
+        backend: BackendFactory | None = None,
     ) -> None:
         if not isinstance(settings, TransceiverSettings):
             settings = settings_of.load(Path(settings), os.environ, {})
         self.settings = settings
         self.node: Node | None = None
         """While its lifespan lasts."""
+        if agent is not None:
+            limits = settings.limits
+            backend = on_line(in_process(agent), limits.voice, limits.realtime)
         self._backend = backend
         self._app: Starlette | None = None
 

@@ -12,6 +12,7 @@ from pair import Rig
 from signalling import LOOPBACK
 from stunroute.errors import ConfigError
 from stunroute.web import HttpServer
+from transceiver.backend.python import VoiceAgent
 from transceiver.embed import Edge
 from transceiver.http import CALLS, EVENT_BYTES, SDP
 
@@ -124,6 +125,24 @@ def test_a_backend_of_the_application(config):
     async def test(client):
         await client.post(CALLS, content=offer(), headers=AS_SDP)
         assert calls == edge.node.server.calls
+
+    within(app, test)
+
+
+def test_an_agent_of_the_application(config):
+    made = []
+
+    class Mine(VoiceAgent):
+        def __init__(self) -> None:
+            made.append(self)
+
+    edge = Edge(config, agent=Mine)
+    app = FastAPI(lifespan=edge.lifespan)
+    app.mount("/", edge)
+
+    async def test(client):
+        await client.post(CALLS, content=offer(), headers=AS_SDP)
+        assert [agent.line.id for agent in made] == edge.node.server.calls
 
     within(app, test)
 
