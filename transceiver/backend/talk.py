@@ -153,23 +153,28 @@ class Voice:
         found = bytearray()
         try:
             async with asyncio.timeout(PATIENCE):
-                await _converse(process, text, found)
+                if await _converse(process, text, found):
+                    await process.wait()
         except TimeoutError:
             return b""
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
         return bytes(found)
 
 
-async def _converse(process: Process, text: str, found: bytearray) -> None:
+async def _converse(process: Process, text: str, found: bytearray) -> bool:
+    """Whether the program has written all it had: then it is left to end by itself, since killing
+    what has just ended takes its exit status from the event loop."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{text}\n".encode())
     process.stdin.close()
     while len(found) < LONGEST and (piece := await process.stdout.read(65536)):
         found += piece
+    return len(found) < LONGEST
 
 
 @define(slots=True, eq=False)

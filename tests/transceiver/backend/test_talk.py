@@ -239,6 +239,24 @@ def test_what_the_program_gives_is_bounded(tmp_path, monkeypatch):
     run(story)
 
 
+def test_a_program_that_has_spoken_ends_by_itself(tmp_path):
+    lingers = (
+        "import os, sys, time\n"
+        "sys.stdin.read()\n"
+        "os.close(1)\n"
+        "time.sleep(0.2)\n"
+        "open(__file__ + '.ended', 'w').close()\n"
+        "os._exit(0)"
+    )
+
+    async def story():
+        path = program(tmp_path, lingers)
+        await Voice(TalkOptions(), path).speak("word")
+        assert (tmp_path / "speaker.ended").exists()
+
+    run(story)
+
+
 def test_only_so_much_of_a_sentence_is_said(tmp_path):
     echo = "import sys; open(__file__ + '.said', 'w').write(sys.stdin.read())"
 
