@@ -79,4 +79,53 @@ def play(rig: Rig, client: Client, sink: Recorder) -> str:
     return call
 
 
-__all__ = ["WALL_BASE_NS", "configuration", "evolve", "play", "recorded", "recorder"]
+def recorded_data(directory: Path, seed: str | bytes | int = 0, **options: Any) -> Path:
+    """Record one call with data channels and every verb that they have."""
+    sink = recorder(directory, seed)
+    rig = Rig.build(seed, config=configuration(), journal=sink)
+    options = {"contents": ("audio", "data"), **options}
+    converse(rig, rig.client(seed, **options), sink)
+    (path,) = sink.finished
+    return path
+
+
+def converse(rig: Rig, client: Client, sink: Recorder) -> str:
+    """Open channels from both sides, send, lose packets, restart ICE, close, hang up."""
+    call = rig.establish(client, entropy=sink.entropy_for_call())
+    rig.run(0.1)
+    theirs = client.with_channels(lambda c: c.open("oai-events", now=rig.now), rig.now)
+    ours = rig.endpoint.open_channel(call, "ours", rig.now, protocol="p", ordered=False)
+    rig.run(0.1)
+    rig.lose = lambda index, transmit: index % 7 == 3
+    for message in ("text", "", b"binary", b"", "grüß\n\x00\x7f" * 300, bytes(5000)):
+        client.with_channels(lambda c, m=message: c.send(theirs, m, rig.now), rig.now)
+        rig.endpoint.send_message(call, ours, message, rig.now)
+        rig.run(0.3)
+    rig.lose = None
+    fragment = "\n".join(
+        line
+        for line in client.restart().splitlines()
+        if line.startswith(("a=ice-ufrag", "a=ice-pwd", "m=", "a=mid"))
+    )
+    client.accept(rig.endpoint.restart_ice(call, fragment, rig.now), rig.now)
+    rig.run(0.5)
+    client.with_channels(lambda c: c.close(ours, rig.now), rig.now)
+    rig.endpoint.close_channel(call, theirs, rig.now)
+    rig.endpoint.send_message(call, theirs, "nobody hears this", rig.now)
+    rig.run(1.0)
+    rig.endpoint.open_channel(call, "again", rig.now)
+    rig.run(0.2)
+    rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
+    rig.run(0.1)
+    return call
+
+
+__all__ = [
+    "WALL_BASE_NS",
+    "configuration",
+    "evolve",
+    "play",
+    "recorded",
+    "recorded_data",
+    "recorder",
+]
