@@ -181,17 +181,17 @@ def test_what_is_missed_for_too_long_is_left_out() -> None:
 
 def test_what_was_held_up_is_caught_up_with_in_silence() -> None:
     rate = 16000
-    said = np.concatenate([speech(rate, 1.0), np.zeros(rate * 2, np.int16), speech(rate, 1.0)])
+    said = np.concatenate([speech(rate, 1.0), np.zeros(rate * 8, np.int16), speech(rate, 1.0)])
     payloads = packets("opus", said.tobytes(), rate)
     arrivals = [
         (at if not 25 <= number < 33 else 10.66, packet)
         for number, (at, packet) in enumerate(flow("opus", payloads))
     ]
     listener = Listener("opus", 48000, rate)
-    listen(listener, arrivals, 13.9)
+    listen(listener, arrivals, 19.9)
     assert listener.buffer.counters.lost == 0
-    assert listener.counters.dropped >= 4
-    assert listener.buffer.surplus(13.9) <= FRAME + SLACK
+    assert listener.counters.dropped >= 5
+    assert listener.buffer.surplus(19.9) <= FRAME + SLACK
 
 
 def test_when_more_is_to_be_held_back_silence_is_added() -> None:
