@@ -486,9 +486,7 @@ class Session:
         data = self.data
         if data is None:
             return
-        while (packet := data.next_transmit()) is not None:
-            self.connection.send(packet, now)
-        self._take_records()
+        # Events first: fetching one makes room, of which the peer is to be told.
         while (event := data.next_event()) is not None:
             match event:
                 case datachannel.Message(channel, message):
@@ -504,6 +502,9 @@ class Session:
                     self._events.append(DataEnded(self.call, detail))
                 case datachannel.Dropped(drop):
                     self._refuse(drop)
+        while (packet := data.next_transmit()) is not None:
+            self.connection.send(packet, now)
+        self._take_records()
 
     def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
         self.secured = done
