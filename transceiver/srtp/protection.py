@@ -28,7 +28,7 @@ from stunroute.trace import Drop
 from transceiver.config import SrtpLimits
 from transceiver.keying import SrtpKeys, SrtpProfile
 
-from .rtp import header_length_untrusted
+from . import library, rtp
 
 _PROFILES = {
     SrtpProfile.AEAD_AES_128_GCM: pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
@@ -50,7 +50,6 @@ _DROPS = {
     "replay check failed (index too old)": Drop.SRTP_TOO_OLD,
 }
 
-_LONGEST = 1500  # octets that the binding's buffer holds
 _LATEST_SECOND_GUESS = b"\x7f\xfe"  # sequence number with room for another 2**15 above it
 _RTCP_HEADER = 8  # first header and SSRC, in the clear
 _RTCP_INDEX = 4  # E flag and SRTCP index
@@ -81,6 +80,8 @@ class SrtpContext:
     limits: SrtpLimits = field(factory=SrtpLimits)
     _outbound: pylibsrtp.Session = field(init=False, repr=False)
     _inbound: pylibsrtp.Session = field(init=False, repr=False)
+    _seal: library.Transform = field(init=False, repr=False)
+    _open: library.Transform = field(init=False, repr=False)
     _sources: set[bytes] = field(factory=set, init=False)
     _rtp_sources: set[bytes] = field(factory=set, init=False)
     _guesses: int = field(default=0, init=False)
@@ -94,6 +95,8 @@ class SrtpContext:
             raise ValueError(f"{profile.name} takes {expected} octets of key and salt")
         self._outbound = self._session(self.keys.local, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
         self._inbound = self._session(self.keys.remote, pylibsrtp.Policy.SSRC_ANY_INBOUND)
+        self._seal = library.sealing(self._outbound)
+        self._open = library.opening(self._inbound)
         self._tag = _TAG_LENGTH[profile]
         self._shortest_rtcp = _RTCP_HEADER + _RTCP_INDEX + self._tag
 
@@ -106,9 +109,11 @@ class SrtpContext:
 
     def protect_rtp(self, packet: bytes) -> bytes:
         """Seal one RTP packet. Raises ProtectionError."""
+        if len(packet) > library.LONGEST_CLEAR:
+            raise ProtectionError("cannot protect an RTP packet: it is too long")
         try:
-            return self._outbound.protect(packet)
-        except (pylibsrtp.Error, ValueError) as error:
+            return self._seal(packet)
+        except pylibsrtp.Error as error:
             raise ProtectionError(f"cannot protect an RTP packet: {error}") from error
 
     def protect_rtcp(self, packet: bytes) -> bytes:
@@ -120,20 +125,25 @@ class SrtpContext:
 
     def unprotect_rtp_untrusted(self, data: bytes) -> bytes:
         """Open one SRTP packet. Raises SrtpError."""
-        if len(data) > _LONGEST:
+        length = len(data)
+        if length > library.LONGEST_SEALED:
             raise SrtpError(Drop.SRTP_TOO_LONG)
-        try:
-            clear = header_length_untrusted(data)
-        except DecodeError as error:
-            raise SrtpError(Drop.SRTP_TOO_SHORT) from error
-        if len(data) < clear + self._tag:
+        # Most packets have the fixed header alone, which needs no reading to know its length.
+        if length and data[0] == rtp.PLAIN:
+            clear = rtp.HEADER_LENGTH
+        else:
+            try:
+                clear = rtp.header_length_untrusted(data)
+            except DecodeError as error:
+                raise SrtpError(Drop.SRTP_TOO_SHORT) from error
+        if length < clear + self._tag:
             raise SrtpError(Drop.SRTP_TOO_SHORT)
         source = data[8:12]
         if source in self._rtp_sources:
-            return _open(self._inbound.unprotect, data)
+            return _open(self._open, data)
         self._admit_untrusted(source)
         try:
-            packet = _open(self._inbound.unprotect, data)
+            packet = _open(self._open, data)
         except SrtpError as error:
             if (
                 error.drop is not Drop.SRTP_AUTHENTICATION
@@ -149,7 +159,7 @@ class SrtpContext:
 
     def unprotect_rtcp_untrusted(self, data: bytes) -> bytes:
         """Open one SRTCP datagram. Raises SrtpError."""
-        if len(data) > _LONGEST:
+        if len(data) > library.LONGEST_SEALED:
             raise SrtpError(Drop.SRTP_TOO_LONG)
         if len(data) < self._shortest_rtcp:
             raise SrtpError(Drop.SRTP_TOO_SHORT)
@@ -175,7 +185,7 @@ class SrtpContext:
         trial.unprotect(made_up)
         _open(trial.unprotect, data)
         self._inbound.unprotect(made_up)
-        return _open(self._inbound.unprotect, data)
+        return _open(self._open, data)
 
 
 def _open(unprotect: Callable[[bytes], bytes], data: bytes) -> bytes:

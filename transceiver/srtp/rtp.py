@@ -30,6 +30,10 @@ from stunroute.instant import Entropy
 HEADER_LENGTH = 12
 """Bytes of the fixed header."""
 
+PLAIN = 0x80
+"""The first octet of a packet that has the fixed header and nothing more: no CSRCs, no extensions,
+no padding."""
+
 ONE_BYTE = 0xBEDE
 """Extension profile of the one-byte form (RFC 8285 section 4.2)."""
 
