@@ -15,7 +15,7 @@ from stunroute.instant import Entropy, Instant
 from . import datachannel, dtls, ice, negotiation, sdp
 from .audio import AudioStream
 from .config import EndpointConfig
-from .errors import AtCapacity
+from .errors import AtCapacity, OfferError
 from .events import EVENTS_CHANNEL
 from .sctp.association import Association
 from .session import Marks, Session
@@ -79,6 +79,8 @@ class Admission:
         agreed = settled.data
         if agreed is None:
             return None
+        if channel is not None and channel >= self.config.sctp.streams:
+            raise OfferError(f"channel {channel} is beyond the {self.config.sctp.streams} there are")
         association = Association(
             entropy=draw, limits=self.config.sctp, destination_port=agreed.port
         )

@@ -7,6 +7,7 @@ import pytest
 from pair import Client, Rig, endpoint_config
 from stunroute.trace import Drop
 from transceiver import datachannel
+from transceiver.errors import OfferError
 from transceiver.events import (
     AudioReceived,
     ChannelClosed,
@@ -205,3 +206,13 @@ def test_the_end_of_the_association_leaves_the_call_up() -> None:
     rig.run(0.1)
     assert len(told(rig, AudioReceived)) == 1
     assert not rig.endpoint.send_message(call, number, "x", rig.now)
+
+
+def test_a_negotiated_channel_beyond_the_streams_is_refused() -> None:
+    rig = Rig.build()
+    client = rig.client(contents=BESIDE)
+    streams = rig.endpoint.config.sctp.streams
+    with pytest.raises(OfferError, match=f"channel {streams} is beyond"):
+        rig.endpoint.open_call(client.offer(), rig.now, channel=streams)
+    assert rig.endpoint.calls == []
+    assert rig.endpoint.open_call(client.offer(), rig.now, channel=streams - 1)
