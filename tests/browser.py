@@ -95,8 +95,16 @@ class Browser(ABC):
     name: str
     version: str = ""
 
-    def __init__(self, program: str, *, namespace: Namespace | None, dark: bool) -> None:
+    def __init__(
+        self,
+        program: str,
+        *,
+        namespace: Namespace | None,
+        dark: bool,
+        microphone: Path | None = None,
+    ) -> None:
         self.namespace = namespace
+        self.microphone = microphone
         self._home = Path(tempfile.mkdtemp(prefix=f"stunroute-{self.name}-"))
         self._log = (self._home / "log").open("wb")
         self._ids = itertools.count(1)
@@ -251,7 +259,10 @@ class Chromium(Browser):
     name = "chromium"
 
     def _arguments(self) -> list[str]:
-        return [*_CHROMIUM_SWITCHES, f"--user-data-dir={self._home}", "about:blank"]
+        switches = [*_CHROMIUM_SWITCHES, f"--user-data-dir={self._home}"]
+        if self.microphone is not None:
+            switches.append(f"--use-file-for-fake-audio-capture={self.microphone}%noloop")
+        return [*switches, "about:blank"]
 
     def _open(self) -> None:
         lines = self._await_file("DevToolsActivePort").splitlines()
@@ -401,11 +412,21 @@ def names(name: str) -> tuple[str, ...]:
     return {"chromium": _CHROMIUM, "firefox": _FIREFOX}[name]
 
 
-def launch(name: str, *, namespace: Namespace | None = None, dark: bool = False) -> Browser:
-    """Start the browser called ``name`` with a fresh profile, inside ``namespace`` if given."""
+def launch(
+    name: str,
+    *,
+    namespace: Namespace | None = None,
+    dark: bool = False,
+    microphone: Path | None = None,
+) -> Browser:
+    """Start the browser called ``name`` with a fresh profile, inside ``namespace`` if given. What
+    its microphone hears is ``microphone``, a WAVE file that begins anew whenever a page asks for
+    the microphone; only Chromium can do that."""
     program = find(name)
     if program is None:
         raise BrowserError(f"{name} is not installed")
     if name == "chromium":
-        return Chromium(program, namespace=namespace, dark=dark)
+        return Chromium(program, namespace=namespace, dark=dark, microphone=microphone)
+    if microphone is not None:
+        raise BrowserError(f"{name} plays no file for a microphone")
     return Firefox(program, namespace=namespace, dark=dark)

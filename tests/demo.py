@@ -164,6 +164,54 @@ class Page:
         self.browser.click("#tone")
         return self.until(lambda report: report["layers"]["media"] == "ok")
 
+    def choose(self, backend: str) -> None:
+        """Pick what answers the next call."""
+        self.browser.wait_for("document.querySelectorAll('#backend option').length")
+        self.browser.evaluate(
+            f"(() => {{ const e = document.querySelector('#backend'); e.value = {backend!r};"
+            "e.dispatchEvent(new Event('change')); return e.value; })()"
+        )
+
+    def call_agent(self, backend: str, button: str = "#tone") -> dict[str, Any]:
+        """Call ``backend``, muted where the test tone is the voice; the report as soon as events
+        pass."""
+        self.choose(backend)
+        self.browser.click(button)
+        return self.until_events()
+
+    def until_events(self) -> dict[str, Any]:
+        return self.until(
+            lambda report: report["phase"] == "live" and report["events"]["received"] > 0
+        )
+
+    def write(self, text: str) -> None:
+        """Send the agent a message."""
+        self.browser.evaluate(f"document.querySelector('#message').value = {text!r}")
+        self.browser.click("#send")
+
+    def until_heard(self) -> dict[str, Any]:
+        """Wait until the agent speaks and its voice is there."""
+        return self.until(
+            lambda report: report["conversation"]["playing"] and (report["level"] or -99) > -40
+        )
+
+    def until_cut(self, number: int = 1) -> dict[str, Any]:
+        """The interruption with this number of the call, when the ear has found silence."""
+        found = self.until(
+            lambda report: (
+                len(report["conversation"]["cuts"]) >= number
+                and report["conversation"]["cuts"][number - 1]["silent"] is not None
+            )
+        )
+        cut: dict[str, Any] = found["conversation"]["cuts"][number - 1]
+        return cut
+
+    def speak_over(self, seconds: float) -> None:
+        """Unmute the test tone for a while."""
+        self.browser.click("#mute")
+        time.sleep(seconds)
+        self.browser.click("#mute")
+
     def hang_up(self) -> None:
         self.browser.click("#call")
         self.until(lambda report: report["phase"] == "ended")
