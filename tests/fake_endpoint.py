@@ -38,6 +38,8 @@ class FakeEndpoint:
     relay: object = None
     reoffers: list = field(factory=list)
     audio: list = field(factory=list)
+    readings: list = field(factory=list)
+    """Of the clock, as datagrams and audio came with them."""
 
     @property
     def calls(self):
@@ -49,6 +51,7 @@ class FakeEndpoint:
 
     def receive_datagram(self, data, address, now):
         self.relay = address
+        self.readings.append(now)
         verb, call, *rest = data.decode().split(" ", 3)
         match verb:
             case "establish":
@@ -110,6 +113,7 @@ class FakeEndpoint:
     def send_audio(self, call, payload, timestamp, marker, now):
         self._known(call)
         self.audio.append((call, payload, timestamp, marker, now))
+        self.readings.append(now)
         if self.relay is not None:
             text = f"{call} {timestamp} ".encode() + payload
             self.transmits.append(Transmit(text, self.relay))

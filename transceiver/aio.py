@@ -338,14 +338,16 @@ class TransceiverServer:
     # The core's verbs
 
     def receive_datagrams(self, arrivals: Sequence[Arrival]) -> None:
-        """Datagrams of the leg that have arrived together, in their order."""
+        """Datagrams of the leg that have arrived together, in their order. Each has a reading of
+        the clock of its own: a backend may act between two of them, and time does not run backward
+        for the core nor for who records it."""
         self.counters.received += len(arrivals)
-        endpoint, now = self.endpoint, self.now()
+        endpoint = self.endpoint
         for data, address in arrivals:
             if data is None:
                 endpoint.drops[Drop.TOO_LONG] += 1
                 continue
-            endpoint.receive_datagram(data, address, now)
+            endpoint.receive_datagram(data, address, self.now())
             self._pump()
         self._finish()
 

@@ -158,6 +158,25 @@ def test_an_end_that_overtakes_its_event_is_no_failure(serve):
     serve(test, Late)
 
 
+def test_time_goes_forward_when_a_backend_acts_amid_a_batch(serve):
+    """A recording whose clock runs backward replays for nobody."""
+
+    class Answering(Listening):
+        def receive(self, event):
+            super().receive(event)
+            if isinstance(event, AudioReceived):
+                self.call.send_audio(event.payload, event.timestamp)
+
+    async def test(server, core, backends):
+        call = server.open_call(OFFER).call
+        audio = [f"audio {call} {number} x".encode() for number in range(5)]
+        arrive(server, f"establish {call}".encode(), *audio)
+        assert len(core.readings) == 11
+        assert core.readings == sorted(core.readings)
+
+    serve(test, Answering)
+
+
 def test_a_failing_backend_loses_its_call_only_and_is_logged_once(serve, caplog):
     class Faulty(Listening):
         def receive(self, event):
