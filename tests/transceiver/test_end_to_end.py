@@ -2,32 +2,15 @@
 transceiver on loopback sockets, signalling over HTTP, and a tone that must come back."""
 
 import asyncio
-import contextlib
 import math
-import socket
 from array import array
 
-import aioice.ice
-import httpx
 import pytest
-from aiortc import RTCPeerConnection, RTCSessionDescription
-from attrs import frozen
+from aiortc import RTCSessionDescription
 
-from stunroute.config import load
-from stunroute.settings import RelaySettings
-from stunroute.udp.server import RelayServer
-from stunroute.web import HttpServer
-from tone import RATE, TONE, Tone, listen, share_of_tone
-from transceiver import settings as settings_of
-from transceiver.http import CALLS, create_app
-from transceiver.node import assemble
-
-SDP = {"Content-Type": "application/sdp"}
-HINT = {
-    "hint.configurations.0.id": "0",
-    "hint.configurations.0.routing_key": "ab" * 16,
-    "hint.configurations.0.password_key": "cd" * 32,
-}
+from aiortc_calls import SDP, caller, fleet, until
+from tone import RATE, TONE, listen, share_of_tone
+from transceiver.http import CALLS
 
 
 def test_the_measure_tells_tones_apart():
@@ -35,79 +18,6 @@ def test_the_measure_tells_tones_apart():
     assert share_of_tone(tone, TONE) > 0.99
     assert share_of_tone(tone, 1000.0) < 0.01
     assert share_of_tone(array("h", bytes(200)), TONE) == 0.0
-
-
-@frozen
-class Fleet:
-    """A relay and one transceiver, running."""
-
-    relay: RelayServer
-    node: object
-    web: httpx.AsyncClient
-
-    @property
-    def server(self):
-        return self.node.server
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.asynccontextmanager
-async def fleet(record=None, **options):
-    owner = f"127.0.0.1:{free_port()}"
-    loop = asyncio.get_running_loop()
-    told = {
-        "inner": "127.0.0.1:0",
-        "listen.0.bind": "127.0.0.1:0",
-        "directory.nodes.0.cluster": 1,
-        "directory.nodes.0.node": 7,
-        "directory.nodes.0.address": owner,
-        **HINT,
-    }
-    relay_settings = load(RelaySettings, path=None, environ={}, prefix="", options=told)
-    keyring = relay_settings.hint.keyring(wall=0.0, now=loop.time())
-    relay = RelayServer(relay_settings, keyring, relay_settings.directory.build())
-    await relay.start()
-    told = {
-        "cluster": 1,
-        "node": 7,
-        "udp.listen": owner,
-        "udp.candidates": [str(address) for address in relay.proxies],
-        "udp.relays": str(relay.inner),
-        "http.listen": "127.0.0.1:0",
-        **HINT,
-        **options,
-    }
-    settings = settings_of.load(None, {}, told)
-    node = assemble(settings, record)
-    await node.server.start()
-    http = HttpServer(create_app(node.server), settings.http.listen)
-    base = f"http://{await http.start()}"
-    try:
-        async with httpx.AsyncClient(base_url=base) as client:
-            yield Fleet(relay, node, client)
-    finally:
-        await node.server.stop()
-        await http.stop()
-        await relay.close()
-        node.close()
-
-
-@contextlib.asynccontextmanager
-async def caller(monkeypatch):
-    """An aiortc client that may use loopback, with its offer made."""
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda *_, **__: ["127.0.0.1"])
-    client = RTCPeerConnection()
-    client.addTrack(Tone())
-    try:
-        await client.setLocalDescription(await client.createOffer())
-        yield client
-    finally:
-        await client.close()
 
 
 async def hear_the_tone(track) -> None:
@@ -120,11 +30,6 @@ async def hear_the_tone(track) -> None:
             assert share_of_tone(heard, TONE * 1.5) < 0.05
             return
     raise AssertionError(f"no clean tone: {shares}")
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def test_a_tone_comes_back_and_the_cap_holds(monkeypatch):
