@@ -54,7 +54,7 @@ from .chunks import (
 )
 from .events import Event
 from .greeting import Greeter
-from .packet import HEADER_LENGTH, ChecksumError, Packet
+from .packet import ChecksumError, Packet
 from .states import (
     STATES,
     Closed,
@@ -419,13 +419,13 @@ class Association:
             return None
         state.due = False
         echo = CookieEcho(state.cookie).encode()
-        space = self.limits.packet - HEADER_LENGTH - len(echo)
+        space = packet.room(self.limits.packet) - len(echo)
         parts = [echo, *self._block.outbound.fill(space, self._now)]
         return packet.assemble(self.source_port, self.destination_port, transfer.peer.tag, parts)
 
     def _parts(self, state: Standing, transfer: Transfer) -> list[bytes]:
         """The chunks of the next packet."""
-        space = self.limits.packet - HEADER_LENGTH
+        space = packet.room(self.limits.packet)
         parts: list[bytes] = []
         block = self._block
         if block.cookie_ack:

@@ -18,11 +18,11 @@ from .causes import (
     ProtocolViolation,
     StaleCookie,
 )
-from .chunks import Abort, Init, InitAck
+from .chunks import HEADER_LENGTH, Abort, Init, InitAck
 from .cookie import NO_TIE, Cookie, Peer
 from .handshake import CookieMeans, InitMeans, classify_cookie, classify_init, state_cookie
 from .outbound import Outbound
-from .packet import HEADER_LENGTH
+from .packet import room
 from .parameters import StateCookie
 from .states import STATES, CookieEchoed, CookieWait, Established, ShutdownAckSent
 
@@ -70,7 +70,7 @@ def receive_init_ack(block: Block, chunk: InitAck, now: Instant) -> Drop | None:
         return _refuse(block, chunk, InvalidMandatoryParameter())
     if cookie is None:
         return _refuse(block, chunk, MissingParameters((StateCookie.type,)))
-    if len(cookie) > block.limits.packet - HEADER_LENGTH - 4:
+    if len(cookie) > room(block.limits.packet) - HEADER_LENGTH:
         return _refuse(block, chunk, ProtocolViolation("a cookie that fits into no packet"))
     block.meet(Peer.of(chunk), now)
     block.state = CookieEchoed(cookie, block.timer(now))

@@ -21,7 +21,7 @@ from transceiver.config import SctpLimits
 from .chunks import DATA_HEADER_LENGTH, Data, ForwardTsn, Sack
 from .congestion import Congestion
 from .outstanding import ABANDONED, Acknowledged, Outstanding
-from .packet import HEADER_LENGTH
+from .packet import room
 from .sendqueue import Outgoing, SendQueue
 from .serial import TSN_MASK
 from .timers import RoundTrip
@@ -55,8 +55,10 @@ class Outbound:
     _budget: int = field(default=0, init=False)
     _fast: bool = field(default=False, init=False)
     """One packet may go at once, for a loss was just found (RFC 9260, 7.2.4)."""
-    _probing: bool = field(default=False, init=False)
-    """What is out went against a shut window, to learn when it opens."""
+    _cautious: bool = field(default=False, init=False)
+    """Everything was thought lost: one packet may be out, until it is acknowledged."""
+    _may_probe: bool = field(default=False, init=False)
+    """It is time to send against a shut window, to learn whether it is still that."""
     _sent_at: Instant | None = field(default=None, init=False)
     _told: int = field(default=0, init=False)
     """Up to which TSN, unwrapped or not yet used, the last FORWARD-TSN went."""
@@ -66,7 +68,7 @@ class Outbound:
         self.queue = SendQueue(self.limits)
         # Unwrapped TSNs begin a circle further, so that none is ever negative.
         self.outstanding = Outstanding(self.tsn + TSN_MASK + 1, self.queue)
-        self.congestion = Congestion(self.limits.packet - HEADER_LENGTH)
+        self.congestion = Congestion(room(self.limits.packet))
         self.round_trip = RoundTrip(self.limits)
 
     def meet(self, window: int, *, forward_tsn: bool, now: Instant) -> None:
@@ -111,8 +113,8 @@ class Outbound:
             self.round_trip.measure(seen.round_trip)
         if seen.size:
             congestion.acknowledge(seen.size, seen.flight, advanced=seen.advanced, drained=drained)
+            self._cautious = self._may_probe = False
         if seen.advanced:
-            self._probing = False
             congestion.reach(outstanding.cumulative)
         if seen.lost and congestion.lose(outstanding.next_tsn - 1):
             self._fast = True
@@ -125,8 +127,10 @@ class Outbound:
         """T3, if it has run out (RFC 9260, 6.3.3)."""
         if self.deadline is None or now < self.deadline:
             return
-        if not self._probing:
+        # Where the peer has no room, it and not the network has let go of what we sent.
+        if self._advertised >= self.congestion.packet:
             self.congestion.time_out()
+        self._cautious = self._may_probe = True
         self.round_trip.back_off()
         self._fast = False
         self._tell_again = now
@@ -170,7 +174,9 @@ class Outbound:
         if self._budget <= 0:
             return found
         window = self.congestion.window
-        if outstanding.flight >= window and not self._fast:
+        if not self._fast and (
+            outstanding.flight >= window or (self._cautious and outstanding.flight)
+        ):
             return found
         first = outstanding.cumulative + 1
         while lost is not None and lost.size <= space:
@@ -191,8 +197,6 @@ class Outbound:
 
     def _fill_new(self, found: list[bytes], space: int, now: Instant) -> None:
         outstanding, queue = self.outstanding, self.queue
-        if not found and not outstanding and self._sent_at is not None:
-            self.congestion.rest(int((now - self._sent_at) / self.round_trip.timeout))
         while (message := queue.peek(now)) is not None:
             if message.offset and outstanding.partial and message.expired(now):
                 outstanding.give_up(message)
@@ -206,13 +210,17 @@ class Outbound:
                     return
                 size &= ~3
             if outstanding.flight + size + DATA_HEADER_LENGTH > self._advertised:
-                # Only so can it be learnt that the window is open again, should the SACK that
-                # said so have been lost.
-                if outstanding:
+                # One chunk goes all the same when it has been so for as long as an answer takes:
+                # the SACK that said the window is open may be lost (RFC 9260, 6.1 rule A).
+                if outstanding or not self._may_probe:
+                    self.deadline = self.deadline or now + self.round_trip.timeout
                     return
-                self._probing = True
+                self._may_probe = False
             elif len(outstanding) >= _MOST_OUTSTANDING:
                 return
+            if not outstanding and self._sent_at is not None:
+                self.congestion.rest(int((now - self._sent_at) / self.round_trip.timeout))
+                self._sent_at = now
             chunk = self._cut(message, size)
             outstanding.add(message, chunk, now)
             found.append(chunk)

@@ -37,6 +37,12 @@ _CHECKSUM: Final = Struct("<I")
 _NO_CHECKSUM: Final = bytes(4)
 
 
+def room(limit: int) -> int:
+    """Bytes of chunks in a packet of at most ``limit``: chunks are padded, so a whole number of
+    fours."""
+    return (limit & ~3) - HEADER_LENGTH
+
+
 class ChecksumError(DecodeError):
     """The checksum is wrong, or missing where that was not agreed."""
 

@@ -30,7 +30,7 @@ from .cookie import Peer
 from .heartbeat import Heartbeats
 from .inbound import Inbound
 from .outbound import Outbound
-from .packet import HEADER_LENGTH
+from .packet import room
 from .reconfiguration import Reconfiguration
 
 _SACK_LENGTH: Final = 16
@@ -139,7 +139,7 @@ class Transfer:
     def _put(self, encoded: bytes) -> Drop | None:
         if len(self._control) >= _CONTROL_CHUNKS:
             return Drop.SCTP_RATE
-        if len(encoded) > self.limits.packet - HEADER_LENGTH:
+        if len(encoded) > room(self.limits.packet):
             return Drop.SCTP_UNEXPECTED
         self._control.append(encoded)
         return None

@@ -1,0 +1,818 @@
+"""An association from its owner's side and from the wire."""
+
+import itertools
+import struct
+
+import pytest
+from attrs import evolve
+
+from sctp_pair import LIMITS, Pair, Side, chunks, events, kinds, make_association, transmits
+from sctp_states import in_state, next_tsn, tag_of, to
+from stunroute.trace import Drop
+from transceiver.sctp import packet
+from transceiver.sctp.association import NotConnected
+from transceiver.sctp.causes import NoUserData, ProtocolViolation, StaleCookie, UserAbort
+from transceiver.sctp.chunks import (
+    Abort,
+    CookieAck,
+    CookieEcho,
+    Data,
+    Error,
+    Heartbeat,
+    HeartbeatAck,
+    Init,
+    InitAck,
+    Sack,
+    Shutdown,
+    ShutdownComplete,
+    Unknown,
+)
+from transceiver.sctp.events import (
+    BufferedAmountLow,
+    Closed,
+    Connected,
+    Dropped,
+    MessageReceived,
+    MessageTooLong,
+    Restarted,
+)
+from transceiver.sctp.parameters import ForwardTsnSupported, StateCookie
+from transceiver.sctp.sendqueue import SendQueueFull
+from transceiver.sctp.states import State
+
+
+def drops(side: Side) -> list[Drop]:
+    return [event.drop for event in events(side.association) if isinstance(event, Dropped)]
+
+
+def handshake_kinds(pair: Pair) -> list[list[str]]:
+    sent = sorted(
+        (at, index, data) for index, side in enumerate((pair.a, pair.b)) for at, data in side.sent
+    )
+    return [kinds(data) for _, _, data in sent]
+
+
+# --- opening --------------------------------------------------------------------------------------
+
+
+def test_four_packets_open_it() -> None:
+    pair = Pair.make()
+    pair.a.association.connect(0.0)
+    pair.run(1)
+    assert handshake_kinds(pair) == [["Init"], ["InitAck"], ["CookieEcho"], ["CookieAck"]]
+    for side in (pair.a, pair.b):
+        assert side.events == [Connected(LIMITS.streams, LIMITS.streams)]
+        assert side.association.state is State.ESTABLISHED
+
+
+def test_the_first_messages_travel_with_the_handshake() -> None:
+    pair = Pair.make()
+    for payload in (b"one", b"two"):
+        pair.a.association.send(0, 51, payload, 0.0)
+    pair.b.association.send(0, 51, b"three", 0.0)
+    pair.a.association.connect(0.0)
+    pair.run(1)
+    assert handshake_kinds(pair)[2:4] == [
+        ["CookieEcho", "Data", "Data"],
+        ["CookieAck", "Sack", "Data"],
+    ]
+    assert pair.b.messages() == [b"one", b"two"]
+    assert pair.a.messages() == [b"three"]
+
+
+def test_both_may_begin() -> None:
+    """RFC 9260, 5.2.1: they end up with one association and are told so once."""
+    for delays in ((0.01, 0.01), (0.01, 0.3), (0.3, 0.01)):
+        pair = Pair.make()
+        sides = {"a": delays[0], "b": delays[1]}
+        pair.fate = (
+            lambda data, pair=pair, sides=sides: [  # type: ignore[misc]
+                sides["a" if any(data is sent for _, sent in pair.a.sent[-1:]) else "b"]
+            ]
+        )
+        for side in (pair.a, pair.b):
+            side.association.connect(0.0)
+            side.association.send(3, 51, side.name.encode(), 0.0)
+        pair.run(5)
+        for side, heard in ((pair.a, b"b"), (pair.b, b"a")):
+            connected = [event for event in side.events if isinstance(event, Connected)]
+            assert len(connected) == 1
+            assert side.messages() == [heard]
+            assert not side.drops() or set(side.drops()) <= {
+                Drop.SCTP_UNEXPECTED,
+                Drop.SCTP_DUPLICATE,
+            }
+
+
+def test_the_number_of_streams_is_what_both_can() -> None:
+    pair = Pair.make(limits=LIMITS, other_limits=evolve(LIMITS, streams=16))
+    a = pair.a.association
+    a.send(15, 51, b"last", 0.0)
+    a.send(16, 51, b"none such", 0.0)
+    a.reset_streams([16], 0.0)
+    a.connect(0.0)
+    pair.run(1)
+    assert pair.a.others() == [BufferedAmountLow(15), Connected(16, 16)]
+    assert (a.outbound_streams, a.inbound_streams) == (16, 16)
+    assert pair.b.messages() == [b"last"]
+    for number in (-1, 16):
+        with pytest.raises(ValueError, match="stream"):
+            a.send(number, 51, b"x", pair.now)
+        with pytest.raises(ValueError, match="stream"):
+            a.reset_streams([number], pair.now)
+    assert a.buffered_amount(16) == 0
+
+
+@pytest.mark.parametrize("lost", ["Init", "InitAck", "CookieEcho", "CookieAck"])
+def test_every_packet_of_the_handshake_may_be_lost(lost: str) -> None:
+    """T1 has them sent again: after half a second, then after one and two."""
+    pair = Pair.make()
+    left = 3
+
+    def fate(data: bytes) -> list[float]:
+        nonlocal left
+        if kinds(data)[0] == lost and left:
+            left -= 1
+            return []
+        return [0.01]
+
+    pair.fate = fate
+    pair.a.association.send(0, 51, b"hello", 0.0)
+    pair.a.association.connect(0.0)
+    pair.run(10, until=lambda: pair.b.messages() == [b"hello"])
+    repeated = "Init" if lost in ("Init", "InitAck") else "CookieEcho"
+    pair.run(5)
+    times = [at for at, data in pair.a.sent if kinds(data)[0] == repeated]
+    assert [after - before for before, after in itertools.pairwise(times)] == (
+        pytest.approx([0.5, 1.0, 2.0])
+    )
+    assert pair.b.messages() == [b"hello"]
+    assert pair.a.association.state is State.ESTABLISHED
+
+
+def test_without_a_bound_it_goes_on_trying() -> None:
+    pair = Pair.make(lambda data: [])
+    pair.a.association.connect(0.0)
+    pair.run(600)
+    assert pair.a.association.state is State.COOKIE_WAIT
+    # Ten seconds between, at the most.
+    assert 60 <= len(pair.a.sent) <= 70
+
+
+def test_with_a_bound_it_gives_up() -> None:
+    pair = Pair.make(lambda data: [], evolve(LIMITS, init_retransmissions=2))
+    pair.a.association.connect(0.0)
+    pair.run(600)
+    assert len(pair.a.sent) == 3
+    assert pair.a.events == [Closed("the peer does not answer", False)]
+
+
+def test_answering_an_init_leaves_no_trace() -> None:
+    """RFC 9260, 5.1: whoever only sends INITs costs nothing."""
+    side = make_association()
+    fresh = make_association()
+    for number in range(20):
+        init = Init(number + 1, 100_000, 10, 10, number)
+        side.receive_packet(packet.encode(5000, 5000, 0, [init]), 0.0)
+        (answer,) = chunks(transmits(side)[0])
+        assert isinstance(answer, InitAck)
+    assert side.state is State.CLOSED
+    assert side.next_timeout() is None
+    assert side._block.transfer is None
+    assert side._block.outbound.queue.charged == fresh._block.outbound.queue.charged
+
+
+def test_a_stale_cookie_is_refused_and_its_peer_begins_again() -> None:
+    pair = Pair.make()
+    held: list[bytes] = []
+
+    def fate(data: bytes) -> list[float]:
+        if kinds(data)[0] == "CookieEcho" and not held:
+            held.append(data)
+            return [61.0]
+        return [] if kinds(data)[0] == "CookieEcho" and pair.now < 61 else [0.01]
+
+    pair.fate = fate
+    pair.a.association.send(0, 51, b"hello", 0.0)
+    pair.a.association.connect(0.0)
+    pair.run(61.02)
+    assert Drop.SCTP_COOKIE in pair.b.drops()
+    stale = [chunks(data)[0] for _, data in pair.b.sent if kinds(data) == ["Error"]]
+    assert stale
+    assert isinstance(stale[0], Error)
+    assert isinstance(stale[0].causes[0], StaleCookie)
+    assert 900_000 < stale[0].causes[0].staleness < 1_100_000
+    pair.run(20)
+    assert pair.b.messages() == [b"hello"]
+    assert pair.a.association.state is State.ESTABLISHED
+
+
+def test_a_cookie_that_is_not_ours() -> None:
+    pair = in_state(State.CLOSED)
+    pair.a.association.receive_packet(to(pair.a.association, CookieEcho(bytes(67))), 0.0)
+    assert drops(pair.a) == [Drop.SCTP_COOKIE]
+    assert pair.a.association.state is State.CLOSED
+
+
+def test_a_cookie_under_another_tag() -> None:
+    a = make_association()
+    a.receive_packet(packet.encode(5000, 5000, 0, [Init(7, 100_000, 10, 10, 8)]), 0.0)
+    (answer,) = chunks(transmits(a)[0])
+    assert isinstance(answer, InitAck)
+    cookie = next(one.cookie for one in answer.parameters if isinstance(one, StateCookie))
+    a.receive_packet(to(a, CookieEcho(cookie), tag=answer.tag ^ 1), 0.0)
+    assert events(a) == [Dropped(Drop.SCTP_TAG)]
+    a.receive_packet(to(a, CookieEcho(cookie), tag=answer.tag), 0.0)
+    assert a.state is State.ESTABLISHED
+
+
+@pytest.mark.parametrize(
+    "init",
+    [Init(0, 1, 1, 1, 1), Init(1, 1, 0, 1, 1), Init(1, 1, 1, 0, 1)],
+    ids=["no tag", "no outbound streams", "no inbound streams"],
+)
+def test_an_init_that_cannot_be_meant(init: Init) -> None:
+    a = make_association()
+    a.receive_packet(packet.encode(5000, 5000, 0, [init]), 0.0)
+    assert events(a) == [Dropped(Drop.SCTP_MALFORMED)]
+    assert [kinds(data) for data in transmits(a)] == ([["Abort"]] if init.tag else [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        InitAck(7, 1, 1, 1, 1),
+        InitAck(0, 1, 1, 1, 1, (StateCookie(b"c"),)),
+        InitAck(7, 1, 0, 1, 1, (StateCookie(b"c"),)),
+        InitAck(7, 1, 1, 1, 1, (StateCookie(bytes(2000)),)),
+    ],
+    ids=["no cookie", "no tag", "no streams", "too long a cookie"],
+)
+def test_an_init_ack_that_cannot_be_used_is_the_end(answer: InitAck) -> None:
+    pair = in_state(State.COOKIE_WAIT)
+    a = pair.a.association
+    a.receive_packet(to(a, answer), 0.0)
+    assert [kinds(data) for data in transmits(a)] == [["Abort"]]
+    found = events(a)
+    assert isinstance(found[0], Closed)
+    assert found[1] == Dropped(Drop.SCTP_MALFORMED)
+    assert a.state is State.CLOSED
+
+
+def test_a_peer_that_lost_its_memory_is_recognised() -> None:
+    """RFC 9260, 5.2.4.1."""
+    pair = Pair.connected()
+    a = pair.a.association
+    a.send(1, 51, b"before", pair.now)
+    pair.b = Side("b", make_association("reborn"))
+    pair.b.association.connect(pair.now)
+    pair.b.association.send(2, 51, b"afresh", pair.now)
+    pair.run(5)
+    assert pair.a.others() == [BufferedAmountLow(1), Restarted()]
+    assert pair.a.messages() == [b"afresh"]
+    assert pair.b.messages() == []
+    a.send(1, 51, b"after", pair.now)
+    pair.run(1)
+    assert pair.b.messages() == [b"after"]
+
+
+def test_an_init_alone_changes_nothing() -> None:
+    """A restart is only believed when its COOKIE ECHO has come."""
+    pair = Pair.connected()
+    a = pair.a.association
+    tag = tag_of(a)
+    for number in range(5):
+        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1, 1, 1, number)]), pair.now)
+    answers = [chunks(data)[0] for data in transmits(a)]
+    assert len({answer.tag for answer in answers if isinstance(answer, InitAck)}) == 5
+    assert tag_of(a) == tag
+    a.send(1, 51, b"still here", pair.now)
+    pair.run(1)
+    assert pair.b.messages() == [b"still here"]
+
+
+def test_a_restart_during_the_last_words_is_put_off() -> None:
+    """RFC 9260, 5.2.4, action A: the peer hears that we are closing."""
+    pair = in_state(State.SHUTDOWN_RECEIVED)
+    a = pair.a.association
+    a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 100_000, 5, 5, 1)]), pair.now)
+    (answer,) = chunks(transmits(a)[-1])
+    assert isinstance(answer, InitAck)
+    cookie = next(one.cookie for one in answer.parameters if isinstance(one, StateCookie))
+    out = a._block.outbound.outstanding.next_tsn - 1
+    a.receive_packet(to(a, Sack(out & 0xFFFF_FFFF, 1000)), pair.now)
+    assert a.state is State.SHUTDOWN_ACK_SENT
+    transmits(a)
+    a.receive_packet(to(a, CookieEcho(cookie), tag=answer.tag), pair.now)
+    assert [kinds(data) for data in transmits(a)] == [["ShutdownAck", "Error"]]
+    assert drops(pair.a) == [Drop.SCTP_COOKIE]
+    assert a.state is State.SHUTDOWN_ACK_SENT
+
+
+# --- what is not believed -------------------------------------------------------------------------
+
+
+def test_a_packet_that_is_none() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    good = to(a, Data(next_tsn(pair), 1, 0, 51, b"x", True, True))
+    for data in (b"", bytes(11), good[:12], good[:-4], good[:12] + b"\0\3\0\2"):
+        a.receive_packet(packet_sealed(data), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_MALFORMED] * 5
+
+
+def packet_sealed(data: bytes) -> bytes:
+    """With a checksum of zero, which was agreed upon."""
+    return data[:8] + bytes(4) + data[12:] if len(data) >= 12 else data
+
+
+def test_a_wrong_checksum() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    data = bytearray(to(a, Data(next_tsn(pair), 1, 0, 51, b"x", True, True)))
+    data[-1] ^= 1
+    a.receive_packet(bytes(data), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_CHECKSUM]
+
+
+def test_other_ports() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    for ports in ((5001, 5000), (5000, 5001)):
+        a.receive_packet(packet.encode(*ports, tag_of(a), [Heartbeat(b"x")]), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_PORT] * 2
+    assert transmits(a) == []
+
+
+def test_ports_are_those_of_the_descriptions() -> None:
+    from sctp_pair import entropy_of
+    from transceiver.sctp.association import Association
+
+    a = Association(entropy=entropy_of("x"), limits=LIMITS, source_port=1234, destination_port=4321)
+    a.connect(0.0)
+    assert struct.unpack_from("!HH", transmits(a)[0]) == (1234, 4321)
+
+
+def test_other_tags() -> None:
+    """RFC 9260, 8.5: with its exceptions."""
+    pair = Pair.connected()
+    a, b = pair.a.association, pair.b.association
+    wrong = tag_of(a) ^ 1
+    for chunk in (
+        Data(next_tsn(pair), 1, 0, 51, b"x", True, True),
+        Sack(0, 0),
+        Heartbeat(b"x"),
+        Abort(),
+        ShutdownComplete(),
+    ):
+        for tag in (wrong, tag_of(b), 0):
+            a.receive_packet(to(a, chunk, tag=tag), pair.now)
+            assert drops(pair.a) == [Drop.SCTP_TAG]
+    # A reflected one bears the tag of its receiver's peer.
+    a.receive_packet(to(a, Abort(reflected=True)), pair.now)
+    a.receive_packet(to(a, Init(9, 1, 1, 1, 1)), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_TAG] * 2
+    assert a.state is State.ESTABLISHED
+    a.receive_packet(to(a, Abort(reflected=True), tag=tag_of(b)), pair.now)
+    assert a.state is State.CLOSED
+
+
+def test_what_must_stand_alone() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    init = Init(9, 1, 1, 1, 1)
+    for found, tag in (
+        ((init, init), 0),
+        ((InitAck(9, 1, 1, 1, 1), CookieAck()), None),
+        ((ShutdownComplete(), ShutdownComplete()), None),
+        ((Heartbeat(b"x"), init), None),
+    ):
+        a.receive_packet(to(a, *found, tag=tag), pair.now)
+        assert drops(pair.a) == [Drop.SCTP_BUNDLED]
+    assert a.state is State.ESTABLISHED
+
+
+def test_what_is_not_known() -> None:
+    """RFC 9260, 3.2: whether to go on and whether to say so stands in the type."""
+    for kind, goes_on, reported in (
+        (0x3F, False, False),
+        (0x40, False, True),
+        (0xBF, True, False),
+        (0xFF, True, True),
+    ):
+        pair = Pair.connected()
+        a = pair.a.association
+        data = Data(next_tsn(pair), 1, 0, 51, b"x", True, True, immediate=True)
+        a.receive_packet(to(a, Unknown(kind, 0, b"abc"), data), pair.now)
+        found = events(a)
+        assert (Dropped(Drop.SCTP_UNKNOWN_CHUNK)) in found
+        assert any(isinstance(event, MessageReceived) for event in found) is goes_on
+        said = [chunk for data in transmits(a) for chunk in chunks(data)]
+        assert any(isinstance(chunk, Error) for chunk in said) is reported
+
+
+def test_an_acknowledgement_of_what_was_never_sent() -> None:
+    pair = Pair.connected(lambda data: [])
+    a = pair.a.association
+    a.send(1, 51, b"hello", pair.now)
+    transmits(a)
+    out = a._block.outbound.outstanding.next_tsn
+    for chunk in (
+        Sack(out & 0xFFFF_FFFF, 1000),
+        Sack((out - 2) & 0xFFFF_FFFF, 1000, ((2, 2),)),
+        Shutdown(out & 0xFFFF_FFFF),
+    ):
+        a.receive_packet(to(a, chunk), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_ACK] * 3
+    assert a.state is State.ESTABLISHED
+    assert len(a._block.outbound.outstanding) == 1
+
+
+def test_data_without_a_payload_is_the_end() -> None:
+    """RFC 9260, 6.2."""
+    pair = Pair.connected()
+    a = pair.a.association
+    tsn = next_tsn(pair)
+    a.receive_packet(to(a, Data(tsn, 1, 0, 51, b"", True, True)), pair.now)
+    (said,) = transmits(a)
+    assert chunks(said) == (Abort((NoUserData(tsn),)),)
+    assert [type(event) for event in events(a)] == [Closed]
+
+
+def test_more_control_chunks_than_are_answered() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    many = 3 * LIMITS.control_rate
+    for number in range(many):
+        a.receive_packet(to(a, Heartbeat(bytes([number]))), pair.now)
+        transmits(a)
+    for number in range(many):
+        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1, 1, 1, number)]), pair.now)
+        a.receive_packet(to(a, CookieEcho(b"x")), pair.now)
+        transmits(a)
+    found = drops(pair.a)
+    assert set(found) == {Drop.SCTP_RATE}
+    assert len(found) == 3 * many - 2 * LIMITS.control_rate
+    pair.now += 1
+    a.receive_packet(to(a, Heartbeat(b"again")), pair.now)
+    assert kinds(transmits(a)[0]) == ["HeartbeatAck"]
+
+
+def test_control_chunks_that_nobody_fetches_are_bounded() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    for number in range(1000):
+        a.receive_packet(to(a, Heartbeat(bytes(1000))), pair.now + number)
+    assert set(drops(pair.a)) == {Drop.SCTP_RATE}
+    assert len(transmits(a)) <= 64
+
+
+def test_a_heartbeat_that_could_not_be_given_back() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    a.receive_packet(to(a, Heartbeat(bytes(4000))), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_UNEXPECTED]
+    assert transmits(a) == []
+
+
+def test_after_the_end() -> None:
+    pair = in_state("ended")
+    a = pair.a.association
+    transmits(a)
+    a.receive_packet(to(a, Heartbeat(b"x"), tag=4711), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_CLOSED]
+    (said,) = transmits(a)
+    assert packet.decode_untrusted(said, accept_zero_checksum=False).tag == 4711
+    assert chunks(said) == (Abort(reflected=True),)
+    for _ in range(1000):
+        a.receive_packet(to(a, Heartbeat(b"x")), pair.now)
+    assert len(transmits(a)) < 2 * LIMITS.control_rate
+
+
+def test_drops_that_nobody_fetches_are_bounded() -> None:
+    pair = Pair.connected(limits=evolve(LIMITS, events=10))
+    for _ in range(100):
+        pair.a.association.receive_packet(b"", pair.now)
+    assert len(events(pair.a.association)) == 10
+
+
+# --- sending and receiving ------------------------------------------------------------------------
+
+
+def test_messages_of_all_sizes() -> None:
+    pair = Pair.connected()
+    sizes = (1, 2, 3, 4, 1162, 1163, 1164, 1165, 2326, 2327, 10_000, 262_144)
+    for size in sizes:
+        pair.a.association.send(1, 53, bytes([size % 251]) * size, pair.now)
+    pair.run(10)
+    assert [len(message) for message in pair.b.messages()] == list(sizes)
+    assert all(len(data) <= LIMITS.packet for _, data in pair.a.sent)
+
+
+def test_small_messages_share_packets() -> None:
+    pair = Pair.connected()
+    for _ in range(100):
+        pair.a.association.send(1, 53, bytes(20), pair.now)
+    pair.run(1)
+    assert len(pair.b.messages()) == 100
+    data = [data for _, data in pair.a.sent if "Data" in kinds(data)]
+    assert len(data) == 4
+
+
+def test_an_acknowledgement_travels_with_data() -> None:
+    pair = Pair.connected()
+    a, b = pair.a.association, pair.b.association
+    for number in range(2):
+        a.send(1, 51, b"ping", pair.now)
+        pair.run(0.02)
+        b.send(1, 51, b"pong", pair.now)
+        pair.run(0.05)
+        del number
+    bundles = [kinds(data) for _, data in pair.b.sent]
+    assert ["Sack", "Data"] in bundles
+
+
+def test_a_message_that_is_too_long_is_let_go_and_told() -> None:
+    pair = Pair.connected(other_limits=evolve(LIMITS, message=1000))
+    for payload in (b"before", bytes(5000), b"after"):
+        pair.a.association.send(1, 53, payload, pair.now)
+    pair.run(1)
+    assert pair.b.messages() == [b"before", b"after"]
+    assert MessageTooLong(1) in pair.b.events
+    assert Drop.SCTP_MESSAGE_TOO_LONG in pair.b.drops()
+
+
+def test_an_empty_message_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Pair.connected().a.association.send(1, 53, b"", 0.0)
+
+
+def test_the_sender_feels_the_pressure() -> None:
+    """A bound, an amount, and an event when it has fallen."""
+    pair = Pair.connected(limits=evolve(LIMITS, send_buffer=300_000))
+    a = pair.a.association
+    a.set_threshold(1, 100_000)
+    with pytest.raises(SendQueueFull):
+        for _ in range(100):
+            a.send(1, 53, bytes(20_000), pair.now)
+    assert a.buffered_amount(1) == 280_000
+    pair.run(0.02)
+    assert 100_000 < a.buffered_amount(1) < 280_000
+    assert pair.a.others() == []
+    pair.run(10)
+    assert pair.a.others() == [BufferedAmountLow(1)]
+    assert a.buffered_amount(1) == 0
+    assert len(pair.b.messages()) == 14
+
+
+def test_a_receiver_that_does_not_fetch_stops_the_sender() -> None:
+    """And nothing is lost by it: when it fetches, the rest comes, though the SACK that says so may
+    be lost."""
+    pair = Pair.connected(limits=evolve(LIMITS, receive_window=50_000, events=8))
+    a = pair.a.association
+    pair.b.fetching = False
+    for number in range(60):
+        a.send(1, 53, bytes([number]) * 5000, pair.now)
+    pair.run(60)
+    waiting = pair.b.association._block.transfer
+    assert waiting is not None
+    assert waiting.inbound._reassembly.used <= 60_000
+    # It asks now and then whether there is room, and ever more rarely.
+    late = [at for at, data in pair.a.sent if "Data" in kinds(data) and at > pair.now - 30]
+    assert 2 <= len(late) <= 4
+    window = a._block.outbound.congestion.window
+    pair.b.fetching = True
+    pair.fate = lambda data: [] if kinds(data) == ["Sack"] and pair.now < 61 else [0.01]
+    pair.run(60)
+    assert pair.b.messages() == [bytes([number]) * 5000 for number in range(60)]
+    assert a._block.outbound.congestion.window >= window
+
+
+def test_a_window_that_opens_is_told_at_once() -> None:
+    pair = Pair.connected(limits=evolve(LIMITS, receive_window=20_000))
+    pair.b.fetching = False
+    for _ in range(20):
+        pair.a.association.send(1, 53, bytes(4_000), pair.now)
+    pair.run(5)
+    before = len(pair.b.sent)
+    while pair.b.association.next_event() is not None:
+        pass
+    assert pair.b.association.next_timeout() is not None
+    assert pair.b.association.next_timeout() <= pair.now  # type: ignore[operator]
+    pair.run(0.001)
+    assert [kinds(data) for _, data in pair.b.sent[before:]] == [["Sack"]]
+
+
+def test_a_lone_loss_is_repaired_before_the_timer() -> None:
+    """RFC 9260, 7.2.4."""
+    pair = Pair.connected()
+    a = pair.a.association
+    lost: list[bytes] = []
+
+    def fate(data: bytes) -> list[float]:
+        if "Data" in kinds(data) and len(data) > 1000 and not lost:
+            lost.append(data)
+            return []
+        return [0.05]
+
+    pair.fate = fate
+    a.send(1, 53, bytes(20_000), pair.now)
+    start = pair.now
+    pair.run(10, until=lambda: len(pair.b.messages()) == 1)
+    assert pair.now - start < LIMITS.rto_minimum
+    assert a._block.outbound.congestion.threshold < 20_000
+
+
+def test_a_lost_last_packet_is_repaired_by_the_timer() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    times: list[float] = []
+
+    def fate(data: bytes) -> list[float]:
+        if "Data" in kinds(data):
+            times.append(pair.now)
+            return [] if len(times) <= 3 else [0.01]
+        return [0.01]
+
+    pair.fate = fate
+    a.send(1, 53, b"alone", pair.now)
+    pair.run(10, until=lambda: pair.b.messages() == [b"alone"])
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps == pytest.approx([0.5, 1.0, 2.0])
+
+
+def test_it_goes_on_for_as_long_as_the_session_lives() -> None:
+    pair = Pair.connected(lambda data: [])
+    a = pair.a.association
+    a.send(1, 53, b"patience", pair.now)
+    pair.run(1000)
+    assert a.state is State.ESTABLISHED
+    pair.fate = lambda data: [0.01]
+    pair.run(11)
+    assert pair.b.messages() == [b"patience"]
+
+
+def test_no_more_goes_at_once_than_four_packets_for_each_thing_that_came() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    a._block.outbound.congestion.window = 1_000_000
+    a.send(1, 53, bytes(200_000), pair.now)
+    assert len(transmits(a)) == 4
+    assert len(transmits(a)) == 0
+
+
+# --- heartbeats -----------------------------------------------------------------------------------
+
+
+def test_heartbeats_when_nothing_is_under_way() -> None:
+    pair = Pair.connected()
+    pair.run(3 * LIMITS.heartbeat_interval + 1)
+    assert [kinds(data) for _, data in pair.a.sent] == [["Heartbeat"], ["HeartbeatAck"]] * 3 or [
+        kinds(data) for _, data in pair.a.sent
+    ] == [["HeartbeatAck"], ["Heartbeat"]] * 3
+    assert pair.a.association._block.outbound.round_trip.smoothed == pytest.approx(0.02)
+
+
+def test_only_the_answer_to_the_last_heartbeat_measures() -> None:
+    pair = Pair.connected(lambda data: [])
+    a = pair.a.association
+    a.handle_timeout(pair.now + LIMITS.heartbeat_interval)
+    (beat,) = chunks(transmits(a)[0])
+    assert isinstance(beat, Heartbeat)
+    now = pair.now + LIMITS.heartbeat_interval + 0.25
+    a.receive_packet(to(a, HeartbeatAck(b"other")), now)
+    a.receive_packet(to(a, HeartbeatAck(beat.info)), now)
+    a.receive_packet(to(a, HeartbeatAck(beat.info)), now + 5)
+    assert drops(pair.a) == [Drop.SCTP_UNEXPECTED] * 2
+    assert a._block.outbound.round_trip.smoothed == pytest.approx(0.25)
+
+
+# --- closing --------------------------------------------------------------------------------------
+
+
+def test_closing_in_good_order() -> None:
+    pair = Pair.connected()
+    a, b = pair.a.association, pair.b.association
+    for side in (a, b):
+        side.send(1, 53, bytes(30_000), pair.now)
+    a.shutdown(pair.now)
+    with pytest.raises(NotConnected):
+        a.send(1, 53, b"too late", pair.now)
+    pair.run(5)
+    assert [len(message) for message in pair.a.messages() + pair.b.messages()] == [30_000] * 2
+    assert pair.a.others()[-1] == Closed("closed", False)
+    assert pair.b.others()[-1] == Closed("closed", True)
+    assert a.next_timeout() is None
+    assert b.next_timeout() is None
+    for side in (a, b):
+        with pytest.raises(NotConnected):
+            side.send(1, 53, b"too late", pair.now)
+
+
+def test_both_may_close_at_once() -> None:
+    pair = Pair.connected()
+    for side in (pair.a, pair.b):
+        side.association.shutdown(pair.now)
+    pair.run(5)
+    for side in (pair.a, pair.b):
+        assert [type(event) for event in side.others()] == [Closed]
+        assert side.association.state is State.CLOSED
+
+
+@pytest.mark.parametrize("lost", ["Shutdown", "ShutdownAck", "ShutdownComplete"])
+def test_every_packet_of_the_closing_may_be_lost(lost: str) -> None:
+    pair = Pair.connected()
+    left = 2
+
+    def fate(data: bytes) -> list[float]:
+        nonlocal left
+        if kinds(data)[0] == lost and left:
+            left -= 1
+            return []
+        return [0.01]
+
+    pair.fate = fate
+    pair.a.association.shutdown(pair.now)
+    pair.run(20)
+    for side in (pair.a, pair.b):
+        assert side.association.state is State.CLOSED
+        assert [type(event) for event in side.others()] == [Closed]
+
+
+def test_the_owner_may_end_it_at_once() -> None:
+    pair = Pair.connected()
+    pair.a.association.abort(pair.now, "enough " * 100)
+    pair.run(1)
+    assert isinstance(pair.a.others()[-1], Closed)
+    ended = pair.b.others()[-1]
+    assert isinstance(ended, Closed)
+    assert ended.by_peer
+    assert ended.reason.startswith("the peer gave up: enough enough")
+    assert len(ended.reason) < 250
+
+
+@pytest.mark.parametrize(
+    ("causes", "reason"),
+    [
+        ((), "the peer gave up"),
+        ((UserAbort(""),), "the peer gave up with cause 12"),
+        ((ProtocolViolation("bad"),), "the peer gave up: bad"),
+        ((NoUserData(5),), "the peer gave up with cause 9"),
+    ],
+)
+def test_why_the_peer_gave_up(causes: tuple, reason: str) -> None:  # type: ignore[type-arg]
+    pair = Pair.connected()
+    a = pair.a.association
+    a.receive_packet(to(a, Abort(causes)), pair.now)
+    assert events(a) == [Closed(reason, True)]
+    assert transmits(a) == []
+
+
+def test_messages_come_before_the_end() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    data = Data(next_tsn(pair), 1, 0, 51, b"last words", True, True)
+    a.receive_packet(to(a, data, Abort()), pair.now)
+    assert [type(event) for event in events(a)] == [MessageReceived, Closed]
+
+
+def test_nothing_is_kept_after_the_end() -> None:
+    pair = Pair.connected(lambda data: [])
+    a = pair.a.association
+    for _ in range(100):
+        a.send(1, 53, bytes(10_000), pair.now)
+    a.abort(pair.now)
+    assert a._block.outbound.queue.charged == 0
+    assert a.buffered_amount(1) == 0
+    a.reset_streams([1], pair.now)
+    a.connect(pair.now)
+    a.shutdown(pair.now)
+    a.abort(pair.now)
+    assert [type(event) for event in events(a)] == [Closed]
+
+
+# --- the same again -------------------------------------------------------------------------------
+
+
+def test_the_same_story_gives_the_same_bytes() -> None:
+    def story() -> list[bytes]:
+        pair = Pair.make(seed="again")
+        pair.a.association.connect(0.0)
+        for number in range(50):
+            pair.a.association.send(number % 7, 53, bytes(number * 50 + 1), pair.now)
+        pair.a.association.reset_streams([3, 1, 2], 0.0)
+        pair.run(40)
+        return [data for side in (pair.a, pair.b) for _, data in side.sent]
+
+    assert story() == story()
+
+
+def test_time_is_only_compared_with_itself() -> None:
+    """The clock may begin anywhere."""
+    pair = Pair.make()
+    pair.now = 1e9
+    pair.a.association.connect(pair.now)
+    pair.a.association.send(1, 53, bytes(5000), pair.now)
+    pair.run(1)
+    assert [len(message) for message in pair.b.messages()] == [5000]
+    assert ForwardTsnSupported() in chunks(pair.a.sent[0][1])[0].parameters  # type: ignore[union-attr]
