@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from conformance import capture, sidecar
-from conformance.sidecar import Acted, Received, Sidecar
+from conformance.sidecar import Acted, Opened, Received, Sidecar
 from source import ROOT
 from stunroute import stun
 from stunroute.demux import Kind, classify
@@ -22,16 +22,20 @@ STORIES = {
     "restart": "the client restarts ICE during the call",
     "loss": "ten packets in a hundred are lost on each way, as many are late",
     "relay-restart": "the relay is killed during the call and started again",
+    "data": "messages come back on a data channel, which is closed and opened again",
 }
 NAMES = (
     *(f"{client}-{story}" for client in ("chromium", "firefox") for story in STORIES),
     "aiortc-plain",
+    "aiortc-data",
 )
 
 SILENCE = 0.3
 """Seconds without a packet of the client that only a dead relay explains."""
 LOST_TOGETHER = 10
 """Packets of 20 ms that such a silence swallows, at least."""
+MESSAGES = 4
+"""Messages that come back on each of the two channels, at least."""
 HOLES = 5
 """Places at which packets are missing that only a lossy network explains."""
 
@@ -51,6 +55,7 @@ def marks(path: Path) -> set[str]:
         "restart": restarted,
         "loss": _full_of_holes(packets),
         "relay-restart": _silent(packets),
+        "data": _conversed(record),
     }
     return {story for story, marked in found.items() if marked}
 
@@ -68,7 +73,7 @@ def _media(packets: list[capture.Packet]) -> list[capture.Packet]:
 def _moved(packets: list[capture.Packet]) -> bool:
     """Media comes from one address first, and from another one only in the end."""
     sources = [packet.source for packet in _media(packets)]
-    return sources[0] != sources[-1] and len(set(sources)) == 2
+    return sources[:1] != sources[-1:] and len(set(sources)) == 2
 
 
 def _restarted(record: Sidecar, packets: list[capture.Packet]) -> bool:
@@ -77,6 +82,14 @@ def _restarted(record: Sidecar, packets: list[capture.Packet]) -> bool:
     checks = [packet.payload for packet in packets if classify(packet.payload) is Kind.STUN]
     names = {name for check in checks if (name := stun.peek_username_untrusted(check)) is not None}
     return "reoffer" in verbs and len({name.partition(b":")[0] for name in names}) == 2
+
+
+def _conversed(record: Sidecar) -> bool:
+    """Data channels were taken, and the application answered on them."""
+    opened = record.steps[0].input
+    acts = [step.input for step in record.steps if isinstance(step.input, Acted)]
+    channels = [act.arguments["channel"] for act in acts if act.verb == "send_message"]
+    return isinstance(opened, Opened) and opened.data and len(channels) >= 2 * MESSAGES
 
 
 def _jumps(media: list[capture.Packet]) -> list[int]:

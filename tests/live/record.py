@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,6 +25,7 @@ import httpx
 from attrs import evolve
 
 from browser import launch
+from channel_page import Lab
 from conformance import golden, sidecar
 from conformance.replay import Exact, replay
 from demo import Demo, Page
@@ -38,6 +39,7 @@ BEFORE = 1.5
 PLAIN = 4.0
 AIORTC = 3.0
 """aiortc's packets are twice as large as a browser's."""
+MESSAGES = [("text", 20), ("binary", 20), ("text", 0), ("binary", 0), ("text", 3000)]
 LARGEST = 150_000
 """Bytes of a capture; its sidecar may have twice as many."""
 
@@ -78,14 +80,18 @@ def make(client: str, story: str, directory: Path) -> str:
         Demo(network, "--record", str(directory), weather=weather) as demo,
     ):
         if client == "aiortc":
-            network.inside(lambda: asyncio.run(call_with_aiortc(demo.page, AIORTC)))
+            call = {"plain": hear, "data": converse}[story]
+            network.inside(lambda: asyncio.run(call_with_aiortc(demo.page, call)))
             version: str = aiortc.__version__
         else:
             with launch(client, namespace=network) as browser:
-                page = Page(browser, demo)
-                page.call()
-                ACTS[story](page)
-                page.hang_up()
+                if story == "data":
+                    data(Lab(browser, demo))
+                else:
+                    page = Page(browser, demo)
+                    page.call()
+                    ACTS[story](page)
+                    page.hang_up()
                 version = browser.version
         demo.stop()
     return version
@@ -125,13 +131,73 @@ ACTS: dict[str, Callable[[Page], None]] = {
 }
 
 
-async def call_with_aiortc(page: str, seconds: float) -> None:
-    """Call as aiortc, with a tone, and listen until ``seconds`` of it have come back."""
+def data(lab: Lab) -> None:
+    lab.begin()
+    lab.do("sing")
+    lab.open("first", "test")
+    lab.call()
+    lab.until_open("first")
+    lab.check_exchange("first", MESSAGES)
+    lab.do("close", "first")
+    lab.until_state("first", "closed")
+    lab.open("second", "test")
+    lab.until_open("second")
+    lab.check_exchange("second", MESSAGES)
+    lab.do("hangUp")
+
+
+Call = Callable[[aiortc.RTCPeerConnection], Awaitable[Callable[[], Awaitable[None]]]]
+"""Adds to a connection what is to be offered, and gives what is to be done once there is an
+answer."""
+
+
+async def hear(client: aiortc.RTCPeerConnection) -> Callable[[], Awaitable[None]]:
+    """Send a tone, and listen until enough of it has come back."""
+    tracks: asyncio.Queue[aiortc.MediaStreamTrack] = asyncio.Queue()
+    client.on("track", tracks.put_nowait)
+    client.addTrack(Tone())
+
+    async def then() -> None:
+        await listen(await tracks.get(), AIORTC)
+
+    return then
+
+
+async def converse(client: aiortc.RTCPeerConnection) -> Callable[[], Awaitable[None]]:
+    """Data alone: two channels, one after the other."""
+
+    def opened() -> tuple[aiortc.RTCDataChannel, asyncio.Event, asyncio.Queue[str | bytes]]:
+        channel = client.createDataChannel("test")
+        ready, came = asyncio.Event(), asyncio.Queue[str | bytes]()
+        channel.on("open", ready.set)
+        channel.on("message", came.put_nowait)
+        return channel, ready, came
+
+    channel, ready, came = opened()
+
+    async def then() -> None:
+        nonlocal channel, ready, came
+        for last in (False, True):
+            await ready.wait()
+            for kind, size in MESSAGES:
+                message = "x" * size if kind == "text" else bytes(size)
+                channel.send(message)
+                assert await came.get() == message
+            if not last:
+                closed = asyncio.Event()
+                channel.on("close", closed.set)
+                channel.close()
+                await closed.wait()
+                channel, ready, came = opened()
+
+    return then
+
+
+async def call_with_aiortc(page: str, call: Call) -> None:
+    """Call as aiortc."""
     async with asyncio.timeout(60), httpx.AsyncClient(base_url=page) as web:
         client = aiortc.RTCPeerConnection()
-        tracks: asyncio.Queue[aiortc.MediaStreamTrack] = asyncio.Queue()
-        client.on("track", tracks.put_nowait)
-        client.addTrack(Tone())
+        then = await call(client)
         await client.setLocalDescription(await client.createOffer())
         headers = {"Content-Type": "application/sdp"}
         offer = client.localDescription.sdp
@@ -139,7 +205,7 @@ async def call_with_aiortc(page: str, seconds: float) -> None:
         made.raise_for_status()
         answer = aiortc.RTCSessionDescription(made.text, "answer")
         await client.setRemoteDescription(answer)
-        await listen(await tracks.get(), seconds)
+        await then()
         (await web.delete(made.headers["location"])).raise_for_status()
         await client.close()
 
