@@ -46,8 +46,9 @@ class Admission:
         session_id = int.from_bytes(draw(8), "big") >> 2  # RFC 8829, 5.2.1: 62 bits
         settled = negotiation.negotiate(description, self._describe(local, ssrc, cname, session_id))
         codec = settled.codec
+        call = f"rtc_{local.ufrag.decode()}"
         session = Session(
-            call=f"rtc_{local.ufrag.decode()}",
+            call=call,
             negotiated=evolve(settled, answer=sdp.Description()),
             agent=ice.IceLite(local=local, remote=settled.remote, limits=self.config.ice),
             connection=dtls.DtlsConnection(
@@ -59,6 +60,8 @@ class Admission:
                 srtp_required=codec is not None,
             ),
             audio=AudioStream(
+                call=call,
+                codec=codec.name if codec else "",
                 payload_type=codec.payload_type if codec else 0,
                 clock_rate=codec.clock_rate if codec else 8000,
                 ssrc=ssrc,
@@ -80,7 +83,9 @@ class Admission:
         if agreed is None:
             return None
         if channel is not None and channel >= self.config.sctp.streams:
-            raise OfferError(f"channel {channel} is beyond the {self.config.sctp.streams} there are")
+            raise OfferError(
+                f"channel {channel} is beyond the {self.config.sctp.streams} there are"
+            )
         association = Association(
             entropy=draw, limits=self.config.sctp, destination_port=agreed.port
         )

@@ -11,19 +11,9 @@ from stunroute.instant import Entropy, Instant
 from stunroute.trace import Drop
 
 from .config import SessionLimits
+from .events import AudioReceived
 from .srtp import rtcp, rtp
 from .srtp.statistics import SenderStatistics, SourceStatistics
-
-
-@frozen(slots=True)
-class Frame:
-    """One received packet of audio. ``sequence`` is extended by rollovers, ``timestamp`` is 32 bits
-    of media clock."""
-
-    payload: bytes
-    sequence: int
-    timestamp: int
-    marker: bool
 
 
 @frozen(slots=True)
@@ -44,10 +34,13 @@ class SourceForgotten:
 class AudioStream:
     """The state of one audio stream in both directions.
 
-    ``payload_type`` is the one the offer gave our codec, ``clock_rate`` its media clock in Hz. Our
+    ``call`` is its id. ``payload_type`` is the one the offer gave our ``codec``, ``clock_rate`` its
+    media clock in Hz. Our
     SSRC, first sequence number and timestamp offset are random (RFC 3550, 5.1), from ``entropy``.
     """
 
+    call: str
+    codec: str
     payload_type: int
     clock_rate: int
     ssrc: int
@@ -57,7 +50,11 @@ class AudioStream:
     changes: list[SourceLearned | SourceForgotten] = field(factory=list)
     """Sources learned or forgotten since the caller last emptied this list."""
     sender: SenderStatistics = field(init=False)
+    flowing: bool = field(init=False, default=False)
+    """Audio has come since the last probe: one packet more brings no probe nearer."""
     _sources: dict[int, SourceStatistics] = field(init=False, factory=dict)
+    _newest: SourceStatistics | None = field(init=False, default=None)  # the last of _sources
+    _newest_ssrc: int = field(init=False, default=0)
     _sequence: int = field(init=False)
     _timestamp_offset: int = field(init=False)
     _report_at: Instant | None = field(init=False, default=None)
@@ -75,35 +72,43 @@ class AudioStream:
         """Media may flow from ``now`` on; schedules the first report."""
         self._schedule(now, 0.5)
 
-    def receive_rtp_untrusted(self, data: bytes, now: Instant) -> Frame | Drop:
+    def receive_rtp_untrusted(self, data: bytes, now: Instant) -> AudioReceived | Drop:
         """Account for one decrypted RTP packet and return its audio, or why there is none. Raises
         DecodeError where it is no RTP packet."""
-        packet = rtp.decode_untrusted(data)
-        if packet.payload_type != self.payload_type:
+        kind, marker, sequence, timestamp, ssrc, payload = rtp.audio_untrusted(data)
+        if kind != self.payload_type:
             return Drop.RTP_PAYLOAD_TYPE
-        source = self._source(packet.ssrc)
-        extended = source.receive(packet.sequence, packet.timestamp, now, len(packet.payload))
+        source = self._newest
+        if source is None or ssrc != self._newest_ssrc:
+            source = self._source(ssrc)
+        extended = source.receive(sequence, timestamp, now, len(payload))
         self.packets_in += 1
-        self._arrived_at, self._probes = now, 0
+        self._arrived_at, self._probes, self.flowing = now, 0, True
         if extended is None:
             return Drop.RTP_DISCONTINUITY
-        if not packet.payload:
+        if not payload:
             return Drop.RTP_NO_PAYLOAD
-        return Frame(packet.payload, extended, packet.timestamp, packet.marker)
+        return AudioReceived(
+            self.call, self.codec, payload, extended, timestamp, self.clock_rate, marker
+        )
 
     def _source(self, ssrc: int) -> SourceStatistics:
-        """The books of a source, most recently heard last."""
+        """The books of a source, which is the most recently heard now and so the last."""
         source = self._sources.pop(ssrc, None)
         if source is None:
             if len(self._sources) >= self.limits.remote_sources:
                 self._forget(next(iter(self._sources)))
             source = SourceStatistics(clock_rate=self.clock_rate)
             self.changes.append(SourceLearned(ssrc))
-        self._sources[ssrc] = source
+        self._sources[ssrc] = self._newest = source
+        self._newest_ssrc = ssrc
         return source
 
     def _forget(self, ssrc: int) -> None:
-        if self._sources.pop(ssrc, None) is not None:
+        source = self._sources.pop(ssrc, None)
+        if source is not None:
+            if source is self._newest:
+                self._newest = None
             self.changes.append(SourceForgotten(ssrc))
 
     def receive_rtcp_untrusted(self, data: bytes, now: Instant) -> None:
@@ -129,17 +134,12 @@ class AudioStream:
     def packetise(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bytes:
         """Our next RTP packet. ``timestamp`` is in units of the media clock from any origin."""
         wire_timestamp = (timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        packet = rtp.RtpPacket(
-            payload_type=self.payload_type,
-            marker=marker,
-            sequence=self._sequence,
-            timestamp=wire_timestamp,
-            ssrc=self.ssrc,
-            payload=payload,
-        )
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & 0xFFFF
         self.sender.sent(wire_timestamp, len(payload), now)
-        return rtp.encode(packet)
+        return rtp.encode_audio(
+            self.payload_type, marker, sequence, wire_timestamp, self.ssrc, payload
+        )
 
     @property
     def next_report(self) -> Instant | None:
@@ -166,6 +166,7 @@ class AudioStream:
         goes down the path: a relay that was restarted makes its flow from it, and the peer's audio
         finds its way again without waiting for the peer's next check."""
         self._probes += 1
+        self.flowing = False
         return rtcp.encode_compound([self._own_report(now), self._description()])
 
     def goodbye(self, now: Instant) -> bytes:

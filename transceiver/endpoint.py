@@ -19,7 +19,6 @@ out as soon as they outnumber the others.
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import count
 from typing import TypeAlias, TypeVar
 
@@ -71,9 +70,21 @@ class _Slot:
     scheduled: "_Entry | None" = field(default=None, repr=False)
 
 
+@frozen(slots=True)
+class _Way:
+    """What a header of the leg has come to before: the way its packets take, and the sessions
+    listed at its client's address. That list is the index's own, so it is never out of date: it is
+    empty once it has left the index."""
+
+    path: Path
+    at_address: list[_Slot]
+
+
 _Entry: TypeAlias = tuple[Instant, int, _Slot]
 _SPARE_ENTRIES = 64
 """Entries of the heap that may be void before it is worth looking for them."""
+_SPARE_WAYS = 8192
+"""Headers that may be remembered for sessions that are over, or came another way before."""
 
 
 class Endpoint:
@@ -99,6 +110,7 @@ class Endpoint:
         self._by_ufrag: dict[bytes, _Slot] = {}
         self._by_address: dict[Address, list[_Slot]] = {}
         self._by_source: dict[int, list[_Slot]] = {}
+        self._ways: dict[bytes, _Way] = {}
         self._heap: list[_Entry] = []
         self._turn = count()
         self._transmits: deque[Transmit] = deque()
@@ -214,11 +226,16 @@ class Endpoint:
         from any origin. False where it could not be sent (not established, the offer takes no
         audio, or more than ``session.LONGEST_PAYLOAD``). Raises UnknownCall."""
         slot = self._slot(call)
+        session = slot.session
+        if self._journal is None:  # no deadline moves, so the packet is all that follows
+            packet, route = session.seal_audio(payload, timestamp, marker, now), session.route
+            if packet is None or route is None:
+                return False
+            self._transmits.append(Transmit(route.header + packet, route.relay))
+            return True
         self._act(slot, now, "send_audio", payload=payload, timestamp=timestamp, marker=marker)
-        sent = slot.session.send_audio(payload, timestamp, marker, now)
-        self._collect(slot, now)
-        if self._journal is not None:  # no deadline has moved; who records it wants to be told so
-            self._settle(slot, now)
+        sent = session.send_audio(payload, timestamp, marker, now)
+        self._settle(slot, now)
         return sent
 
     def open_channel(
@@ -275,6 +292,7 @@ class Endpoint:
         if (config.cluster, config.node) != (self.config.cluster, self.config.node):
             raise ValueError("a transceiver keeps its name")
         self.config = config
+        self._ways.clear()  # a relay's word may not count any more
         self._admission = evolve(self._admission, config=config, keyring=keyring)
 
     def drain(self, within: float, now: Instant) -> None:
@@ -302,14 +320,48 @@ class Endpoint:
     # --- in -----------------------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, address: Address, now: Instant) -> None:
-        """A datagram from the leg: ``data`` begins with its header, ``address`` is the relay's."""
-        if address not in self.config.relays:
-            return self._drop(Drop.LEG_STRANGER)
-        try:
-            path = _path_untrusted(data[: forward.HEADER_LENGTH], address)
-        except DecodeError:
-            return self._drop(Drop.LEG_MALFORMED)
-        payload = data[forward.HEADER_LENGTH :]
+        """A datagram from the leg: ``data`` begins with its header, ``address`` is the relay's.
+
+        Nearly all are audio, from an address of one session. So the answer to a header is kept,
+        and such a packet's way is short: what its session says of it is an event and no more."""
+        header, payload = data[: forward.HEADER_LENGTH], data[forward.HEADER_LENGTH :]
+        way = self._ways.get(header)
+        if way is None or way.path.relay != address:
+            if address not in self.config.relays:
+                return self._drop(Drop.LEG_STRANGER)
+            try:
+                way = self._way_untrusted(header, address)
+            except DecodeError:
+                return self._drop(Drop.LEG_MALFORMED)
+        path, at_address = way.path, way.at_address
+        if (
+            len(at_address) == 1
+            and self._journal is None
+            and demux.classify(payload) is demux.Kind.RTP
+        ):
+            slot = at_address[0]
+            event = slot.session.receive_rtp(payload, path, now)
+            if event is None:
+                self._settle(slot, now)
+            else:
+                self._tell(event)
+            return None
+        return self._receive(payload, path, now)
+
+    def _way_untrusted(self, header: bytes, relay: Address) -> _Way:
+        """Read a header of the leg. It is remembered if its client is known, so that strangers
+        cannot fill the memory. Raises DecodeError."""
+        leg = forward.decode_untrusted(header)
+        path = Path(leg.client, leg.proxy, relay)
+        at_address = self._by_address.get(path.client)
+        if at_address is None:
+            return _Way(path, [])
+        if len(self._ways) >= 2 * len(self._slots) + _SPARE_WAYS:
+            self._ways.clear()
+        way = self._ways[header] = _Way(path, at_address)
+        return way
+
+    def _receive(self, payload: bytes, path: Path, now: Instant) -> None:
         found = self._find(payload, path)
         if isinstance(found, Drop):
             self._note(journal.Dropped("", now, found, path.client))
@@ -410,8 +462,7 @@ class Endpoint:
         while (out := session.next_transmit()) is not None:
             if self._journal is not None:
                 self._journal(journal.Sent(session.call, now, out.path, out.payload))
-            header = forward.encode(out.path.client, out.path.proxy)
-            self._transmits.append(Transmit(header + out.payload, out.path.relay))
+            self._transmits.append(Transmit(out.path.header + out.payload, out.path.relay))
         while (event := session.next_event()) is not None:
             if isinstance(event, Signal):
                 self._heed(slot, event, now)
@@ -461,7 +512,7 @@ class Endpoint:
         for address, path in slot.addresses.items():
             _remove(self._by_address, address, slot)
             if address not in self._by_address:
-                self._transmits.append(Transmit(forward.encode(address, path.proxy), path.relay))
+                self._transmits.append(Transmit(path.header, path.relay))
         slot.scheduled = None
         self._prune()
 
@@ -491,14 +542,6 @@ class Endpoint:
 
     def _drop(self, drop: Drop) -> None:
         self.drops[drop] += 1
-
-
-@lru_cache(maxsize=8192)
-def _path_untrusted(header: bytes, relay: Address) -> Path:
-    """The way a datagram took, by its header; a call's packets all bear the same. Raises
-    DecodeError."""
-    leg = forward.decode_untrusted(header)
-    return Path(leg.client, leg.proxy, relay)
 
 
 def _remove(index: "dict[_K, list[_Slot]]", key: _K, slot: _Slot) -> None:

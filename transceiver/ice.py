@@ -313,13 +313,19 @@ class IceLite:
                     self._select(verdict, pair, now)
         return before is None
 
-    def note_media(self, path: Path, now: Instant) -> None:
+    def note_media(self, path: Path, now: Instant) -> bool:
         """An authenticated packet that is not STUN came over ``path``. It counts for the pair where
-        that is validated, and is remembered until a check comes the same way."""
-        pair = (path.client, path.proxy)
-        self._newest_media = pair
-        if pair in self._valid:
-            self._hear(pair, path, now)
+        that is validated, and is remembered until a check comes the same way. True where an event
+        waits now."""
+        pair = self._newest_media = (path.client, path.proxy)
+        valid = self._valid.get(pair)
+        if valid is not None:
+            if valid.path is path:  # as for all packets of a call but a few
+                self._valid.move_to_end(pair)
+                valid.heard = now
+            else:
+                self._hear(pair, path, now)
+        return bool(self._events)
 
     def restart(self, local: Credentials, remote: Credentials, now: Instant) -> None:
         """ICE restart (RFC 8445 section 9): new credentials on both sides. The previous ones are
@@ -431,10 +437,9 @@ class IceLite:
             return
         self._valid.move_to_end(pair)
         valid.heard = now
-        if valid.path != path:
-            valid.path = path
-            if pair == self._selected_pair:
-                self._tell()
+        before, valid.path = valid.path, path
+        if before != path and pair == self._selected_pair:
+            self._tell()
 
     def _make_room(self) -> None:
         """Forget the pair longest silent if there are too many; never the one in use."""

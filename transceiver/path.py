@@ -1,7 +1,8 @@
 """The way a session's packets take."""
 
-from attrs import frozen
+from attrs import field, frozen
 
+from stunroute import forward
 from stunroute.address import Address
 
 
@@ -17,3 +18,9 @@ class Path:
     client: Address
     proxy: Address
     relay: Address
+    header: bytes = field(init=False, eq=False, repr=False)
+    """What the relay wants in front of a packet that goes back this way."""
+
+    @header.default
+    def _header(self) -> bytes:
+        return forward.encode(self.client, self.proxy)

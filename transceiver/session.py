@@ -32,7 +32,7 @@ from stunroute.instant import Instant
 from stunroute.trace import Drop
 
 from . import datachannel, dtls, ice
-from .audio import AudioStream, Frame, SourceForgotten, SourceLearned
+from .audio import AudioStream, SourceForgotten, SourceLearned
 from .config import EndpointConfig
 from .events import (
     AudioReceived,
@@ -216,54 +216,69 @@ class Session:
                 self._early.popleft()
                 self._refuse(Drop.SRTP_NO_KEYS)
             return None
+        if kind is demux.Kind.RTP:
+            event = self.receive_rtp(payload, path, now)
+            if event is not None:
+                self._events.append(event)
+        else:
+            self._receive_rtcp(self._srtp, payload, path, now)
+        return None
+
+    def receive_rtp(self, payload: bytes, path: Path, now: Instant) -> AudioReceived | None:
+        """``receive_datagram`` for a datagram that is RTP by its octets, with an answer for the
+        midst of a call: where its audio is all that there is to say, and no deadline has come
+        nearer by it, the audio is returned and waits in no queue. None: see the queues."""
+        srtp, audio = self._srtp, self.audio
+        if srtp is None:
+            self.receive_datagram(payload, path, now)
+            return None
         try:
-            if kind is demux.Kind.RTCP:
-                clear = self._srtp.unprotect_rtcp_untrusted(payload)
-            else:
-                clear = self._srtp.unprotect_rtp_untrusted(payload)
+            clear = srtp.unprotect_rtp_untrusted(payload)
+        except SrtpError as error:
+            self._refuse(error.drop)
+            return None
+        # The rest changes nothing that a deadline hangs on, if audio came before and we knew it.
+        usual = audio.flowing and self.phase is Phase.ESTABLISHED
+        self._note_media(path, now)
+        try:
+            event = audio.receive_rtp_untrusted(clear, now)
+        except DecodeError:
+            self._refuse(Drop.RTP_MALFORMED)
+            return None
+        if isinstance(event, Drop):
+            self._refuse(event)
+        else:
+            if self.marks.first_audio_in is None:
+                self.marks.first_audio_in = now
+            if usual and not audio.changes and not self._events:
+                return event
+            self._events.append(event)
+        self._take_changes()
+        return None
+
+    def _receive_rtcp(self, srtp: SrtpContext, payload: bytes, path: Path, now: Instant) -> None:
+        try:
+            clear = srtp.unprotect_rtcp_untrusted(payload)
         except SrtpError as error:
             return self._refuse(error.drop)
-        self._hear(now)
-        self.agent.note_media(path, now)
-        self._drain_ice(now)
-        if kind is demux.Kind.RTCP:
-            self._receive_rtcp(clear, now)
-        else:
-            self._receive_rtp(clear, now)
-        self._events.extend(self.audio.changes)
-        self.audio.changes.clear()
-        return None
-
-    def _receive_rtp(self, clear: bytes, now: Instant) -> None:
-        try:
-            outcome = self.audio.receive_rtp_untrusted(clear, now)
-        except DecodeError:
-            return self._refuse(Drop.RTP_MALFORMED)
-        match outcome:
-            case Drop():
-                self._refuse(outcome)
-            case Frame():
-                if self.marks.first_audio_in is None:
-                    self.marks.first_audio_in = now
-                codec = self.negotiated.codec
-                assert codec is not None, "without audio there are no keys to open a frame with"
-                event = AudioReceived(
-                    self.call,
-                    codec.name,
-                    outcome.payload,
-                    outcome.sequence,
-                    outcome.timestamp,
-                    codec.clock_rate,
-                    outcome.marker,
-                )
-                self._events.append(event)
-        return None
-
-    def _receive_rtcp(self, clear: bytes, now: Instant) -> None:
+        self._note_media(path, now)
         try:
             self.audio.receive_rtcp_untrusted(clear, now)
         except DecodeError:
             self._refuse(Drop.RTCP_MALFORMED)
+        return self._take_changes()
+
+    def _note_media(self, path: Path, now: Instant) -> None:
+        """An authenticated packet that is neither STUN nor DTLS came over ``path``."""
+        self._heard = now
+        if self.phase is not Phase.ESTABLISHED:
+            self._advance(Cause.HEARD)
+        if self.agent.note_media(path, now):
+            self._drain_ice(now)
+
+    def _take_changes(self) -> None:
+        self._events.extend(self.audio.changes)
+        self.audio.changes.clear()
 
     def handle_timeout(self, now: Instant) -> Wake | None:
         """Serve every deadline that is due; returns the reason of the first, None if none was."""
@@ -314,15 +329,25 @@ class Session:
         end, where the offer takes no audio from us, or where the payload is longer than a packet
         holds: a client may send more than we can give back, and an echo gives it back. Moves no
         deadline."""
-        if self._srtp is None or self._route is None or not self.negotiated.may_send:
+        packet = self.seal_audio(payload, timestamp, marker, now)
+        if packet is None or self._route is None:
             return False
+        self._outgoing.append(Outgoing(self._route, packet))
+        return True
+
+    def seal_audio(
+        self, payload: bytes, timestamp: int, marker: bool, now: Instant
+    ) -> bytes | None:
+        """``send_audio`` without the queue: the packet, which is to be sent over ``route`` now."""
+        srtp = self._srtp
+        if srtp is None or self._route is None or not self.negotiated.may_send:
+            return None
         if len(payload) > LONGEST_PAYLOAD:
-            return False
+            return None
         packet = self.audio.packetise(payload, timestamp, marker, now)
-        self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtp(packet)))
         if self.marks.first_audio_out is None:
             self.marks.first_audio_out = now
-        return True
+        return srtp.protect_rtp(packet)
 
     def restart_ice(self, local: ice.Credentials, remote: ice.Credentials, now: Instant) -> None:
         """Both sides have new credentials; the old ones are honoured for a while (RFC 8445, 9)."""

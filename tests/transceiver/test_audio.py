@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from pair import seeded
 from stunroute.trace import Drop
-from transceiver.audio import AudioStream, Frame, SourceForgotten, SourceLearned
+from transceiver.audio import AudioStream, SourceForgotten, SourceLearned
 from transceiver.config import SessionLimits
+from transceiver.events import AudioReceived
 from transceiver.srtp import rtcp, rtp
 
 LIMITS = SessionLimits(remote_sources=3)
@@ -14,6 +15,8 @@ LIMITS = SessionLimits(remote_sources=3)
 
 def stream() -> AudioStream:
     return AudioStream(
+        call="rtc_1",
+        codec="opus",
         payload_type=111,
         clock_rate=48000,
         ssrc=0x01020304,
@@ -42,8 +45,8 @@ def test_what_is_packetised_can_be_read_and_runs_on(frames: list[tuple[bytes, in
 def test_the_extended_sequence_runs_over_a_wrap() -> None:
     audio = stream()
     frames = [audio.receive_rtp_untrusted(packet(n), n / 50) for n in range(65530, 65545)]
-    assert all(isinstance(frame, Frame) for frame in frames)
-    assert [f.sequence for f in frames if isinstance(f, Frame)] == list(range(65530, 65545))
+    assert all(isinstance(frame, AudioReceived) for frame in frames)
+    assert [f.sequence for f in frames if isinstance(f, AudioReceived)] == list(range(65530, 65545))
 
 
 def test_sources_are_learned_and_the_one_longest_silent_makes_room() -> None:

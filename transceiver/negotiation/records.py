@@ -39,6 +39,9 @@ class Direction(Enum):
                 return self
 
 
+_SENDING = (Direction.SENDRECV, Direction.SENDONLY)  # made once: asked for every packet
+
+
 @frozen(slots=True)
 class LocalDescription:
     """What we bring to a negotiation.
@@ -126,7 +129,7 @@ class Negotiated:
     @property
     def may_send(self) -> bool:
         """Whether our audio may go out."""
-        return self.direction in (Direction.SENDRECV, Direction.SENDONLY)
+        return self.direction in _SENDING
 
     @property
     def may_receive(self) -> bool:

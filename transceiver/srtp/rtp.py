@@ -111,6 +111,24 @@ def header_length_untrusted(data: bytes) -> int:
     return length
 
 
+def audio_untrusted(data: bytes) -> tuple[int, bool, int, int, int, bytes]:
+    """Payload type, marker, sequence, timestamp, SSRC and payload of an RTP packet (already
+    unprotected): what a receiver of audio asks of it, without a record of all the rest. Raises
+    DecodeError."""
+    if len(data) >= HEADER_LENGTH and data[0] == PLAIN:
+        _, second, sequence, timestamp, ssrc = _FIXED.unpack_from(data)
+        return second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[HEADER_LENGTH:]
+    packet = decode_untrusted(data)
+    return (
+        packet.payload_type,
+        packet.marker,
+        packet.sequence,
+        packet.timestamp,
+        packet.ssrc,
+        packet.payload,
+    )
+
+
 def decode_untrusted(data: bytes) -> RtpPacket:
     """Decode an RTP packet (already unprotected). Raises DecodeError.
 
@@ -232,6 +250,14 @@ def encode(packet: RtpPacket) -> bytes:
         packet.ssrc,
     )
     return b"".join(parts)
+
+
+def encode_audio(
+    payload_type: int, marker: bool, sequence: int, timestamp: int, ssrc: int, payload: bytes
+) -> bytes:
+    """``encode`` for a packet with the fixed header alone, of fields that are known to fit."""
+    second = payload_type | 0x80 if marker else payload_type
+    return _FIXED.pack(PLAIN, second, sequence, timestamp, ssrc) + payload
 
 
 def _encode_extensions(extensions: tuple[tuple[int, bytes], ...]) -> bytes:

@@ -31,6 +31,7 @@ MAXIMUM_DROPOUT = 3000
 MAXIMUM_MISORDER = 100
 """A packet this far behind the newest is late; farther, it is the first of a new beginning."""
 
+_SEEN = (1 << MAXIMUM_MISORDER) - 1  # a bit for each packet that a late one may be compared with
 _REMEMBERED_REPORTS = 16  # sender reports of ours that a round trip may be measured against
 _NEGATIVE_TOLERANCE = 0.05  # seconds a round trip may come out below zero by rounding and drift
 
@@ -77,15 +78,25 @@ class SourceStatistics:
         after the first packet seen), or None for a packet not to be used: a duplicate, one on
         probation, or the first after an implausible jump.
         """
-        behind = self._place(sequence)
-        if behind is None:
-            return None
-        self.received += 1
-        self.octets += length
-        if self._seen >> behind & 1:
-            self.duplicates += 1
-            return None
-        self._seen |= 1 << behind
+        behind: int | None
+        if sequence - self._highest & 0xFFFF == 1 and self._started:
+            # The next in order, as nearly all are: it cannot be late, nor seen before.
+            self._highest += 1
+            self._seen = (self._seen << 1 | 1) & _SEEN
+            self._bad = None
+            self.received += 1
+            self.octets += length
+            behind = 0
+        else:
+            behind = self._place(sequence)
+            if behind is None:
+                return None
+            self.received += 1
+            self.octets += length
+            if self._seen >> behind & 1:
+                self.duplicates += 1
+                return None
+            self._seen |= 1 << behind
         if self.last_arrival is not None:
             elapsed = (arrival - self.last_arrival) * self.clock_rate
             difference = abs(elapsed - _signed32(timestamp - self._last_timestamp))
@@ -104,7 +115,7 @@ class SourceStatistics:
         delta = sequence - self._highest & 0xFFFF
         if delta < MAXIMUM_DROPOUT:
             self._highest += delta
-            self._seen = self._seen << delta & (1 << MAXIMUM_MISORDER) - 1
+            self._seen = self._seen << delta & _SEEN
             self._bad = None
             return 0
         if delta > 0x10000 - MAXIMUM_MISORDER:
