@@ -101,7 +101,6 @@ class FakeEndpoint:
 
     def restart_ice(self, call, fragment, now):
         self._known(call)
-        return None
 
     def reoffer(self, call, offer, now):
         if not offer.startswith("v=0"):
