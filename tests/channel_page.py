@@ -134,21 +134,22 @@ lab.hangUp = () => ask('DELETE', lab.location, 'text/plain');
 lab.exchange = async (name, items, seconds) => {
   const mine = names.get(name);
   const sent = items.map(make);
-  const from = mine.came.length;
+  const from = mine.came.length, began = performance.now();
   for (const message of sent) mine.channel.send(message);
   const all = await until(() => mine.came.length >= from + sent.length, seconds);
   const came = mine.came.slice(from).map(digest), wanted = sent.map(digest);
   const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
   return {
     all, ordered: same(came, wanted), equal: same(came.toSorted(), wanted.toSorted()),
-    came, wanted,
+    came, wanted, seconds: (performance.now() - began) / 1000,
   };
 };
 
 // Send `count` messages, with at most `window` bytes unanswered, and compare what comes back.
 lab.pour = (name, count, size, window) => {
   const mine = names.get(name);
-  const flow = mine.flow = { sent: 0, back: 0, wrong: 0, count, size };
+  const flow = mine.flow = { sent: 0, back: 0, wrong: 0, count, size, pause: 0 };
+  let last = performance.now();
   const due = [];
   const fill = () => {
     while (flow.sent < count && (flow.sent - flow.back) * size < window) {
@@ -160,6 +161,9 @@ lab.pour = (name, count, size, window) => {
   mine.channel.addEventListener('message', ({ data }) => {
     if (mine.flow !== flow) return;
     flow.back += 1;
+    const now = performance.now();
+    flow.pause = Math.max(flow.pause, now - last);
+    last = now;
     flow.wrong += digest(data) !== due.shift();
     fill();
   });
@@ -251,6 +255,7 @@ class Lab:
         found = self.do("exchange", name, items, within)
         assert found["came"] == found["wanted"] if ordered else found["equal"], found
         assert found["all"]
+        print(self.browser.name, name, f"{len(items)} messages back in {found['seconds']:.2f} s")
 
     def until_poured(self, name: str, messages: int | None = None, within: float = 60.0) -> None:
         """Wait until what ``pour`` sends is back, or so many of it."""
@@ -263,6 +268,8 @@ class Lab:
             return done
 
         self.until(back, within, what=lambda: (self.do("poured", name), self.snapshot()))
+        pause = self.do("poured", name)["pause"] / 1000
+        print(self.browser.name, name, f"longest pause {pause:.2f} s")
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events that came on a channel."""
