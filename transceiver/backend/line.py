@@ -12,6 +12,7 @@ returns, and whoever is at it already goes round again.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -49,6 +50,10 @@ _ROUNDS = 16
 _OUTPUTS = 1024
 """Rounds in one go, and outputs carried out in each. An agent that answers every event with another
 is cut short there, and goes on when the loop has seen to the other calls."""
+_MISSED = 65_536
+"""Characters of events that are kept for the first connection to come; the oldest go. An agent that
+greets may be quicker than the client's channel, and a client that had not seen an answer begin
+would know nothing of what it hears."""
 
 
 @frozen(slots=True)
@@ -77,13 +82,16 @@ class OnLine:
     agent: Agent = field(init=False, repr=False)
     exchange: Exchange | None = field(init=False, default=None, repr=False)
     dropped_events: int = field(init=False, default=0)
-    """Events that a data channel did not take: longer than the client takes, or too much waited."""
+    """Events that a data channel did not take (longer than the client takes, or too much waited),
+    or that were too many before there was any."""
     _packets: bool = field(init=False, default=False)
     _listener: Listener | None = field(init=False, default=None)
     _speaker: Speaker | None = field(init=False, default=None)
     _sides: dict[int, _Side] = field(init=False, factory=dict, repr=False)
     _next_side: int = field(init=False, default=_FIRST_SIDE)
     _channels: set[int] = field(init=False, factory=set)
+    _missed: deque[str] | None = field(init=False, factory=deque, repr=False)
+    """None from the first connection on."""
     _session: dict[str, Any] = field(init=False, factory=dict, repr=False)
     _resample: Callable[[bytes], bytes] | None = field(init=False, default=None, repr=False)
     _over: bool = field(init=False, default=False)
@@ -397,6 +405,24 @@ class OnLine:
     def _tell(self, event: dict[str, Any], to: int | None) -> None:
         """Send an event to one connection, or to all."""
         text = write(event)
+        if self._missed is not None:
+            if not self._channels and not self._sides:
+                self._miss(self._missed, text)
+                return
+            missed, self._missed = self._missed, None
+            greeting = event.get("type") == "session.created"
+            for each in [text, *missed] if greeting else [*missed, text]:
+                self._send(each, to)
+            return
+        self._send(text, to)
+
+    def _miss(self, missed: deque[str], text: str) -> None:
+        missed.append(text)
+        while sum(map(len, missed)) > _MISSED:
+            missed.popleft()
+            self.dropped_events += 1
+
+    def _send(self, text: str, to: int | None) -> None:
         for channel in sorted(self._channels) if to is None else [to]:
             if channel in self._channels and not self.call.send_message(channel, text):
                 self.dropped_events += 1

@@ -109,6 +109,36 @@ def test_it_greets_each_connection():
     assert agent.kinds() == ["Started"]
 
 
+def test_a_client_whose_channel_opens_late_sees_what_it_has_missed():
+    call, backend, agent = start(channel=False)
+    agent.line.say_text("Hello.")
+    agent.line.play(tone(1.0))
+    assert call.kinds() == []
+    call.advance(0.1)
+    backend.receive(opened())
+    kinds = call.kinds()
+    assert kinds[:2] == ["session.created", "response.created"]
+    assert kinds.count("output_audio_buffer.started") == 1
+    agent.line.finish()
+    call.advance(2.0)
+    assert call.kinds()[-1] == "output_audio_buffer.stopped"
+    # A later one does not.
+    others = []
+    backend.attach(lambda text: others.append(json.loads(text)["type"]), lambda: None)
+    assert others == ["session.created"]
+
+
+def test_what_a_client_has_missed_is_bounded():
+    call, backend, agent = start(channel=False)
+    for number in range(100):
+        agent.line.send({"type": "some", "number": number, "text": "x" * 1000})
+    backend.receive(opened())
+    numbers = [each["number"] for each in call.events() if each["type"] == "some"]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert 60 <= len(numbers) < 66
+    assert backend.dropped_events == 100 - len(numbers)
+
+
 def test_sound_goes_out_at_the_pace_of_speech():
     call, _backend, agent = start()
     agent.line.play(tone(1.0))
@@ -359,7 +389,7 @@ def test_an_agent_that_speaks_realtime_gets_events_untouched():
 
 
 def test_its_sound_comes_as_events_and_leaves_as_packets():
-    call, backend, agent = through()
+    call, _backend, agent = through()
     agent.line.send({"type": "response.created", "response": {"id": "r"}})
     delta = base64.b64encode(tone(2.0, 24000)).decode()
     agent.line.send(
@@ -388,7 +418,7 @@ def test_its_sound_comes_as_events_and_leaves_as_packets():
 
 
 def test_sound_that_comes_as_an_event_reaches_a_plain_agent():
-    call, backend, agent = start(rate=16000)
+    _call, backend, agent = start(rate=16000)
     sound = base64.b64encode(tone(0.5, 24000)).decode()
     event(backend, "input_audio_buffer.append", audio=sound)
     assert len(agent.heard) == 16000
