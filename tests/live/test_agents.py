@@ -31,9 +31,10 @@ from voices import speech
 
 pytestmark = pytest.mark.live
 
-SILENT_WITHIN = 500.0
+SILENT_WITHIN = {"chromium": 500.0, "firefox": 1500.0}
 """Milliseconds from the server's word to silence at the ear, of which the aim is 60: room for a
-machine that does other things too."""
+machine that does other things too. What stands in Firefox for sound hardware takes the sound in
+bursts, for which its jitter buffer holds some 200 ms where it aims at 60."""
 TONE = 660.0
 """The page's test tone in Hz."""
 GONE = -50.0
@@ -63,7 +64,7 @@ def told(page: Page, cut: dict[str, Any]) -> None:
         "heard of it": cut["heard"],
     }
     print(page.browser.name, figures)
-    assert cut["silent"] - cut["cleared"] < SILENT_WITHIN
+    assert cut["silent"] - cut["cleared"] < SILENT_WITHIN[page.browser.name]
     assert cut["heard"] > 0
 
 
