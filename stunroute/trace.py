@@ -203,7 +203,7 @@ class Drop(Enum):
     SCTP_TAG = "sctp-tag"  # a verification tag that is not this association's (RFC 9260, 8.5)
     SCTP_COOKIE = "sctp-cookie"  # a state cookie that is not ours, or stale
     SCTP_UNEXPECTED = "sctp-unexpected"  # a chunk that means nothing in this state (RFC 9260, 8.4)
-    SCTP_BUNDLED = "sctp-bundled"  # INIT, INIT ACK or SHUTDOWN COMPLETE that is not alone
+    SCTP_BUNDLED = "sctp-bundled"  # INIT or its like that is not alone, or a second SACK
     SCTP_UNKNOWN_CHUNK = "sctp-unknown-chunk"  # skipped or stopped at, as its type says
     SCTP_ACK = "sctp-ack"  # acknowledges what was never sent
     SCTP_DUPLICATE = "sctp-duplicate"  # DATA that has come before

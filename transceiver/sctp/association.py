@@ -77,6 +77,8 @@ _RECEIVING: Final = frozenset((Established, ShutdownPending, ShutdownSent))
 """DATA is taken (RFC 9260, 6)."""
 _SENDING: Final = frozenset((Established, ShutdownPending, ShutdownReceived))
 """DATA may be sent."""
+_ONCE: Final = frozenset((Sack, ForwardTsn))
+"""Chunks of which one in a packet says all, and which may cost a look at everything that waits."""
 
 
 class NotConnected(StunrouteError):
@@ -335,11 +337,17 @@ class Association:
 
     def _read(self, received: Packet, now: Instant) -> None:
         block = self._block
+        once: set[type[Chunk]] = set()
         for chunk in received.chunks:
             kind = chunk.__class__
             if kind is Data:
                 drop = self._receive_data(chunk)  # type: ignore[arg-type]
+            elif kind in once:
+                block.drop(Drop.SCTP_BUNDLED)
+                continue
             else:
+                if kind in _ONCE:
+                    once.add(kind)
                 drop = self._receive(chunk, received, now)
             if drop is not None:
                 block.drop(drop)

@@ -125,7 +125,8 @@ class Inbound:
             return False
         self._tsns.forward(tsn)
         self._reassembly.forward(tsn)
-        for stream, ssn in chunk.streams:
+        # Each stream once: a peer may name one as often as fits, and all its messages are looked at.
+        for stream, ssn in dict(chunk.streams).items():
             if stream < self._limits.streams:
                 self._reassembly.pass_to(stream, ssn)
         return True
