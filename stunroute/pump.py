@@ -2,8 +2,9 @@
 
 A core has two verbs in (``receive_datagram``, ``handle_timeout``) and three out
 (``next_transmit``, ``next_event``, ``next_timeout``). After every verb in, whoever drives the core
-calls ``pump`` once. Sockets, tests and replay all do it through this one function, so that they
-cannot differ in order.
+calls ``pump`` once. Tests and replay do it through this one function, so that they cannot differ in
+order. The transceiver's adapter takes events and datagrams in the same order without a record of
+both, since it has a batch of inputs to drain between two calls to the kernel.
 """
 
 from typing import Generic, Protocol, TypeVar

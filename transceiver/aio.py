@@ -24,14 +24,13 @@ from attrs import define, field
 from stunroute.address import Address, Transmit
 from stunroute.hint import Hint
 from stunroute.instant import Entropy, Instant
-from stunroute.pump import Output, pump
 from stunroute.settings import Adapter
 from stunroute.trace import Drop
 
 from .backend.interface import Attachable, Attachment, Backend, BackendFactory, CallRequest
 from .endpoint import Answered, Endpoint
 from .errors import CallError, NoEvents, UnknownCall
-from .events import Ended, EndReason, Established, Event
+from .events import AudioReceived, Ended, EndReason, Established, Event
 from .snapshot import Snapshot
 from .sockets import Arrival, Counters, Link, open_link
 
@@ -59,12 +58,13 @@ class LiveCall:
     codec: str
     clock_rate: int
     request: CallRequest = field(factory=CallRequest)
+    now: Callable[[], Instant] = field(init=False, repr=False)  # the loop's own, asked all the time
     backend: Backend | None = field(init=False, default=None, repr=False)
     established: bool = field(init=False, default=False)
     over: bool = field(init=False, default=False)
 
-    def now(self) -> Instant:
-        return self._server.now()
+    def __attrs_post_init__(self) -> None:
+        self.now = self._server.loop.time
 
     def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]:
         handle = self._server.loop.call_at(when, self._run, callback)
@@ -109,6 +109,15 @@ class LiveCall:
         if not self.over:
             with suppress(UnknownCall):
                 self._server.hang_up(self.id)
+
+    def hear(self, event: AudioReceived) -> None:
+        """``receive`` for audio, which changes nothing here."""
+        if self.backend is None:
+            return
+        try:
+            self.backend.receive(event)
+        except Exception:
+            self._failed()
 
     def receive(self, event: Event) -> None:
         """Pass ``event`` on to the backend; contain what it raises."""
@@ -165,9 +174,7 @@ class TransceiverServer:
     _link: Link | None = field(init=False, default=None, repr=False)
     _timer: asyncio.TimerHandle | None = field(init=False, default=None, repr=False)
     _timer_at: Instant = field(init=False, default=0.0)
-    _in_pump: bool = field(init=False, default=False)
-    _pump_again: bool = field(init=False, default=False)
-    _transmits: list[Transmit] = field(init=False, factory=list, repr=False)
+    _delivering: bool = field(init=False, default=False)
     _idle: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
 
     async def start(self) -> Address:
@@ -307,8 +314,9 @@ class TransceiverServer:
 
     def send_audio(self, call: str, payload: bytes, timestamp: int, marker: bool) -> None:
         """One packet of audio of a live, established call; see ``backend.Call``."""
-        self.endpoint.send_audio(call, payload, timestamp, marker, self.now())
-        self._drain()
+        self.endpoint.send_audio(call, payload, timestamp, marker, self.loop.time())
+        if not self._delivering:
+            self._finish()
 
     def open_channel(self, call: str, label: str, protocol: str, ordered: bool) -> int | None:
         """See ``backend.Call``. Raises UnknownCall."""
@@ -342,13 +350,13 @@ class TransceiverServer:
         the clock of its own: a backend may act between two of them, and time does not run backward
         for the core nor for who records it."""
         self.counters.received += len(arrivals)
-        endpoint = self.endpoint
+        endpoint, clock = self.endpoint, self.loop.time
         for data, address in arrivals:
             if data is None:
                 endpoint.drops[Drop.TOO_LONG] += 1
                 continue
-            endpoint.receive_datagram(data, address, self.now())
-            self._pump()
+            endpoint.receive_datagram(data, address, clock())
+            self._deliver_all()
         self._finish()
 
     def _on_timer(self) -> None:
@@ -361,31 +369,29 @@ class TransceiverServer:
     def _drain(self) -> None:
         """See to all that the core has to say. Called from within, by a backend that acts on an
         event, it leaves the work to the call that is at it already."""
-        if self._in_pump:
-            self._pump_again = True
+        if self._delivering:
             return
-        self._pump()
+        self._deliver_all()
         self._finish()
 
-    def _pump(self) -> None:
-        """Take from the core until it is silent; datagrams are left for ``_finish``."""
-        self._in_pump = True
+    def _deliver_all(self) -> None:
+        """Deliver events, and what follows from them, until the core has none. Its datagrams wait
+        in it for ``_finish``, in their order, whoever they were for."""
+        next_event = self.endpoint.next_event
+        self._delivering = True
         try:
-            while True:
-                self._pump_again = False
-                output: Output[Transmit, Event] = pump(self.endpoint)
-                self._transmits += output.transmits
-                for event in output.events:
-                    self._deliver(event)
-                if not self._pump_again:
-                    break
+            while (event := next_event()) is not None:
+                self._deliver(event)
         finally:
-            self._in_pump = False
+            self._delivering = False
 
     def _finish(self) -> None:
         """Send what there is, and set the timer."""
-        if self._transmits:
-            transmits, self._transmits = self._transmits, []
+        transmits: list[Transmit] = []
+        next_transmit = self.endpoint.next_transmit
+        while (transmit := next_transmit()) is not None:
+            transmits.append(transmit)
+        if transmits:
             if self._link is None:
                 self.counters.unsent += len(transmits)
             else:
@@ -395,6 +401,9 @@ class TransceiverServer:
     def _deliver(self, event: Event) -> None:
         call = self._calls.get(event.call)
         if call is None:
+            return
+        if type(event) is AudioReceived:
+            call.hear(event)
             return
         if isinstance(event, Ended):
             del self._calls[event.call]

@@ -62,7 +62,7 @@ class Playout:
             return False
         if not self._waiting and due <= self.call.now():
             self._newest = timestamp
-            self._send(_Frame(due, payload, timestamp, marker))
+            self._send(payload, timestamp, marker)
             return True
         if len(self._waiting) >= self.frames:
             self.refused += 1
@@ -87,9 +87,9 @@ class Playout:
             self._cancel = None
         return flushed
 
-    def _send(self, frame: _Frame) -> None:
-        if self.call.send_audio(frame.payload, frame.timestamp, frame.marker):
-            self.position = frame.timestamp
+    def _send(self, payload: bytes, timestamp: int, marker: bool) -> None:
+        if self.call.send_audio(payload, timestamp, marker):
+            self.position = timestamp
 
     def _schedule(self) -> None:
         if self._cancel is None and self._waiting:
@@ -99,5 +99,6 @@ class Playout:
         self._cancel = None
         now = self.call.now()
         while self._waiting and self._waiting[0].due <= now:
-            self._send(self._waiting.popleft())
+            frame = self._waiting.popleft()
+            self._send(frame.payload, frame.timestamp, frame.marker)
         self._schedule()
