@@ -17,9 +17,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from stunroute.address import Address, Transmit
 from stunroute.hint import Hint
@@ -60,6 +61,8 @@ class LiveCall:
     request: CallRequest = field(factory=CallRequest)
     now: Callable[[], Instant] = field(init=False, repr=False)  # the loop's own, asked all the time
     backend: Backend | None = field(init=False, default=None, repr=False)
+    _failing: Backend | None = field(init=False, default=None, repr=False)
+    """A backend that has raised, until it has heard of the end."""
     established: bool = field(init=False, default=False)
     over: bool = field(init=False, default=False)
 
@@ -126,12 +129,25 @@ class LiveCall:
                 self.established = True
             case Ended():
                 self.over = True
+                self._release(event)
         if self.backend is None:
             return
         try:
             self.backend.receive(event)
         except Exception:
             self._failed()
+
+    def attach(self, send: Callable[[str], None], close: Callable[[], None]) -> Attachment:
+        """See ``backend.Attachable``. What the backend raises ends the call."""
+        if not isinstance(self.backend, Attachable):
+            raise NoEvents("the application of this call speaks no events")
+        try:
+            return _Attached(self, self.backend.attach(send, close))
+        except NoEvents:
+            raise
+        except Exception:
+            self._failed()
+            raise NoEvents("the application of this call has failed") from None
 
     def _run(self, callback: Callable[[], None]) -> None:
         if self.over or self.backend is None:
@@ -142,9 +158,43 @@ class LiveCall:
             self._failed()
 
     def _failed(self) -> None:
-        self.backend = None  # it is not called again, so it is not logged again
+        if self.backend is None:
+            return
+        # It is told of the end and of nothing else, so nothing is logged twice.
+        self.backend, self._failing = None, self.backend
         logger.exception("call %s: the backend failed", self.id)
         self._server.backend_failed(self.id)
+
+    def _release(self, event: Ended) -> None:
+        """Let a backend that has failed give back what it holds: tasks, sockets, its own queue."""
+        failing, self._failing = self._failing, None
+        if failing is not None:
+            with suppress(Exception):  # as broken as it was
+                failing.receive(event)
+
+
+@frozen(slots=True)
+class _Attached:
+    """A connection for a call's events. What the backend raises ends the call, and is not for
+    whoever reads the connection."""
+
+    _call: LiveCall
+    _attachment: Attachment
+
+    def receive(self, text: str | bytes) -> None:
+        if self._call.backend is not None:
+            self._contained(partial(self._attachment.receive, text))
+
+    def detach(self) -> None:
+        self._contained(self._attachment.detach)
+
+    def _contained(self, verb: Callable[[], None]) -> None:
+        try:
+            verb()
+        except CallError:
+            raise
+        except Exception:
+            self._call._failed()
 
 
 @define(slots=True, eq=False)
@@ -290,10 +340,7 @@ class TransceiverServer:
         """Add a connection for the call's events; see ``backend.Attachable``. Raises UnknownCall,
         NoEvents."""
         self._known(call)
-        backend = self._calls[call].backend
-        if not isinstance(backend, Attachable):
-            raise NoEvents("the application of this call speaks no events")
-        return backend.attach(send, close)
+        return self._calls[call].attach(send, close)
 
     def snapshot(self, call: str) -> Snapshot:
         """What the call looks like now. Raises UnknownCall."""

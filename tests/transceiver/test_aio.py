@@ -16,7 +16,7 @@ from stunroute.udp.batch import NEEDS, is_supported
 from stunroute.udp.sockets import DATAGRAM_LENGTH
 from transceiver.aio import BackendUnavailable, TransceiverServer
 from transceiver.backend.task import in_task
-from transceiver.errors import UnknownCall
+from transceiver.errors import NoEvents, UnknownCall
 from transceiver.events import AudioReceived, Ended, EndReason, Established
 
 ANY = Address.parse("127.0.0.1:0")
@@ -188,13 +188,56 @@ def test_a_failing_backend_loses_its_call_only_and_is_logged_once(serve, caplog)
         with caplog.at_level(logging.ERROR):
             arrive(server, f"establish {first}".encode())
         assert server.calls == [second]
-        assert len(backends[0].heard) == 1
+        assert [type(event) for event in backends[0].heard] == [Established, Ended]
         assert not backends[1].heard
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert first in caplog.text
         assert server.counters.backend_failures == 1
 
     serve(test, Faulty)
+
+
+class Conversing(Listening):
+    """A backend with events, that fails at the verb that ``trouble`` names."""
+
+    trouble = ""
+
+    def attach(self, send, close):
+        self._do("attach")
+        return self
+
+    def receive(self, event):
+        super().receive(event)
+        self._do("receive")
+
+    def detach(self):
+        self._do("detach")
+
+    def _do(self, verb):
+        if verb == self.trouble:
+            raise RuntimeError("the model is gone")
+
+
+@pytest.mark.parametrize("trouble", ["attach", "receive", "detach"])
+def test_a_backend_that_fails_on_the_side_loses_its_call_all_the_same(serve, caplog, trouble):
+    """And whoever reads the connection is spared what it raised."""
+
+    async def test(server, core, backends):
+        call, other = server.open_call(OFFER).call, server.open_call(OFFER).call
+        backends[0].trouble = trouble
+        if trouble == "attach":
+            with pytest.raises(NoEvents):
+                server.attach(call, print, print)
+        else:
+            attachment = server.attach(call, print, print)
+            attachment.receive("{}")
+            attachment.detach()
+        assert server.calls == [other]
+        assert isinstance(backends[0].heard[-1], Ended)
+        assert server.counters.backend_failures == 1
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    serve(test, Conversing)
 
 
 def test_a_backend_that_cannot_begin_refuses_the_call(serve, caplog):
@@ -224,7 +267,7 @@ def test_a_callback_runs_when_due_unless_the_call_has_ended(serve):
         assert ran == ["one"]
         one.call_at(one.now(), lambda: 1 / 0)
         await settle(lambda: first not in server.calls)
-        assert backends[0].heard == []  # it failed: it is told nothing more
+        assert [type(event) for event in backends[0].heard] == [Ended]  # and nothing else
 
     serve(test)
 
