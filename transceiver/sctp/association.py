@@ -77,6 +77,10 @@ _RECEIVING: Final = frozenset((Established, ShutdownPending, ShutdownSent))
 """DATA is taken (RFC 9260, 6)."""
 _SENDING: Final = frozenset((Established, ShutdownPending, ShutdownReceived))
 """DATA may be sent."""
+_PLAIN: Final = frozenset((Data, Sack))
+"""Chunks that most packets begin with, about whose tag there is nothing to be thought."""
+_AT_THE_HEAD: Final = frozenset((CookieEcho, Init, InitAck, ShutdownComplete))
+"""Chunks that the rest of a packet hangs on: where they are let go, so is that."""
 _ONCE: Final = frozenset((Sack, ForwardTsn))
 """Chunks of which one in a packet says all, and which may cost a look at everything that waits."""
 
@@ -98,6 +102,8 @@ class Association:
     zero_checksum: bool = True
 
     _block: Block = field(init=False)
+    _room: int = field(init=False)
+    """Bytes of chunks in a packet of ours."""
     _now: Instant = field(default=0.0, init=False)
 
     @_block.default
@@ -105,6 +111,10 @@ class Association:
         ports = (self.source_port, self.destination_port)
         greeter = Greeter(self.entropy, self.limits, ports, self.zero_checksum)
         return Block(entropy=self.entropy, limits=self.limits, greeter=greeter)
+
+    @_room.default
+    def _new_room(self) -> int:
+        return packet.room(self.limits.packet)
 
     # Verbs in
 
@@ -136,7 +146,9 @@ class Association:
         elif state.__class__ is Closed and state.ended:
             block.drop(Drop.SCTP_CLOSED)
             closing.answer_out_of_the_blue(block, received, now)
-        elif not self._belongs(received):
+        elif (
+            received.tag != block.tag or received.chunks[0].__class__ not in _PLAIN
+        ) and not self._belongs(received):
             block.drop(Drop.SCTP_TAG)
         else:
             block.outbound.awaken()
@@ -252,7 +264,10 @@ class Association:
             return None
         if state.__class__ is CookieEchoed:
             return self._echo(state, transfer)
-        parts = self._parts(state, transfer)
+        if state.__class__ is Established and not (block.cookie_ack or transfer.has_control):
+            parts = transfer.data(self._room, self._now)
+        else:
+            parts = self._parts(state, transfer)
         if not parts:
             block.outbound.rest()
             return None
@@ -321,8 +336,6 @@ class Association:
         """Whether a packet bears the tag that it must (RFC 9260, 8.5)."""
         tag, block = received.tag, self._block
         match received.chunks[0]:
-            case Data() | Sack():
-                return tag == block.tag
             case Init():
                 return tag == 0
             case CookieEcho():
@@ -343,24 +356,32 @@ class Association:
             if kind is Data:
                 drop = self._receive_data(chunk)  # type: ignore[arg-type]
             elif kind in once:
-                block.drop(Drop.SCTP_BUNDLED)
-                continue
+                drop = Drop.SCTP_BUNDLED
             else:
                 if kind in _ONCE:
                     once.add(kind)
                 drop = self._receive(chunk, received, now)
             if drop is not None:
                 block.drop(drop)
-                if kind is CookieEcho or drop is Drop.SCTP_BUNDLED:
+                if kind in _AT_THE_HEAD:
                     break
             if block.state.__class__ is Closed:
                 return
-        transfer = block.conversing
-        if transfer is not None:
-            if transfer.packet_read(now) and isinstance(block.state, ShutdownSent):
-                block.state.due = True
-                block.state.timer.start(now, block.outbound.round_trip.timeout)
+        self._have_read(now)
+
+    def _have_read(self, now: Instant) -> None:
+        """Look after what a packet has brought about."""
+        block = self._block
+        transfer, state = block.transfer, block.state
+        if transfer is None or state.__class__ is CookieEchoed:
+            return
+        came = transfer.packet_read(now)
+        if transfer.reconfiguration.happened:
             block.note_resets()
+        if state.__class__ is not Established:
+            if came and isinstance(state, ShutdownSent):
+                state.due = True
+                state.timer.start(now, block.outbound.round_trip.timeout)
             closing.progress(block, now)
 
     def _receive_data(self, chunk: Data) -> Drop | None:
@@ -427,13 +448,13 @@ class Association:
             return None
         state.due = False
         echo = CookieEcho(state.cookie).encode()
-        space = packet.room(self.limits.packet) - len(echo)
+        space = self._room - len(echo)
         parts = [echo, *self._block.outbound.fill(space, self._now)]
         return packet.assemble(self.source_port, self.destination_port, transfer.peer.tag, parts)
 
     def _parts(self, state: Standing, transfer: Transfer) -> list[bytes]:
         """The chunks of the next packet."""
-        space = packet.room(self.limits.packet)
+        space = self._room
         parts: list[bytes] = []
         block = self._block
         if block.cookie_ack:

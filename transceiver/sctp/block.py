@@ -96,10 +96,9 @@ class Block:
         transfer = self.transfer
         if transfer is None:
             return None
-        message = transfer.inbound.next_message()
+        message = transfer.next_message()
         if message is not None:
             return message
-        transfer.fetched()
         oversized = transfer.inbound.next_oversized()
         return None if oversized is None else events.MessageTooLong(oversized)
 

@@ -49,10 +49,12 @@ _TSN: Final = Struct("!I")
 _PAIR: Final = Struct("!HH")
 
 _DATA_TYPE: Final = 0
-_ENDING: Final = 1
-_BEGINNING: Final = 2
-_UNORDERED: Final = 4
-_IMMEDIATE: Final = 8
+ENDING: Final = 1
+BEGINNING: Final = 2
+UNORDERED: Final = 4
+IMMEDIATE: Final = 8
+"""The flags of a DATA chunk."""
+
 _REFLECTED: Final = 1
 
 _HEARTBEAT_INFO: Final = 1
@@ -81,15 +83,19 @@ class Data:
 
     def encode(self) -> bytes:
         flags = (
-            (_ENDING if self.ending else 0)
-            | (_BEGINNING if self.beginning else 0)
-            | (_UNORDERED if self.unordered else 0)
-            | (_IMMEDIATE if self.immediate else 0)
+            (ENDING if self.ending else 0)
+            | (BEGINNING if self.beginning else 0)
+            | (UNORDERED if self.unordered else 0)
+            | (IMMEDIATE if self.immediate else 0)
         )
-        payload = self.payload
-        length = len(payload) + DATA_HEADER_LENGTH
-        head = _DATA.pack(_DATA_TYPE, flags, length, self.tsn, self.stream, self.ssn, self.ppid)
-        return head + payload + PADDING[length & 3]
+        return encode_data(flags, self.tsn, self.stream, self.ssn, self.ppid, self.payload)
+
+
+def encode_data(flags: int, tsn: int, stream: int, ssn: int, ppid: int, payload: bytes) -> bytes:
+    """A DATA chunk without the record of it, for who makes one in every packet."""
+    length = len(payload) + DATA_HEADER_LENGTH
+    head = _DATA.pack(_DATA_TYPE, flags, length, tsn, stream, ssn, ppid)
+    return head + payload + PADDING[length & 3]
 
 
 @frozen(slots=True)
@@ -409,8 +415,8 @@ def decode_untrusted(data: bytes, offset: int) -> tuple[Chunk, int]:
             raise DecodeError("ends inside the header of a DATA chunk")
         _, _, _, tsn, stream, ssn, ppid = _DATA.unpack_from(data, offset)
         payload = data[offset + DATA_HEADER_LENGTH : end]
-        begins, ends = flags & _BEGINNING != 0, flags & _ENDING != 0
-        unordered, immediate = flags & _UNORDERED != 0, flags & _IMMEDIATE != 0
+        begins, ends = flags & BEGINNING != 0, flags & ENDING != 0
+        unordered, immediate = flags & UNORDERED != 0, flags & IMMEDIATE != 0
         data_chunk = Data(tsn, stream, ssn, ppid, payload, begins, ends, unordered, immediate)
         return data_chunk, following
     if kind == Sack.type:

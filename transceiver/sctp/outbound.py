@@ -18,7 +18,16 @@ from stunroute.instant import Instant
 from stunroute.trace import Drop
 from transceiver.config import SctpLimits
 
-from .chunks import DATA_HEADER_LENGTH, Data, ForwardTsn, Sack
+from .chunks import (
+    BEGINNING,
+    DATA_HEADER_LENGTH,
+    ENDING,
+    IMMEDIATE,
+    UNORDERED,
+    ForwardTsn,
+    Sack,
+    encode_data,
+)
 from .congestion import Congestion
 from .outstanding import ABANDONED, Acknowledged, Outstanding
 from .packet import room
@@ -151,7 +160,7 @@ class Outbound:
     def forward(self, space: int, now: Instant) -> ForwardTsn | None:
         """FORWARD-TSN, if one should go now and fits into ``space`` bytes."""
         outstanding = self.outstanding
-        if not outstanding.partial or outstanding.first_is is not ABANDONED or space < 64:
+        if not outstanding.abandoned or outstanding.first_is is not ABANDONED or space < 64:
             return None
         chunk, told = outstanding.forward(space)
         if told <= self._told and now < self._tell_again:
@@ -162,52 +171,61 @@ class Outbound:
             self.deadline = now + self.round_trip.timeout
         return chunk
 
+    @property
+    def ready(self) -> bool:
+        """Whether there may be DATA to send now: if not, ``fill`` gives none."""
+        flight = self.outstanding.flight
+        if self._budget <= 0 or (
+            (flight >= self.congestion.window or (self._cautious and flight)) and not self._fast
+        ):
+            return False
+        return self.outstanding.losing or not self.queue.empty
+
     def fill(self, space: int, now: Instant) -> list[bytes]:
         """DATA for one packet in which ``space`` bytes are left, as far as it may be sent now."""
         found: list[bytes] = []
+        if not self.ready:
+            return found
         outstanding = self.outstanding
-        lost = outstanding.peek_lost(now)
-        if lost is None:
-            self._fast = False
-            if self.queue.empty:
-                return found
-        if self._budget <= 0:
-            return found
-        window = self.congestion.window
-        if not self._fast and (
-            outstanding.flight >= window or (self._cautious and outstanding.flight)
-        ):
-            return found
-        first = outstanding.cumulative + 1
-        while lost is not None and lost.size <= space:
-            found.append(outstanding.resend(lost))
-            space -= lost.size
-            if lost.tsn == first:
-                self.deadline = None
-            lost = outstanding.peek_lost(now)
-        if lost is None and outstanding.flight < window:
+        if outstanding.losing:
+            space = self._fill_again(found, space, now)
+        if not outstanding.losing and outstanding.flight < self.congestion.window:
             self._fill_new(found, space, now)
-        if found:
+        if found or not outstanding.losing:
             self._fast = False
+        if found:
             self._budget -= 1
             self._sent_at = now
             if self.deadline is None:
                 self.deadline = now + self.round_trip.timeout
         return found
 
+    def _fill_again(self, found: list[bytes], space: int, now: Instant) -> int:
+        """Put what was lost before into ``found``; what is left of ``space``."""
+        outstanding = self.outstanding
+        first = outstanding.cumulative + 1
+        while (lost := outstanding.peek_lost(now)) is not None and lost.size <= space:
+            found.append(outstanding.resend(lost))
+            space -= lost.size
+            if lost.tsn == first:
+                self.deadline = None
+        return space
+
     def _fill_new(self, found: list[bytes], space: int, now: Instant) -> None:
         outstanding, queue = self.outstanding, self.queue
-        while (message := queue.peek(now)) is not None:
+        while space > DATA_HEADER_LENGTH and (message := queue.peek(now)) is not None:
             if message.offset and outstanding.partial and message.expired(now):
                 outstanding.give_up(message)
                 continue
             left = len(message.payload) - message.offset
-            size = min(left, space - DATA_HEADER_LENGTH)
-            if size < left:
-                if size < _LEAST_FRAGMENT or (
-                    not message.offset and left <= self.congestion.packet - DATA_HEADER_LENGTH
-                ):
-                    return
+            size = space - DATA_HEADER_LENGTH
+            if size >= left:
+                size = left
+            elif size < _LEAST_FRAGMENT or (
+                not message.offset and left <= self.congestion.packet - DATA_HEADER_LENGTH
+            ):
+                return
+            else:
                 size &= ~3
             if outstanding.flight + size + DATA_HEADER_LENGTH > self._advertised:
                 # One chunk goes all the same when it has been so for as long as an answer takes:
@@ -234,16 +252,15 @@ class Outbound:
         taken = message.taken
         # Whoever waits for the last acknowledgement, a full window or the end of a stream or of
         # everything, need not wait for the peer's patience to end.
-        immediate = taken and (self.hurry or stream.held is not None)
-        immediate |= outstanding.flight + size >= self.congestion.window
-        return Data(
-            outstanding.next_tsn & TSN_MASK,
-            stream.number,
-            message.ssn if message.ordered else 0,
-            message.ppid,
-            payload,
-            beginning,
-            taken,
-            not message.ordered,
-            immediate,
-        ).encode()
+        immediate = outstanding.flight + size >= self.congestion.window or (
+            taken and (self.hurry or stream.held is not None)
+        )
+        flags = 0 if message.ordered else UNORDERED
+        if beginning:
+            flags |= BEGINNING
+        if taken:
+            flags |= ENDING
+        if immediate:
+            flags |= IMMEDIATE
+        tsn = outstanding.next_tsn & TSN_MASK
+        return encode_data(flags, tsn, stream.number, message.ssn, message.ppid, payload)

@@ -84,6 +84,8 @@ class Outstanding:
     """The last TSN up to which everything is acknowledged, unwrapped."""
     flight: int = field(default=0, init=False)
     """Bytes of chunks thought to be under way."""
+    abandoned: int = field(default=0, init=False)
+    """How many chunks have been given up, and the peer has not heard."""
     _sent: deque[Sent] = field(factory=deque, init=False)
     _lost: deque[Sent] = field(factory=deque, init=False)
     _probe: Sent | None = field(default=None, init=False)
@@ -136,6 +138,11 @@ class Outstanding:
         return item.chunk
 
     @property
+    def losing(self) -> bool:
+        """Whether anything may have to be sent again."""
+        return bool(self._lost)
+
+    @property
     def first_is(self) -> Fate | None:
         """What has become of the earliest chunk."""
         return self._sent[0].fate if self._sent else None
@@ -181,6 +188,8 @@ class Outstanding:
                 flight -= item.size
             elif fate is LOST:
                 size += item.size
+            elif fate is ABANDONED:
+                self.abandoned -= 1
             item.fate = ARRIVED
             message = item.message
             message.stream.unacknowledged -= 1
@@ -301,6 +310,7 @@ class Outstanding:
         message.unacknowledged += 1
         message.stream.unacknowledged += 1
         self._sent.append(Sent(self.next_tsn, b"", 0, message, ABANDONED))
+        self.abandoned += 1
         self.next_tsn += 1
 
     def _let_go(self, item: Sent) -> None:
@@ -308,6 +318,8 @@ class Outstanding:
             self.flight -= item.size
         if self._probe is item:
             self._probe = None
+        if item.fate is not ABANDONED:
+            self.abandoned += 1
         item.fate = ABANDONED
         item.chunk = b""
 

@@ -85,6 +85,11 @@ class Reconfiguration:
     may ask for that again, not having heard."""
     _answers: deque[ReconfigResponse] = field(factory=deque, init=False)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether ``settle`` or ``advance`` may have something to do."""
+        return bool(self._wanted) or self._deferred is not None
+
     # Ours
 
     def want(self, streams: tuple[int, ...], outbound: Outbound) -> None:
@@ -127,6 +132,11 @@ class Reconfiguration:
             if ours.in_progress:
                 ours.number = self._next_number()
                 ours.in_progress = False
+
+    @property
+    def has_chunk(self) -> bool:
+        """Whether ``next_chunk`` has one."""
+        return bool(self._answers) or (self._ours is not None and self._ours.due)
 
     def next_chunk(self) -> ReConfig | None:
         """What is to be sent now."""

@@ -27,6 +27,7 @@ from .chunks import (
     Sack,
 )
 from .cookie import Peer
+from .events import MessageReceived
 from .heartbeat import Heartbeats
 from .inbound import Inbound
 from .outbound import Outbound
@@ -57,6 +58,9 @@ class Transfer:
     _came: bool = field(default=False, init=False)
     """The packet being read has DATA or FORWARD-TSN in it."""
     _at_once: bool = field(default=False, init=False)
+    _gaps: bool = field(default=False, init=False)
+    """Something is missing between the DATA that has come."""
+    _fetching: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         limits, peer = self.limits, self.peer
@@ -74,13 +78,13 @@ class Transfer:
         """Take DATA that is not empty."""
         inbound = self.inbound
         self._came = True
-        had_gaps = inbound.has_gaps
         drop = inbound.receive(chunk)
+        had_gaps, self._gaps = self._gaps, inbound.has_gaps
         if drop is not None:
             self._at_once = True
             if drop is Drop.SCTP_STREAM:
                 self.complain(InvalidStream(chunk.stream))
-        elif chunk.immediate or had_gaps or inbound.has_gaps:
+        elif had_gaps or self._gaps or chunk.immediate:
             self._at_once = True
         return drop
 
@@ -93,7 +97,9 @@ class Transfer:
                 return self.outbound.receive_sack(chunk, now)
             case ForwardTsn():
                 self._came = True
-                self._at_once |= not self.inbound.receive_forward(chunk) or self.inbound.has_gaps
+                news = self.inbound.receive_forward(chunk)
+                self._gaps = self.inbound.has_gaps
+                self._at_once |= self._gaps or not news
                 return None
             case Heartbeat(info):
                 return self._put(HeartbeatAck(info).encode())
@@ -116,14 +122,22 @@ class Transfer:
         if came:
             self.acknowledgement.packet_received(now, self._at_once)
             self._came = self._at_once = False
+        if self.reconfiguration.waiting:
             self.reconfiguration.settle(self.inbound)
-        self.reconfiguration.advance(self.outbound, now)
+            self.reconfiguration.advance(self.outbound, now)
         return came
 
-    def fetched(self) -> None:
-        """Messages have been fetched: the peer may have to hear that there is room again."""
-        if self.inbound.window_has_opened:
-            self.acknowledgement.hasten()
+    def next_message(self) -> MessageReceived | None:
+        """The next whole message. When the last has been fetched, the peer may have to hear that
+        there is room again."""
+        message = self.inbound.next_message()
+        if message is not None:
+            self._fetching = True
+        elif self._fetching:
+            self._fetching = False
+            if self.inbound.window_has_opened:
+                self.acknowledgement.hasten()
+        return message
 
     def reset(self, streams: tuple[int, ...], now: Instant) -> None:
         """Reset our outgoing ``streams``."""
@@ -144,6 +158,11 @@ class Transfer:
         self._control.append(encoded)
         return None
 
+    @property
+    def has_control(self) -> bool:
+        """Whether ``control`` has any."""
+        return bool(self._control) or self.reconfiguration.has_chunk
+
     def control(self, space: int) -> list[bytes]:
         """Control chunks that are due, as many as fit."""
         while (chunk := self.reconfiguration.next_chunk()) is not None:
@@ -159,27 +178,27 @@ class Transfer:
         """SACK, FORWARD-TSN and DATA as far as they may go now and fit, in this order."""
         found: list[bytes] = []
         acknowledgement, outbound = self.acknowledgement, self.outbound
-        wanted = acknowledgement.wanted
-        if acknowledgement.due:
-            wanted = False
+        due = acknowledgement.due
+        if due:
             found = self.acknowledge(space)
             if not found:
                 return found
             space -= len(found[0])
-        forward = outbound.forward(space, now)
-        if forward is not None:
-            found.append(forward.encode())
-            space -= len(found[-1])
-        if wanted:
-            data = outbound.fill(space - _SACK_LENGTH, now)
-            if data:
-                found.append(self._sack())
-            else:
-                # What is to be sent again may fill a packet to the last byte.
-                data = outbound.fill(space, now)
+        if outbound.outstanding.abandoned:
+            forward = outbound.forward(space, now)
+            if forward is not None:
+                found.append(forward.encode())
+                space -= len(found[-1])
+        if not outbound.ready:
+            return found
+        if due or not acknowledgement.wanted:
+            found += outbound.fill(space, now)
+        elif data := outbound.fill(space - _SACK_LENGTH, now):
+            found.append(self._sack())
+            found += data
         else:
-            data = outbound.fill(space, now)
-        found += data
+            # What is to be sent again may fill a packet to the last byte.
+            found = outbound.fill(space, now)
         return found
 
     def acknowledge(self, space: int) -> list[bytes]:
@@ -200,10 +219,11 @@ class Transfer:
     def next_timeout(self) -> Instant:
         """Without T3, which is ``outbound``'s."""
         first = self.heartbeats.deadline
-        for other in (self.acknowledgement.next_timeout(), self.reconfiguration.next_timeout()):
-            if other is not None and other < first:
-                first = other
-        return first
+        other = self.acknowledgement.next_timeout()
+        if other is not None and other < first:
+            first = other
+        other = self.reconfiguration.next_timeout()
+        return first if other is None or first < other else other
 
     def handle_timeout(self, now: Instant) -> None:
         self.acknowledgement.handle_timeout(now)
