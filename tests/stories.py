@@ -22,7 +22,8 @@ STORIES = {
     "restart": "the client restarts ICE during the call",
     "loss": "ten packets in a hundred are lost on each way, as many are late",
     "relay-restart": "the relay is killed during the call and started again",
-    "data": "messages come back on a data channel, which is closed and opened again",
+    "data": "events and messages on data channels, which are closed and opened again",
+    "data-loss": "messages without audio; ten packets in a hundred are lost on each way",
 }
 NAMES = (
     *(f"{client}-{story}" for client in ("chromium", "firefox") for story in STORIES),
@@ -34,6 +35,8 @@ SILENCE = 0.3
 """Seconds without a packet of the client that only a dead relay explains."""
 LOST_TOGETHER = 10
 """Packets of 20 ms that such a silence swallows, at least."""
+APPLICATION_DATA = b"\x17"
+"""First byte of a DTLS record that holds an SCTP packet (RFC 5246, 6.2.1)."""
 MESSAGES = 4
 """Messages that come back on each of the two channels, at least."""
 HOLES = 5
@@ -55,7 +58,8 @@ def marks(path: Path) -> set[str]:
         "restart": restarted,
         "loss": _full_of_holes(packets),
         "relay-restart": _silent(packets),
-        "data": _conversed(record),
+        "data": _conversed(record) and not _records_missing(packets),
+        "data-loss": _conversed(record) and _records_missing(packets),
     }
     return {story for story, marked in found.items() if marked}
 
@@ -90,6 +94,15 @@ def _conversed(record: Sidecar) -> bool:
     acts = [step.input for step in record.steps if isinstance(step.input, Acted)]
     channels = [act.arguments["channel"] for act in acts if act.verb == "send_message"]
     return isinstance(opened, Opened) and opened.data and len(channels) >= 2 * MESSAGES
+
+
+def _records_missing(packets: list[capture.Packet]) -> bool:
+    """DTLS numbers its records, and some of those that stand alone in their datagrams never came,
+    nor did all come in their order."""
+    alone = [packet.payload for packet in packets if packet.payload[:1] == APPLICATION_DATA]
+    numbers = [int.from_bytes(payload[3:11], "big") for payload in alone]
+    holes = sum(after - before > 1 for before, after in pairwise(sorted(set(numbers))))
+    return holes >= HOLES and numbers != sorted(numbers)
 
 
 def _jumps(media: list[capture.Packet]) -> list[int]:

@@ -1,4 +1,5 @@
-"""Record ``pcaps/`` again: real clients, the real demo, a few seconds of test tone each.
+"""Record ``pcaps/`` again: real clients, the real demo, a few seconds of test tone or
+some messages each.
 
     python tests/live/record.py [--into DIRECTORY] [NAME...]
 
@@ -14,7 +15,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,7 +26,8 @@ import click
 import httpx
 from attrs import evolve
 
-from browser import launch
+from aiortc_calls import Heard, until
+from browser import Browser, launch
 from channel_page import Lab
 from conformance import golden, sidecar
 from conformance.replay import Exact, replay
@@ -33,13 +36,16 @@ from impair import CLEAR, Weather
 from namespace import Namespace
 from stories import NAMES, PCAPS, STORIES, marks, story_of
 from tone import Tone, listen
+from transceiver.events import EVENTS_CHANNEL
 
 BEFORE = 1.5
 """Seconds of tone before what the story is about, and after it."""
 PLAIN = 4.0
 AIORTC = 3.0
 """aiortc's packets are twice as large as a browser's."""
-MESSAGES = [("text", 20), ("binary", 20), ("text", 0), ("binary", 0), ("text", 3000)]
+MESSAGES = [(kind, size) for size in (0, 1, 1200, 10_000) for kind in ("text", "binary")]
+SMALL = [(kind, size) for size in (0, 1, 300) for kind in ("text", "binary")]
+UPDATE = """{"type": "session.update", "event_id": "%s", "session": {"type": "realtime", %s}}"""
 LARGEST = 150_000
 """Bytes of a capture; its sidecar may have twice as many."""
 
@@ -74,27 +80,39 @@ def record(names: tuple[str, ...], into: Path) -> None:
 def make(client: str, story: str, directory: Path) -> str:
     """Let ``story`` happen to ``client``; the client's version. One recording is in ``directory``
     afterwards."""
-    weather = {"rebinding": CLEAR, "loss": Weather(loss=0.1, reorder=0.1, delay=0.005)}.get(story)
     with (
         Namespace() as network,
-        Demo(network, "--record", str(directory), weather=weather) as demo,
+        Demo(network, "--record", str(directory), weather=WEATHER.get(story)) as demo,
     ):
         if client == "aiortc":
-            call = {"plain": hear, "data": converse}[story]
-            network.inside(lambda: asyncio.run(call_with_aiortc(demo.page, call)))
+            call = CALLS_OF_AIORTC[story]
+            network.inside(lambda: asyncio.run(call(demo.page)))
             version: str = aiortc.__version__
         else:
             with launch(client, namespace=network) as browser:
-                if story == "data":
-                    data(Lab(browser, demo))
-                else:
-                    page = Page(browser, demo)
-                    page.call()
-                    ACTS[story](page)
-                    page.hang_up()
+                ACTS[story](browser, demo)
                 version = browser.version
         demo.stop()
     return version
+
+
+WEATHER = {
+    "rebinding": CLEAR,
+    "loss": Weather(loss=0.1, reorder=0.1, delay=0.005),
+    "data-loss": Weather(loss=0.1, reorder=0.1, delay=0.005),
+}
+
+
+def called(act: Callable[[Page], None]) -> Callable[[Browser, Demo], None]:
+    """A call by the buttons of the demo's page, during which ``act`` happens."""
+
+    def all_of_it(browser: Browser, demo: Demo) -> None:
+        page = Page(browser, demo)
+        page.call()
+        act(page)
+        page.hang_up()
+
+    return all_of_it
 
 
 def plain(page: Page) -> None:
@@ -122,91 +140,108 @@ def relay_restart(page: Page) -> None:
     page.until_audio(round(BEFORE * 50))
 
 
-ACTS: dict[str, Callable[[Page], None]] = {
-    "plain": plain,
-    "rebinding": rebinding,
-    "restart": restart,
-    "loss": plain,
-    "relay-restart": relay_restart,
-}
-
-
-def data(lab: Lab) -> None:
+def data(browser: Browser, demo: Demo) -> None:
+    lab = Lab(browser, demo)
     lab.begin()
     lab.do("sing")
-    lab.open("first", "test")
+    lab.open(EVENTS_CHANNEL)
+    lab.open("ordered", protocol="of its own")
+    lab.open("unordered", ordered=False, maxRetransmits=5)
     lab.call()
-    lab.until_open("first")
-    lab.check_exchange("first", MESSAGES)
-    lab.do("close", "first")
-    lab.until_state("first", "closed")
-    lab.open("second", "test")
-    lab.until_open("second")
-    lab.check_exchange("second", MESSAGES)
+    lab.until_event(EVENTS_CHANNEL, "session.created")
+    lab.do("say", EVENTS_CHANNEL, UPDATE % ("good", '"instructions": "Be brief."'))
+    lab.until_event(EVENTS_CHANNEL, "session.updated")
+    lab.do("say", EVENTS_CHANNEL, UPDATE % ("bad", '"audio": {"output": {"speed": "fast"}}'))
+    lab.until_event(EVENTS_CHANNEL, "error")
+    lab.until_open("ordered", "unordered")
+    lab.check_exchange("ordered", MESSAGES)
+    lab.check_exchange("unordered", SMALL, ordered=False)
+    lab.do("close", "ordered")
+    lab.until_state("ordered", "closed")
+    lab.open("again")
+    lab.until_open("again")
+    lab.check_exchange("again", SMALL)
+    lab.until_heard(25)
+    lab.do("hangUp")
+    lab.until_state("again", "closed")
+
+
+def data_loss(browser: Browser, demo: Demo) -> None:
+    lab = Lab(browser, demo)
+    lab.begin()
+    lab.open("main")
+    lab.call()
+    lab.until_open("main")
+    lab.do("pour", "main", 50, 700, 7_000)
+    lab.until_poured("main")
+    lab.do("close", "main")
+    lab.until_state("main", "closed")
     lab.do("hangUp")
 
 
-Call = Callable[[aiortc.RTCPeerConnection], Awaitable[Callable[[], Awaitable[None]]]]
-"""Adds to a connection what is to be offered, and gives what is to be done once there is an
-answer."""
+ACTS: dict[str, Callable[[Browser, Demo], None]] = {
+    "plain": called(plain),
+    "rebinding": called(rebinding),
+    "restart": called(restart),
+    "loss": called(plain),
+    "relay-restart": called(relay_restart),
+    "data": data,
+    "data-loss": data_loss,
+}
 
 
-async def hear(client: aiortc.RTCPeerConnection) -> Callable[[], Awaitable[None]]:
-    """Send a tone, and listen until enough of it has come back."""
-    tracks: asyncio.Queue[aiortc.MediaStreamTrack] = asyncio.Queue()
-    client.on("track", tracks.put_nowait)
-    client.addTrack(Tone())
-
-    async def then() -> None:
+async def plain_of_aiortc(page: str) -> None:
+    """Call with a tone, and listen until some seconds of it have come back."""
+    async with calling(page) as (client, open_call):
+        tracks: asyncio.Queue[aiortc.MediaStreamTrack] = asyncio.Queue()
+        client.on("track", tracks.put_nowait)
+        client.addTrack(Tone())
+        await open_call()
         await listen(await tracks.get(), AIORTC)
 
-    return then
+
+async def data_of_aiortc(page: str) -> None:
+    """Call with channels alone, and have messages come back."""
+    async with calling(page) as (client, open_call):
+        events = Heard(client.createDataChannel(EVENTS_CHANNEL))
+        ordered = Heard(client.createDataChannel("ordered"))
+        unordered = Heard(client.createDataChannel("unordered", ordered=False, maxRetransmits=5))
+        await open_call()
+        await until(lambda: events.messages)
+        await events.exchange([UPDATE % ("bad", '"instructions": 5')])
+        await until(lambda: "open" == ordered.state == unordered.state)
+        messages = ["", b"", "text", b"binary", "x" * 1200, bytes(1200), "y" * 10_000]
+        for each in (ordered, unordered):
+            await each.exchange(messages)
+        ordered.channel.close()
+        await until(lambda: ordered.state == "closed")
 
 
-async def converse(client: aiortc.RTCPeerConnection) -> Callable[[], Awaitable[None]]:
-    """Data alone: two channels, one after the other."""
-
-    def opened() -> tuple[aiortc.RTCDataChannel, asyncio.Event, asyncio.Queue[str | bytes]]:
-        channel = client.createDataChannel("test")
-        ready, came = asyncio.Event(), asyncio.Queue[str | bytes]()
-        channel.on("open", ready.set)
-        channel.on("message", came.put_nowait)
-        return channel, ready, came
-
-    channel, ready, came = opened()
-
-    async def then() -> None:
-        nonlocal channel, ready, came
-        for last in (False, True):
-            await ready.wait()
-            for kind, size in MESSAGES:
-                message = "x" * size if kind == "text" else bytes(size)
-                channel.send(message)
-                assert await came.get() == message
-            if not last:
-                closed = asyncio.Event()
-                channel.on("close", closed.set)
-                channel.close()
-                await closed.wait()
-                channel, ready, came = opened()
-
-    return then
+CALLS_OF_AIORTC = {"plain": plain_of_aiortc, "data": data_of_aiortc}
 
 
-async def call_with_aiortc(page: str, call: Call) -> None:
-    """Call as aiortc."""
+@asynccontextmanager
+async def calling(
+    page: str,
+) -> AsyncIterator[tuple[aiortc.RTCPeerConnection, Callable[[], Awaitable[None]]]]:
+    """A client, and what calls with what it offers by then. The call is ended in the end."""
     async with asyncio.timeout(60), httpx.AsyncClient(base_url=page) as web:
         client = aiortc.RTCPeerConnection()
-        then = await call(client)
-        await client.setLocalDescription(await client.createOffer())
-        headers = {"Content-Type": "application/sdp"}
-        offer = client.localDescription.sdp
-        made = await web.post("/v1/realtime/calls", content=offer, headers=headers)
-        made.raise_for_status()
-        answer = aiortc.RTCSessionDescription(made.text, "answer")
-        await client.setRemoteDescription(answer)
-        await then()
-        (await web.delete(made.headers["location"])).raise_for_status()
+        location = ""
+
+        async def open_call() -> None:
+            nonlocal location
+            await client.setLocalDescription(await client.createOffer())
+            headers = {"Content-Type": "application/sdp"}
+            offer = client.localDescription.sdp
+            made = await web.post("/v1/realtime/calls", content=offer, headers=headers)
+            made.raise_for_status()
+            location = made.headers["location"]
+            answer = aiortc.RTCSessionDescription(made.text, "answer")
+            await client.setRemoteDescription(answer)
+
+        yield client, open_call
+        (await web.delete(location)).raise_for_status()
         await client.close()
 
 
