@@ -41,7 +41,7 @@ from transceiver.voice.listener import Listener, Sound
 from transceiver.voice.speaker import Flushed, Speaker, UtteranceEnded
 
 from . import agent as told
-from .agent import Agent, AgentFactory, JsonObject
+from .agent import Agent, AgentEvent, AgentFactory, JsonObject
 from .interface import Attachment, Backend, BackendFactory, Call, CallRequest
 
 _FIRST_SIDE = 65536
@@ -90,6 +90,8 @@ class OnLine:
     _sides: dict[int, _Side] = field(init=False, factory=dict, repr=False)
     _next_side: int = field(init=False, default=_FIRST_SIDE)
     _channels: set[int] = field(init=False, factory=set)
+    _turned_away: set[int] = field(init=False, factory=set)
+    """Channels for events beyond those there may be, until they are closed."""
     _missed: deque[str] | None = field(init=False, factory=deque, repr=False)
     """None from the first connection on."""
     _session: dict[str, Any] = field(init=False, factory=dict, repr=False)
@@ -136,7 +138,7 @@ class OnLine:
         """See ``interface.Backend``."""
         if type(event) is AudioReceived:
             if self._packets:
-                self.agent.receive(event)
+                self._inform(event)
             elif self._listener is not None:
                 self._listener.insert(event, self.now())
                 self._settle()
@@ -144,19 +146,24 @@ class OnLine:
         match event:
             case Established():
                 self._talk().open(self.now())
-                self.agent.receive(told.Started())
+                self._inform(told.Started())
             case ChannelOpened(channel=channel, label=label) if label == EVENTS_CHANNEL:
                 if self._talk().connected(channel, self.now()):
                     self._channels.add(channel)
                 else:
+                    self._turned_away.add(channel)
                     self.call.close_channel(channel)
             case MessageReceived(channel=channel, message=message) if channel in self._channels:
                 self._talk().receive_untrusted(message, channel, self.now())
             case ChannelClosed(channel=channel) if channel in self._channels:
                 self._channels.discard(channel)
                 self._talk().disconnected(channel)
+            case ChannelClosed(channel=channel) if channel in self._turned_away:
+                self._turned_away.discard(channel)
+            case MessageReceived(channel=channel) if channel in self._turned_away:
+                return
             case ChannelOpened() | ChannelClosed() | MessageReceived():
-                self.agent.receive(event)
+                self._inform(event)
             case Ended():
                 self._end(event)
                 return
@@ -171,6 +178,12 @@ class OnLine:
         for side in sides.values():
             side.close()
         self.agent.receive(told.Ended(event.reason.value))
+
+    def _inform(self, event: AgentEvent) -> None:
+        """Tell the agent, unless the last thing it is told has been said: it may have hung up
+        while it was told what came before this."""
+        if not self._over:
+            self.agent.receive(event)
 
     def _talk(self) -> Exchange:
         assert self.exchange is not None, "events come after the backend was made"
@@ -328,7 +341,7 @@ class OnLine:
                         self._talk().finish(now)
                     self._talk().playback_ended(played, now)
                     self._carry_out()
-                    self.agent.receive(told.Heard(played))
+                    self._inform(told.Heard(played))
                 case _:
                     self._talk().playback_started(now)
 
@@ -338,6 +351,8 @@ class OnLine:
         if listener is None:
             return
         for heard in listener.pull(self.now()):
+            if self._over:
+                return
             match heard:
                 case Sound(pcm=pcm):
                     self.agent.hear(pcm)
@@ -347,11 +362,11 @@ class OnLine:
                     )
                     self._talk().speech_started(at, self.now(), playing)
                     self._carry_out()  # an Interrupted goes before
-                    self.agent.receive(told.SpeechStarted(at))
+                    self._inform(told.SpeechStarted(at))
                 case _:
                     self._talk().speech_stopped(heard.at, self.now())
                     self._carry_out()
-                    self.agent.receive(told.SpeechStopped(heard.at))
+                    self._inform(told.SpeechStopped(heard.at))
 
     def _carry_out(self) -> None:
         """Do what the exchange says."""
@@ -367,7 +382,7 @@ class OnLine:
                 case realtime.ToClient(event=event, to=to):
                     self._tell(event, to)
                 case realtime.ToAgent(event=event):
-                    self.agent.receive(told.ClientEvent(event))
+                    self._inform(told.ClientEvent(event))
                 case realtime.Play(pcm=pcm):
                     self._play(pcm)
                 case realtime.Finish():
@@ -375,14 +390,14 @@ class OnLine:
                     self._again = True
                 case realtime.Flush():
                     flushed = self._silence()
-                    self.agent.receive(told.Interrupted(flushed.played, flushed.unplayed))
+                    self._inform(told.Interrupted(flushed.played, flushed.unplayed))
                 case realtime.Hear(pcm=pcm, rate=rate):
                     self._hear(pcm, rate)
                 case realtime.Respond(response=response, text=text):
-                    self.agent.receive(told.ResponseRequested(response, text))
+                    self._inform(told.ResponseRequested(response, text))
                 case realtime.Changed(session=session):
                     self._watch(session)
-                    self.agent.receive(told.SessionChanged(session))
+                    self._inform(told.SessionChanged(session))
         self._again = True
 
     def _play(self, pcm: bytes) -> None:
@@ -399,6 +414,8 @@ class OnLine:
             self._resample = _converter(rate, wanted)
         size = rate // 50 * 2
         for start in range(0, len(pcm), size):
+            if self._over:
+                return
             piece = pcm[start : start + size]
             self.agent.hear(self._resample(piece.ljust(size, b"\0")))
 

@@ -125,7 +125,7 @@ class Inbound:
             return False
         self._tsns.forward(tsn)
         self._reassembly.forward(tsn)
-        # Each stream once: a peer may name one as often as fits, and all its messages are looked at.
+        # Each stream once, however often it is named: all that waits on it is looked at.
         for stream, ssn in dict(chunk.streams).items():
             if stream < self._limits.streams:
                 self._reassembly.pass_to(stream, ssn)

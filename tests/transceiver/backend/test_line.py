@@ -30,6 +30,13 @@ FRAME = 160  # ticks of 8 kHz in 20 ms
 CALL = "rtc_virtual"
 
 
+@define
+class Sound:
+    """Stands for a piece of sound among the things that an agent is told."""
+
+    pcm: bytes
+
+
 @define(eq=False)
 class Scripted:
     """An agent that writes down what it is told and does what the test says at each turn."""
@@ -40,9 +47,12 @@ class Scripted:
     heard: bytearray = field(factory=bytearray)
     told: list = field(factory=list)
     reply: object = None
+    sound_too: bool = False
 
     def hear(self, pcm):
         self.heard += pcm
+        if self.sound_too:
+            self.receive(Sound(pcm))
 
     def receive(self, event):
         self.told.append(event)
@@ -307,6 +317,18 @@ def test_connections_are_bounded():
     backend.attach(side.send, side.close)
 
 
+def test_of_a_channel_for_events_too_many_the_agent_hears_nothing():
+    call, backend, agent = start(limits=RealtimeLimits(connections=1))
+    for channel in range(10, 110):
+        backend.receive(opened(channel))
+        event(backend, "response.create", channel)
+        backend.receive(ChannelClosed(CALL, channel))
+    assert call.closed == list(range(10, 110))
+    assert agent.kinds() == ["Started"]
+    backend.receive(opened(10, "chat"))
+    assert agent.kinds() == ["Started", "ChannelOpened"]
+
+
 def test_an_event_that_a_channel_does_not_take_is_counted():
     call, backend, agent = start()
     call.takes = lambda channel, message: len(message) < 100
@@ -330,6 +352,42 @@ def test_after_the_end_nothing_is_done():
     assert agent.line.flush() == 0.0
     call.advance(2.0)
     assert (len(call.sent), len(call.messages)) == (sent, messages)
+
+
+class HangsUp(VirtualCall):
+    """A call whose end is heard of at once, in the middle of whatever the agent is told."""
+
+    backend = None
+
+    def hang_up(self):
+        if not self.hung_up:
+            self.hung_up = True
+            self.backend.receive(Ended(CALL, EndReason.HANGUP, ""))
+
+
+@pytest.mark.parametrize("at", ["Sound", "SpeechStarted", "ResponseRequested", "Interrupted"])
+def test_the_end_is_the_last_an_agent_hears(at):
+    def reply(agent, event):
+        if type(event).__name__ == at:
+            agent.line.hang_up()
+
+    call = HangsUp()
+    call, backend, agent = start(call=call, sound_too=True)
+    call.backend = backend
+    agent.reply = reply
+    event(backend, "response.create")
+    agent.line.play(tone(5.0))
+    for number, piece in enumerate([silence(0.4), tone(0.3), silence(0.4)]):
+        for index in range(0, len(piece), 320):
+            payload = make_encoder("PCMU", 8000).encode(piece[index : index + 320])
+            place = number * 20 + index // 320
+            backend.receive(AudioReceived(CALL, "PCMU", payload, place, place * FRAME, 8000, False))
+            call.time += 0.02  # late timers, so that much is found out at once
+    call.advance(1.0)
+    event(backend, "input_audio_buffer.append", audio=base64.b64encode(bytes(4800)).decode())
+    assert call.hung_up
+    assert agent.kinds().count("Ended") == 1
+    assert agent.kinds()[-1] == "Ended"
 
 
 def test_the_client_is_told_that_the_backend_is_away():
