@@ -503,10 +503,11 @@ function renderFleet() {
   }));
 }
 
-const chosen = () => fleet?.backends?.find(each => each.name === $('backend').value) ?? null;
+const chosen = () => fleet?.backends.find(each => each.name === $('backend').value) ?? null;
 
 function renderBackends() {
-  const found = fleet?.backends ?? [], wanted = JSON.stringify(found);
+  if (!fleet) return;
+  const found = fleet.backends, wanted = JSON.stringify(found);
   if ($('backend').dataset.shows !== wanted) {
     $('backend').dataset.shows = wanted;
     const before = $('backend').value || fleet.usual;
