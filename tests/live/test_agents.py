@@ -162,6 +162,24 @@ def test_the_echo_is_there_beside_the_agents(browser: Browser, network: Namespac
         leave(page)
 
 
+def test_without_the_libraries_for_sound_there_is_still_the_echo(
+    browser: Browser, network: Namespace, tmp_path: Path
+) -> None:
+    for name in ("numpy", "opuslib_next"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')\n")
+    with Demo(network, environ={"PYTHONPATH": str(tmp_path)}) as demo:
+        missing = {each["name"]: each["missing"] for each in demo.state["backends"]}
+        assert missing["echo"] is None
+        assert "stunroute[audio]" in missing["talk"]
+        page = Page(browser, demo)
+        page.choose("echo")
+        assert browser.evaluate("document.querySelector('#backend option[value=talk]').disabled")
+        page.call()
+        assert page.tone() == pytest.approx(TONE, rel=0.02)
+        page.hang_up()
+        leave(page)
+
+
 def leave(page: Page) -> None:
     """No call is left that a demo would have to end while it stops."""
     page.browser.navigate("data:text/html,")
