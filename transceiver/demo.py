@@ -125,7 +125,8 @@ _AGENT = click.option(
     "--agent",
     metavar="ADDRESS",
     help="An agent of your own, to be picked on the page: ws://... or wss://... is a Realtime "
-    "server, HOST:PORT or unix:/PATH an AudioSocket, package.module:Class a Python class.",
+    "server (with ?model=NAME where it has several), HOST:PORT or unix:/PATH an AudioSocket, "
+    "package.module:Class a Python class.",
 )
 _AGENT_KEY = click.option(
     "--agent-key",
