@@ -40,6 +40,28 @@ def test_a_recording_holds_its_story_and_no_other(path: Path) -> None:
     assert marks(path) == {story_of(path)} - {"plain"}
 
 
+@pytest.mark.parametrize("client", ["chromium", "firefox", "aiortc"])
+def test_a_replay_tells_what_happened_on_data_channels(client: str) -> None:
+    trace = golden.Trace()
+    replay(PCAPS / f"{client}-data.pcap", witness=trace)
+    told = [line.text for line in trace.lines if line.kind == "data"]
+    kinds = [re.sub(r"\d+", "N", text) for text in told]
+    assert set(kinds) == {
+        'channel N opened, "oai-events"',
+        'channel N opened, "ordered"',
+        'channel N opened, "unordered", unordered',
+        'channel N opened, "again"',
+        "text message of N bytes on channel N",
+        "binary message of N bytes on channel N",
+        "channel N closed",
+        "no more data channels: hangup",
+    }
+    closed = kinds.index("channel N closed")
+    assert closed < kinds.index('channel N opened, "again"')
+    assert any("of 0 bytes" in text for text in told)
+    assert any("of 10000 bytes" in text for text in told)
+
+
 @recordings
 def test_a_recording_says_where_it_comes_from_and_nothing_of_the_machine(path: Path) -> None:
     text = path.with_suffix(".toml").read_text(encoding="utf-8")

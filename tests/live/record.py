@@ -215,6 +215,9 @@ async def data_of_aiortc(page: str) -> None:
             await each.exchange(messages)
         ordered.channel.close()
         await until(lambda: ordered.state == "closed")
+        again = Heard(client.createDataChannel("again"))
+        await until(lambda: again.state == "open")
+        await again.exchange(messages)
 
 
 CALLS_OF_AIORTC = {"plain": plain_of_aiortc, "data": data_of_aiortc}
