@@ -168,6 +168,12 @@ class RealtimeLimits:
     """Items of the conversation that are remembered; the oldest is forgotten."""
     item_bytes: int = 1_048_576
     """Characters of their JSON together; the oldest is forgotten."""
+    session_bytes: int = 262_144
+    """Characters of the session object's JSON; an update that would make it longer is refused."""
+    work: int = 4_194_304
+    """Bytes of events that are read for a client, or written in answer, in a second, with four
+    times as many in one go; an event counts for 4 KiB more than it is long. What comes beyond is
+    let go, and once a second an error says so."""
     transcript: int = 65_536
     """Characters of one utterance's words; the rest is let go."""
     answer_wait: float = 30.0

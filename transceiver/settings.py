@@ -162,6 +162,8 @@ _LEAST = {
     "connections": 1,
     "items": 1,
     "item_bytes": 1024,
+    "session_bytes": 4096,
+    "work": 65536,
 }
 _MOST = {"mtu": 16384, "replay_window": 32767, "packet": 16384, "streams": 65535}
 

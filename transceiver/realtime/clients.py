@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import define, field
 
+from stunroute.instant import Instant
 from transceiver.config import RealtimeLimits
 
 from .exchange import Output, ToClient
@@ -18,6 +19,11 @@ from .wire import SERVER, EventError
 
 _STEM = 9
 """Random bytes of a stem."""
+_BURST = 4.0
+"""Seconds' worth of work that may be asked for in one go."""
+_EVENT_COST = 4096
+"""What an event counts for beyond its bytes."""
+_COMPLAINT_INTERVAL = 1.0
 
 LOST = "backend_lost"
 """The code of the ``error`` event that says the backend is away."""
@@ -60,6 +66,26 @@ class Clients:
     outputs: deque[Output] = field(init=False, factory=deque)
     sources: dict[int, None] = field(init=False, factory=dict)
     closed: bool = field(init=False, default=False)
+    _paid_until: Instant = field(init=False, default=float("-inf"))
+    """Up to when the clients' allowance is used; what they ask for is paid for when it is done."""
+    _complain_at: Instant = field(init=False, default=float("-inf"))
+
+    def admit(self, text: str | bytes, source: int, now: Instant) -> bool:
+        """Whether an event is to be read: others wait for the time that a client's events take, and
+        a few bytes may ask for very many."""
+        self._paid_until = max(self._paid_until, now - _BURST)
+        if self._paid_until <= now:
+            self.charge(_EVENT_COST + len(text))
+            return True
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAINT_INTERVAL
+            message = "Too many events in too little time; some are not read."
+            self.refuse(EventError(message, code="rate_limit_exceeded"), source)
+        return False
+
+    def charge(self, size: int) -> None:
+        """So many bytes are written for an event."""
+        self._paid_until += size / self.limits.work
 
     def put(self, output: Output) -> None:
         """Something to be carried out. After the end there is nothing."""

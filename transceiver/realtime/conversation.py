@@ -145,6 +145,10 @@ class Conversation:
             raise unknown(name, "item_id")
         return self._items[name].item
 
+    def size(self, name: str) -> int:
+        """Characters of the item's JSON, 0 where it is not known."""
+        return self._items[name].size if name in self._items else 0
+
     def place_after(self, previous: str | None) -> int:
         """Where an item goes that a client wants behind ``previous`` (``root``: at the beginning,
         None: at the end). Raises EventError."""
@@ -157,7 +161,10 @@ class Conversation:
         return self._order.index(previous) + 1
 
     def add(self, item: dict[str, Any], place: int | None = None) -> str | None:
-        """Keep an item with an id that is new; the id of the one it stands behind."""
+        """Keep an item; the id of the one it stands behind. One with its id makes room: a client
+        may have given to an item of its own the name that we were about to give."""
+        if item["id"] in self._items:
+            self.remove(item["id"])
         place = len(self._order) if place is None else place
         kept = _Kept(item, len(write(item)))
         self._items[item["id"]] = kept

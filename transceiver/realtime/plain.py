@@ -39,7 +39,7 @@ from .response import Response, Told
 from .session import SESSION_RATE, effective, merge, turn_detection, validate
 from .shape import missing, wrong_value
 from .sound import pcm_untrusted
-from .wire import SERVER, EventError, read_untrusted
+from .wire import SERVER, EventError, read_untrusted, write
 
 LEAST_COMMIT = 0.1
 """Seconds of input that a client may commit at least."""
@@ -67,6 +67,7 @@ class PlainExchange:
     model: str | None = None
     limits: RealtimeLimits = field(factory=RealtimeLimits)
     session: dict[str, Any] = field(init=False, repr=False)
+    _session_size: int = field(init=False)
     _clients: Clients = field(init=False)
     _names: Names = field(init=False)
     _items: Conversation = field(init=False)
@@ -97,6 +98,7 @@ class PlainExchange:
         self._items = Conversation(self.limits)
         self._conversation = self._names.new("conv")
         self.session = effective(self.asked, id=self._names.new("sess"), model=self.model)
+        self._session_size = len(write(self.session))
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -123,6 +125,8 @@ class PlainExchange:
     # --- the client -------------------------------------------------------------------------------
 
     def receive_untrusted(self, text: str | bytes, source: int, now: Instant) -> None:
+        if not self._clients.admit(text, source, now):
+            return
         event: dict[str, Any] = {}
         try:
             event = read_untrusted(text, self.limits)
@@ -150,6 +154,7 @@ class PlainExchange:
             case "conversation.item.retrieve":
                 items.NAMED(event, "")
                 item = self._items.get(event["item_id"])
+                self._clients.charge(self._items.size(event["item_id"]))
                 self._clients.tell("conversation.item.retrieved", source, item=item)
             case "conversation.item.delete":
                 items.NAMED(event, "")
@@ -188,7 +193,17 @@ class PlainExchange:
                 code="cannot_update_voice",
                 param="session.audio.output.voice",
             )
-        self.session = merge(self.session, update)
+        session = merge(self.session, update)
+        size = len(write(session))
+        # One that the call began with may be longer already: it may shrink.
+        if size > max(self.limits.session_bytes, self._session_size):
+            raise EventError(
+                f"The session would be longer than {self.limits.session_bytes} characters.",
+                code="session_too_large",
+                param="session",
+            )
+        self.session, self._session_size = session, size
+        self._clients.charge(size)
         self._clients.tell("session.updated", session=self.session)
         self._clients.put(Changed(self.session))
 

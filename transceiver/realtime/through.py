@@ -99,6 +99,8 @@ class ThroughExchange:
     # --- the client -------------------------------------------------------------------------------
 
     def receive_untrusted(self, text: str | bytes, source: int, now: Instant) -> None:
+        if not self._clients.admit(text, source, now):
+            return
         try:
             event = read_untrusted(text, self.limits)
         except EventError as error:

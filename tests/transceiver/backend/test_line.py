@@ -401,7 +401,7 @@ def test_the_client_is_told_that_the_backend_is_away():
 
 
 def test_an_agent_that_answers_itself_for_ever_does_not_hold_the_loop():
-    call, backend, agent = through()
+    call, backend, agent = through(limits=RealtimeLimits(work=1 << 40))
     side = Side()
     attached = backend.attach(side.send, side.close)
     agent.reply = lambda agent, event: attached.receive('{"type": "made.up"}')
