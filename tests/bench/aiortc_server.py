@@ -1,9 +1,10 @@
-"""The peer of ``bench_setup`` and ``bench_echo``: an echo server made of aiortc, with the smallest
-signalling.
+"""The peer of ``bench_setup``, ``bench_echo`` and ``bench_sctp``: an echo server made of aiortc,
+with the smallest signalling.
 
 Run as a program it answers ``POST /`` at the port it is given with an SDP answer. The echo is what
 aiortc's applications do: audio is decoded, and encoded again. With ``?raw`` the call's RTP packets
 are sent back as they came, past jitter buffer and codec, which is the least that aiortc can do.
+Messages on data channels are sent back as they are.
 """
 
 import asyncio
@@ -11,7 +12,12 @@ import sys
 from contextlib import suppress
 
 import uvicorn
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.contrib.media import MediaRelay
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
@@ -36,6 +42,10 @@ async def call(request: Request) -> Response:
             send_back(peer)
         else:
             peer.addTrack(relay.subscribe(track))  # type: ignore[arg-type]
+
+    @peer.on("datachannel")
+    def answer(channel: RTCDataChannel) -> None:
+        channel.on("message", channel.send)
 
     @peer.on("connectionstatechange")
     async def gone() -> None:
