@@ -14,8 +14,7 @@ returns, and whoever is at it already goes round again.
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
 
@@ -34,9 +33,9 @@ from transceiver.events import (
     MessageReceived,
 )
 from transceiver.realtime.exchange import Exchange
-from transceiver.realtime.session import effective, turn_detection
+from transceiver.realtime.session import TurnDetection, effective, turn_detection
 from transceiver.realtime.wire import write
-from transceiver.voice.activity import EnergyActivity, SpeechBegan
+from transceiver.voice.activity import EnergyActivity, SpeechBegan, VoiceActivity
 from transceiver.voice.listener import Listener, Sound
 from transceiver.voice.speaker import Flushed, Speaker, UtteranceEnded
 
@@ -54,6 +53,15 @@ _MISSED = 65_536
 """Characters of events that are kept for the first connection to come; the oldest go. An agent that
 greets may be quicker than the client's channel, and a client that had not seen an answer begin
 would know nothing of what it hears."""
+
+
+MakeActivity: TypeAlias = Callable[[TurnDetection], VoiceActivity]
+"""Makes what tells speech from silence in one call, as its session wants it."""
+
+
+def by_energy(wanted: TurnDetection) -> VoiceActivity:
+    """By loudness."""
+    return EnergyActivity(wanted.threshold, wanted.prefix, wanted.silence)
 
 
 @frozen(slots=True)
@@ -79,6 +87,7 @@ class OnLine:
     call: Call = field(repr=False)
     limits: VoiceLimits = field(factory=VoiceLimits, repr=False)
     events: RealtimeLimits = field(factory=RealtimeLimits, repr=False)
+    activity: MakeActivity = field(default=by_energy, repr=False)
     agent: Agent = field(init=False, repr=False)
     exchange: Exchange | None = field(init=False, default=None, repr=False)
     dropped_events: int = field(init=False, default=0)
@@ -127,10 +136,7 @@ class OnLine:
         if self._listener is None or self.agent.speaks_realtime:
             return
         wanted = turn_detection(session)
-        activity = None
-        if wanted is not None:
-            activity = EnergyActivity(wanted.threshold, wanted.prefix, wanted.silence)
-        self._listener.watch(activity)
+        self._listener.watch(None if wanted is None else self.activity(wanted))
 
     # --- the call's side: Backend ---------------------------------------------------------------
 
@@ -501,14 +507,15 @@ def on_line(
     make: AgentFactory,
     limits: VoiceLimits | None = None,
     events: RealtimeLimits | None = None,
+    *,
+    activity: MakeActivity = by_energy,
 ) -> BackendFactory:
-    """A backend that gives each call an agent of ``make``."""
-    return partial(_on_line, make, limits or VoiceLimits(), events or RealtimeLimits())
+    """A backend that gives each call an agent of ``make``. ``activity`` makes what hears the client
+    begin and stop to speak, where another is wanted than the edge's own."""
 
+    def on_call(call: Call) -> Backend:
+        line = OnLine(call, limits or VoiceLimits(), events or RealtimeLimits(), activity)
+        line.begin(make)
+        return line
 
-def _on_line(
-    make: AgentFactory, limits: VoiceLimits, events: RealtimeLimits, call: Call
-) -> Backend:
-    line = OnLine(call, limits, events)
-    line.begin(make)
-    return line
+    return on_call

@@ -22,6 +22,7 @@ from transceiver.events import (
     Established,
     MessageReceived,
 )
+from transceiver.voice.activity import SpeechBegan
 from transceiver.voice.codec import make_encoder
 from virtual_call import VirtualCall
 
@@ -212,6 +213,31 @@ def test_turn_detection_can_be_turned_off():
     hear(call, backend, silence(0.4) + tone(0.6) + silence(1.0))
     assert "SpeechStarted" not in agent.kinds()
     assert agent.line.session["audio"]["input"]["turn_detection"] is None
+
+
+def test_what_hears_speech_can_be_another():
+    asked = []
+
+    class Clapper:
+        def observe(self, pcm, level, at):
+            return SpeechBegan(at) if at > 0.1 else None
+
+    def make(wanted):
+        asked.append(wanted)
+        return Clapper()
+
+    call = VirtualCall()
+    agents = []
+
+    def agent(line):
+        agents.append(Scripted(line))
+        return agents[0]
+
+    backend = on_line(agent, activity=make)(call)
+    backend.receive(Established(CALL, "AEAD_AES_128_GCM"))
+    hear(call, backend, silence(0.5))
+    assert [wanted.threshold for wanted in asked] == [0.5]
+    assert isinstance(agents[0].told[-1], told.SpeechStarted)
 
 
 def test_the_client_can_silence_it_with_an_event():
