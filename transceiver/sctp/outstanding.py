@@ -173,10 +173,6 @@ class Outstanding:
             self._probe = None
         return Acknowledged(size, flight, advanced, lost, round_trip)
 
-    def acknowledge(self, tsn: int, now: Instant) -> Acknowledged | None:
-        """All up to ``tsn`` has come, as SHUTDOWN says. As ``receive``."""
-        return self.receive(Sack(tsn, 0), now)
-
     def _advance(self, cumulative: int) -> int:
         """Forget the chunks up to ``cumulative``; the bytes that are acknowledged by it."""
         sent, size, flight = self._sent, 0, self.flight

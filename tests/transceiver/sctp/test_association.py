@@ -816,3 +816,116 @@ def test_time_is_only_compared_with_itself() -> None:
     pair.run(1)
     assert [len(message) for message in pair.b.messages()] == [5000]
     assert ForwardTsnSupported() in chunks(pair.a.sent[0][1])[0].parameters  # type: ignore[union-attr]
+
+
+# --- leftovers of the handshake -------------------------------------------------------------------
+
+
+def cookie_for(pair: Pair, init: Init) -> tuple[bytes, int]:
+    """The cookie, and the tag, with which ``a`` answers an INIT."""
+    a = pair.a.association
+    a.receive_packet(packet.encode(5000, 5000, 0, [init]), pair.now)
+    (answer,) = chunks(transmits(a)[-1])
+    assert isinstance(answer, InitAck)
+    cookie = next(one.cookie for one in answer.parameters if isinstance(one, StateCookie))
+    return cookie, answer.tag
+
+
+def test_a_cookie_that_comes_again_is_acknowledged_again() -> None:
+    """RFC 9260, 5.2.4, action D: in any state, and however old it is."""
+    pair = Pair.make()
+    cookie, tag = cookie_for(pair, Init(77, 100_000, 10, 10, 88))
+    a = pair.a.association
+    for now in (0.0, 1.0, 100.0):
+        a.receive_packet(to(a, CookieEcho(cookie), tag=tag), now)
+        assert kinds(transmits(a)[0])[0] == "CookieAck"
+    assert events(a) == [Connected(10, 10)]
+
+
+def test_a_cookie_of_a_doubled_init_is_let_go() -> None:
+    """The peer's INIT comes once more after all is settled: its cookie is in no row of the RFC's
+    table, and nothing changes."""
+    pair = Pair.connected()
+    peer = tag_of(pair.b.association)
+    cookie, tag = cookie_for(pair, Init(peer, 100_000, 10, 10, 88))
+    a = pair.a.association
+    before = tag_of(a)
+    assert tag != before
+    a.receive_packet(to(a, CookieEcho(cookie), Heartbeat(b"x"), tag=tag), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_COOKIE]
+    assert transmits(a) == []
+    assert tag_of(a) == before
+
+
+def test_a_peer_that_began_twice_before_it_heard_is_a_restart() -> None:
+    """Our tag from before we stood, with a new one of the peer."""
+    pair = Pair.make()
+    first, tag = cookie_for(pair, Init(77, 100_000, 10, 10, 88))
+    second, same = cookie_for(pair, Init(78, 100_000, 10, 10, 99))
+    assert same == tag
+    a = pair.a.association
+    a.receive_packet(to(a, CookieEcho(first), tag=tag), 0.0)
+    a.receive_packet(to(a, CookieEcho(second), tag=tag), 0.0)
+    assert events(a) == [Connected(10, 10), Restarted()]
+    (data,) = transmits(a)
+    assert packet.decode_untrusted(data, accept_zero_checksum=True).tag == 78
+
+
+def test_complaints_during_the_handshake() -> None:
+    pair = in_state(State.COOKIE_ECHOED)
+    a = pair.a.association
+    a.receive_packet(to(a, Error((ProtocolViolation("no"),))), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_UNEXPECTED]
+    assert a.state is State.COOKIE_ECHOED
+
+
+def test_a_peer_to_whom_every_cookie_is_stale_is_not_served_without_end() -> None:
+    pair = in_state(State.COOKIE_ECHOED)
+    a = pair.a.association
+    answer = InitAck(9, 100_000, 10, 10, 1, (StateCookie(b"c"),))
+    begun = 0
+    for _ in range(1000):
+        a.receive_packet(to(a, Error((StaleCookie(1),))), pair.now)
+        begun += [kinds(data) for data in transmits(a)] == [["Init"]]
+        a.receive_packet(to(a, answer), pair.now)
+        transmits(a)
+    assert begun <= 2 * LIMITS.control_rate
+    assert Drop.SCTP_RATE in drops(pair.a)
+
+
+def test_an_acknowledgement_with_many_gaps_gets_a_packet_to_itself() -> None:
+    """Control chunks that wait go first; nothing is longer than a packet may be."""
+    pair = Pair.connected()
+    a = pair.a.association
+    first = next_tsn(pair)
+    for offset in range(1, 1200, 2):
+        chunk = Data((first + offset) & 0xFFFF_FFFF, 1, 0, 51, b"x", True, True, unordered=True)
+        a.receive_packet(to(a, chunk), pair.now)
+    a.receive_packet(to(a, Heartbeat(bytes(300))), pair.now)
+    sent = transmits(a)
+    assert [kinds(data) for data in sent] == [["HeartbeatAck"], ["Sack"]]
+    assert all(len(data) <= LIMITS.packet for data in sent)
+
+
+def test_more_chunks_than_sequence_numbers_can_tell_apart_are_not_out_at_once() -> None:
+    pair = Pair.connected(lambda data: [], evolve(LIMITS, send_buffer=1 << 30))
+    a = pair.a.association
+    outbound = a._block.outbound
+    outbound.congestion.window = outbound._advertised = 1 << 40
+    for _ in range(40_000):
+        a.send(1, 53, b"x", pair.now)
+    outbound._budget = 1 << 30
+    transmits(a)
+    # The last packet may have begun before the bound was reached.
+    assert len(outbound.outstanding) == 0x7FFF
+
+
+def test_only_one_acknowledgement_counts_in_a_packet() -> None:
+    pair = Pair.connected(lambda data: [])
+    a = pair.a.association
+    a.send(1, 53, b"x", pair.now)
+    transmits(a)
+    out = (a._block.outbound.outstanding.next_tsn - 1) & 0xFFFF_FFFF
+    a.receive_packet(to(a, Sack(out - 1 & 0xFFFF_FFFF, 1000), Sack(out, 1000)), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_BUNDLED]
+    assert len(a._block.outbound.outstanding) == 1
