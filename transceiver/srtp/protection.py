@@ -80,8 +80,8 @@ class SrtpContext:
     limits: SrtpLimits = field(factory=SrtpLimits)
     _outbound: pylibsrtp.Session = field(init=False, repr=False)
     _inbound: pylibsrtp.Session = field(init=False, repr=False)
-    _seal: library.Transform = field(init=False, repr=False)
-    _open: library.Transform = field(init=False, repr=False)
+    _sealing: library.Handle = field(init=False, repr=False)
+    _opening: library.Handle = field(init=False, repr=False)
     _sources: set[bytes] = field(factory=set, init=False)
     _rtp_sources: set[bytes] = field(factory=set, init=False)
     _guesses: int = field(default=0, init=False)
@@ -95,8 +95,8 @@ class SrtpContext:
             raise ValueError(f"{profile.name} takes {expected} octets of key and salt")
         self._outbound = self._session(self.keys.local, pylibsrtp.Policy.SSRC_ANY_OUTBOUND)
         self._inbound = self._session(self.keys.remote, pylibsrtp.Policy.SSRC_ANY_INBOUND)
-        self._seal = library.sealing(self._outbound)
-        self._open = library.opening(self._inbound)
+        self._sealing = library.handle(self._outbound)
+        self._opening = library.handle(self._inbound)
         self._tag = _TAG_LENGTH[profile]
         self._shortest_rtcp = _RTCP_HEADER + _RTCP_INDEX + self._tag
 
@@ -112,7 +112,7 @@ class SrtpContext:
         if len(packet) > library.LONGEST_CLEAR:
             raise ProtectionError("cannot protect an RTP packet: it is too long")
         try:
-            return self._seal(packet)
+            return library.seal(self._sealing, packet)
         except pylibsrtp.Error as error:
             raise ProtectionError(f"cannot protect an RTP packet: {error}") from error
 
@@ -140,10 +140,10 @@ class SrtpContext:
             raise SrtpError(Drop.SRTP_TOO_SHORT)
         source = data[8:12]
         if source in self._rtp_sources:
-            return _open(self._open, data)
+            return self._open_rtp(data)
         self._admit_untrusted(source)
         try:
-            packet = _open(self._open, data)
+            packet = self._open_rtp(data)
         except SrtpError as error:
             if (
                 error.drop is not Drop.SRTP_AUTHENTICATION
@@ -185,11 +185,21 @@ class SrtpContext:
         trial.unprotect(made_up)
         _open(trial.unprotect, data)
         self._inbound.unprotect(made_up)
-        return _open(self._open, data)
+        return self._open_rtp(data)
+
+    def _open_rtp(self, data: bytes) -> bytes:
+        try:
+            return library.unseal(self._opening, data)
+        except pylibsrtp.Error as error:
+            raise _refusal(error) from error
 
 
 def _open(unprotect: Callable[[bytes], bytes], data: bytes) -> bytes:
     try:
         return unprotect(data)
     except pylibsrtp.Error as error:
-        raise SrtpError(_DROPS.get(str(error), Drop.SRTP_REFUSED)) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: pylibsrtp.Error) -> SrtpError:
+    return SrtpError(_DROPS.get(str(error), Drop.SRTP_REFUSED))
