@@ -114,6 +114,7 @@ class Endpoint:
         self._heap: list[_Entry] = []
         self._turn = count()
         self._transmits: deque[Transmit] = deque()
+        self._saying: dict[_Slot, Instant] = {}
         self._events: deque[Event] = deque()
 
     # --- the application's verbs --------------------------------------------------------------
@@ -362,6 +363,7 @@ class Endpoint:
         return way
 
     def _receive(self, payload: bytes, path: Path, now: Instant) -> None:
+        self._catch_up()
         found = self._find(payload, path)
         if isinstance(found, Drop):
             self._note(journal.Dropped("", now, found, path.client))
@@ -413,6 +415,7 @@ class Endpoint:
     def handle_timeout(self, now: Instant) -> None:
         """Serve what is due by ``now``, each session once: one that is at once due again waits for
         the next call, and cannot keep us here."""
+        self._catch_up()
         entries = []
         while self._heap and self._heap[0][0] <= now:
             entries.append(heapq.heappop(self._heap))
@@ -431,20 +434,30 @@ class Endpoint:
 
     def next_transmit(self) -> Transmit | None:
         """A datagram for a relay, the leg's header on it."""
+        if self._saying:
+            self._catch_up()
         return self._transmits.popleft() if self._transmits else None
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> Instant | None:
+        if self._saying:
+            return min(self._saying.values())
         return self._heap[0][0] if self._heap else None
 
     # --- after every input --------------------------------------------------------------------
 
     def _settle(self, slot: _Slot, now: Instant, *, after_input: bool = True) -> None:
-        """Move what a session has to say to the endpoint's queues, and see to its deadline."""
-        self._collect(slot, now)
+        """Move what a session has to say to the endpoint's queues, and see to its deadline. What
+        its data channels have to say waits until datagrams are fetched, or until something else
+        arrives; only who keeps a journal wants it beside what it follows from."""
         session = slot.session
+        if session.saying and self._journal is None and session.phase is not Phase.CLOSED:
+            self._saying[slot] = now
+            self._hear(slot, now)
+            return
+        self._collect(slot, now)
         due = session.next_deadline()
         if after_input and self._journal is not None:
             at, reason = (due.at, due.reason.value) if due else (None, "")
@@ -463,6 +476,18 @@ class Endpoint:
             if self._journal is not None:
                 self._journal(journal.Sent(session.call, now, out.path, out.payload))
             self._transmits.append(Transmit(out.path.header + out.payload, out.path.relay))
+        self._hear(slot, now)
+
+    def _catch_up(self) -> None:
+        """Collect what data channels have to say."""
+        while self._saying:
+            slot, now = self._saying.popitem()
+            self._collect(slot, now)
+            self._settle(slot, now, after_input=False)
+
+    def _hear(self, slot: _Slot, now: Instant) -> None:
+        """Move what has happened in a session to where it is wanted."""
+        session = slot.session
         while (event := session.next_event()) is not None:
             if isinstance(event, Signal):
                 self._heed(slot, event, now)

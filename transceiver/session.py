@@ -155,6 +155,8 @@ class Session:
     _warning_at: Instant | None = None
     _drain_at: Instant | None = None
     _outgoing: deque[Outgoing] = field(factory=deque)
+    _saying: Instant | None = None
+    """Since when the data channels may have something to say."""
     _events: deque[Event | Signal] = field(factory=deque)
 
     def __attrs_post_init__(self) -> None:
@@ -404,6 +406,8 @@ class Session:
         if self.data is not None:
             self.data.end(now, reason.value)
             self._drain_data(now)
+            while self._saying is not None:
+                self._say()
         if self.secured is not None and reason is not EndReason.PEER_CLOSED:
             self.connection.close(now)
             self._take_records()
@@ -415,7 +419,16 @@ class Session:
     # --- out ----------------------------------------------------------------------------------
 
     def next_transmit(self) -> Outgoing | None:
-        return self._outgoing.popleft() if self._outgoing else None
+        outgoing = self._outgoing
+        while not outgoing and self._saying is not None:
+            self._say()
+        return outgoing.popleft() if outgoing else None
+
+    @property
+    def saying(self) -> bool:
+        """Whether data channels may have something to say. It is put into packets when those are
+        fetched: an application that is told of messages first may answer in the same ones."""
+        return self._saying is not None
 
     def next_event(self) -> Event | Signal | None:
         return self._events.popleft() if self._events else None
@@ -527,9 +540,16 @@ class Session:
                     self._events.append(DataEnded(self.call, detail))
                 case datachannel.Dropped(drop):
                     self._refuse(drop)
-        while (packet := data.next_transmit()) is not None:
-            self.connection.send(packet, now)
-        self._take_records()
+        self._saying = now
+
+    def _say(self) -> None:
+        """Let the data channels make one packet, if there is any to be made."""
+        packet = None if self.data is None else self.data.next_transmit()
+        if packet is None or self._saying is None:
+            self._saying = None
+        else:
+            self.connection.send(packet, self._saying)
+            self._take_records()
 
     def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
         self.secured = done
