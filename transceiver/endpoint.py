@@ -67,24 +67,25 @@ class _Slot:
     hint: Hint
     addresses: dict[Address, Path] = field(factory=dict)
     sources: set[int] = field(factory=set)
+    headers: list[bytes] = field(factory=list)
+    """Those of the leg that are remembered as leading here alone."""
     scheduled: "_Entry | None" = field(default=None, repr=False)
 
 
 @frozen(slots=True)
 class _Way:
-    """What a header of the leg has come to before: the way its packets take, and the sessions
-    listed at its client's address. That list is the index's own, so it is never out of date: it is
-    empty once it has left the index."""
+    """What a header of the leg has come to before: the way its packets take, and the one session
+    that was validated at its client's address."""
 
     path: Path
-    at_address: list[_Slot]
+    slot: _Slot
 
 
 _Entry: TypeAlias = tuple[Instant, int, _Slot]
 _SPARE_ENTRIES = 64
 """Entries of the heap that may be void before it is worth looking for them."""
-_SPARE_WAYS = 8192
-"""Headers that may be remembered for sessions that are over, or came another way before."""
+_HEADERS = 8
+"""Headers of the leg that are remembered for a session: it has few addresses, behind few relays."""
 
 
 class Endpoint:
@@ -293,7 +294,8 @@ class Endpoint:
         if (config.cluster, config.node) != (self.config.cluster, self.config.node):
             raise ValueError("a transceiver keeps its name")
         self.config = config
-        self._ways.clear()  # a relay's word may not count any more
+        for slot in self._slots.values():
+            self._forget_ways(slot)  # a relay's word may not count any more
         self._admission = evolve(self._admission, config=config, keyring=keyring)
 
     def drain(self, within: float, now: Instant) -> None:
@@ -327,40 +329,37 @@ class Endpoint:
         and such a packet's way is short: what its session says of it is an event and no more."""
         header, payload = data[: forward.HEADER_LENGTH], data[forward.HEADER_LENGTH :]
         way = self._ways.get(header)
-        if way is None or way.path.relay != address:
-            if address not in self.config.relays:
-                return self._drop(Drop.LEG_STRANGER)
-            try:
-                way = self._way_untrusted(header, address)
-            except DecodeError:
-                return self._drop(Drop.LEG_MALFORMED)
-        path, at_address = way.path, way.at_address
-        if (
-            len(at_address) == 1
-            and self._journal is None
-            and demux.classify(payload) is demux.Kind.RTP
-        ):
-            slot = at_address[0]
-            event = slot.session.receive_rtp(payload, path, now)
+        if way is not None and way.path.relay == address and self._journal is None:
+            if demux.classify(payload) is not demux.Kind.RTP:
+                return self._receive(payload, way.path, now)
+            event = way.slot.session.receive_rtp(payload, way.path, now)
             if event is None:
-                self._settle(slot, now)
-            else:
-                self._tell(event)
-            return None
-        return self._receive(payload, path, now)
+                return self._settle(way.slot, now)
+            return self._tell(event)
+        if address not in self.config.relays:
+            return self._drop(Drop.LEG_STRANGER)
+        try:
+            leg = forward.decode_untrusted(header)
+        except DecodeError:
+            return self._drop(Drop.LEG_MALFORMED)
+        path = Path(leg.client, leg.proxy, address)
+        self._receive(payload, path, now)
+        return self._remember_way(header, path)
 
-    def _way_untrusted(self, header: bytes, relay: Address) -> _Way:
-        """Read a header of the leg. It is remembered if its client is known, so that strangers
-        cannot fill the memory. Raises DecodeError."""
-        leg = forward.decode_untrusted(header)
-        path = Path(leg.client, leg.proxy, relay)
-        at_address = self._by_address.get(path.client)
-        if at_address is None:
-            return _Way(path, [])
-        if len(self._ways) >= 2 * len(self._slots) + _SPARE_WAYS:
-            self._ways.clear()
-        way = self._ways[header] = _Way(path, at_address)
-        return way
+    def _remember_way(self, header: bytes, path: Path) -> None:
+        """Keep what a header came to, until anything changes in who is at its client's address."""
+        at_address = self._by_address.get(path.client, ())
+        if len(at_address) == 1:
+            (slot,) = at_address
+            if len(slot.headers) >= _HEADERS:
+                self._forget_ways(slot)
+            slot.headers.append(header)
+            self._ways[header] = _Way(path, slot)
+
+    def _forget_ways(self, slot: _Slot) -> None:
+        for header in slot.headers:
+            self._ways.pop(header, None)
+        slot.headers.clear()
 
     def _receive(self, payload: bytes, path: Path, now: Instant) -> None:
         self._catch_up()
@@ -515,6 +514,8 @@ class Endpoint:
     def _claim(self, slot: _Slot, path: Path) -> None:
         """List the session at an address, as its newest; earlier ones stay listed, so that one
         call's end does not cut off its twin."""
+        for listed in (slot, *self._by_address.get(path.client, ())):
+            self._forget_ways(listed)
         _remove(self._by_address, path.client, slot)
         self._by_address.setdefault(path.client, []).append(slot)
         slot.addresses[path.client] = path
@@ -527,6 +528,7 @@ class Endpoint:
     def _release(self, slot: _Slot) -> None:
         """Forget an ended session, and let its relays forget its client."""
         self._slots.pop(slot.session.call, None)
+        self._forget_ways(slot)
         for ufrag in slot.ufrags:
             self._by_ufrag.pop(ufrag, None)
         for ssrc in slot.sources:

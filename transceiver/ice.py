@@ -244,6 +244,7 @@ class IceLite:
         self._valid: OrderedDict[Pair, _Valid] = OrderedDict()  # longest silent first
         self._selection: _Selection = _Unselected()
         self._newest_media: Pair | None = None
+        self._steady: _Valid | None = None  # what media came over last, while nothing else is heard
         self._requests: OrderedDict[bytes, Pair] = OrderedDict()  # by signature, oldest first
         self._transmits: deque[IceTransmit] = deque(maxlen=limits.pending)
         self._events: deque[Event] = deque()
@@ -286,7 +287,9 @@ class IceLite:
 
     def is_validated(self, path: Path) -> bool:
         """Whether a check from this client address has been answered with success."""
-        return any(client == path.client for client, _ in self._valid)
+        return (path.client, path.proxy) in self._valid or any(
+            client == path.client for client, _ in self._valid
+        )
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -317,14 +320,15 @@ class IceLite:
         """An authenticated packet that is not STUN came over ``path``. It counts for the pair where
         that is validated, and is remembered until a check comes the same way. True where an event
         waits now."""
+        steady = self._steady
+        if steady is not None and steady.path is path:
+            steady.heard = now  # all that a further packet of the same flow changes
+            return False
+        self._steady = None
         pair = self._newest_media = (path.client, path.proxy)
-        valid = self._valid.get(pair)
-        if valid is not None:
-            if valid.path is path:  # as for all packets of a call but a few
-                self._valid.move_to_end(pair)
-                valid.heard = now
-            else:
-                self._hear(pair, path, now)
+        if pair in self._valid:
+            self._hear(pair, path, now)
+            self._steady = self._valid[pair]
         return bool(self._events)
 
     def restart(self, local: Credentials, remote: Credentials, now: Instant) -> None:
@@ -429,6 +433,7 @@ class IceLite:
     def _hear(self, pair: Pair, path: Path, now: Instant) -> None:
         """Something authentic came over ``pair``: it is validated if it was not, its silence ends,
         and the relay that delivered it is the one to answer through."""
+        self._steady = None
         valid = self._valid.get(pair)
         if valid is None:
             self._make_room()

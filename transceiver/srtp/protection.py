@@ -84,6 +84,7 @@ class SrtpContext:
     _opening: library.Handle = field(init=False, repr=False)
     _sources: set[bytes] = field(factory=set, init=False)
     _rtp_sources: set[bytes] = field(factory=set, init=False)
+    _newest: bytes = field(default=b"", init=False)  # one of those, which the next is likely of
     _guesses: int = field(default=0, init=False)
     _shortest_rtcp: int = field(init=False)
     _tag: int = field(init=False)
@@ -139,7 +140,8 @@ class SrtpContext:
         if length < clear + self._tag:
             raise SrtpError(Drop.SRTP_TOO_SHORT)
         source = data[8:12]
-        if source in self._rtp_sources:
+        if source == self._newest or source in self._rtp_sources:
+            self._newest = source
             return self._open_rtp(data)
         self._admit_untrusted(source)
         try:
