@@ -200,11 +200,10 @@ class Session:
     def _receive_dtls(self, payload: bytes, path: Path, now: Instant) -> None:
         if not self.agent.is_validated(path):
             return self._refuse(Drop.DTLS_UNVALIDATED_ADDRESS)
-        self._advance(Cause.ANSWERED)
+        if self.secured is None:
+            self._advance(Cause.ANSWERED)
         if self.connection.receive_datagram(payload, now):
-            self._hear(now)
-            self.agent.note_media(path, now)
-            self._drain_ice(now)
+            self._note_media(path, now)
         self._drain_dtls(now)
         return None
 
@@ -271,7 +270,7 @@ class Session:
         return self._take_changes()
 
     def _note_media(self, path: Path, now: Instant) -> None:
-        """An authenticated packet that is neither STUN nor DTLS came over ``path``."""
+        """An authenticated packet that is not STUN came over ``path``."""
         self._heard = now
         if self.phase is not Phase.ESTABLISHED:
             self._advance(Cause.HEARD)
@@ -498,18 +497,18 @@ class Session:
         self._take_records()
         while (event := self.connection.next_event()) is not None:
             match event:
-                case dtls.HandshakeComplete():
-                    self._establish(event, now)
-                case dtls.PeerClosed():
-                    self.close(EndReason.PEER_CLOSED, now, "the client closed the connection")
-                case dtls.Failed(reason=reason):
-                    self.close(EndReason.HANDSHAKE_FAILED, now, reason)
                 case dtls.ApplicationData(data=packet):
                     if self.data is None:
                         self._refuse(Drop.DATA_NOT_NEGOTIATED)
                     else:
                         self.data.receive_packet(packet, now)
                         self._drain_data(now)
+                case dtls.HandshakeComplete():
+                    self._establish(event, now)
+                case dtls.PeerClosed():
+                    self.close(EndReason.PEER_CLOSED, now, "the client closed the connection")
+                case dtls.Failed(reason=reason):
+                    self.close(EndReason.HANDSHAKE_FAILED, now, reason)
                 case dtls.Dropped(drop=drop):
                     self._refuse(drop)
         # Said after the last event, an alert of ours still belongs to this input.
@@ -547,9 +546,12 @@ class Session:
         packet = None if self.data is None else self.data.next_transmit()
         if packet is None or self._saying is None:
             self._saying = None
-        else:
-            self.connection.send(packet, self._saying)
+            return
+        datagram = self.connection.sealed(packet, self._saying)
+        if datagram is None:
             self._take_records()
+        elif self._route is not None:
+            self._outgoing.append(Outgoing(self._route, datagram))
 
     def _establish(self, done: dtls.HandshakeComplete, now: Instant) -> None:
         self.secured = done
@@ -573,7 +575,8 @@ class Session:
 
     def _hear(self, now: Instant) -> None:
         self._heard = now
-        self._advance(Cause.HEARD)
+        if self.phase is Phase.DISCONNECTED:
+            self._advance(Cause.HEARD)
 
     def _advance(self, cause: Cause) -> None:
         phase = TRANSITIONS.get((self.phase, cause), self.phase)

@@ -75,6 +75,24 @@ class _Receiver:
     protection: Protection
     window: ReplayWindow = field(factory=ReplayWindow, init=False)
 
+    def take_data_untrusted(self, data: bytes) -> bytes | None:
+        """The content of a datagram that is one good record of application data. None for any
+        other: why it is no such, if it ought to be one, is for who reads it record by record."""
+        number = record.peek_data_untrusted(data)
+        if number is None:
+            return None
+        sequence, window = number & record.MAXIMUM_SEQUENCE, self.window
+        if not window.admits(sequence):
+            return None
+        try:
+            content = self.protection.open_untrusted(
+                ContentType.APPLICATION_DATA, number, data[record.HEADER_LENGTH :]
+            )
+        except DecodeError:
+            return None
+        window.note(sequence)
+        return content
+
 
 @define(slots=True, kw_only=True)
 class DtlsConnection:
@@ -151,6 +169,14 @@ class DtlsConnection:
     def receive_datagram(self, data: bytes, now: Instant) -> bool:
         """Take one datagram of the peer. True if a record in it opened under the connection's
         keys, which shows that the peer is there."""
+        if self.stage is Stage.ESTABLISHED and self._receiver is not None:
+            content = self._receiver.take_data_untrusted(data)
+            if content is not None:
+                self._receive_data(content)
+                return True
+        return self._receive_records(data, now)
+
+    def _receive_records(self, data: bytes, now: Instant) -> bool:
         match self.stage:
             case Stage.CLOSED:
                 self._drop(Drop.DTLS_CLOSED)
@@ -194,6 +220,18 @@ class DtlsConnection:
                 self._queue.append(data)
             case Stage.CLOSED:
                 pass
+
+    def sealed(self, data: bytes, now: Instant) -> bytes | None:
+        """As ``send``, but what can go at once is not queued: the datagram that it is in."""
+        if (
+            self.stage is not Stage.ESTABLISHED
+            or self._transmits
+            or self._sender.exhausted
+            or len(data) > record.MAXIMUM_PLAINTEXT
+        ):
+            self.send(data, now)
+            return None
+        return self._sender.sealed(ContentType.APPLICATION_DATA, data)
 
     def close(self, now: Instant) -> None:
         """End the connection, with a close_notify where there are keys to seal it with."""

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from stunroute.trace import Drop
 from transceiver.keying import SrtpKeys
@@ -22,7 +22,8 @@ class HandshakeComplete:
     peer_fingerprint: Fingerprint
 
 
-@frozen(slots=True)
+# The only event in great numbers, and made in a third of the time of a frozen one.
+@define(slots=True)
 class ApplicationData:
     """The content of one authenticated record; never before ``HandshakeComplete``."""
 

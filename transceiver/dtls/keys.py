@@ -7,6 +7,7 @@ to be drawn, would spoil replay, and repeats sooner than a counter does.
 derived from it, ``Protection`` one direction's cipher.
 """
 
+from struct import Struct
 from typing import Final, Protocol, Self
 
 from attrs import field, frozen
@@ -31,7 +32,8 @@ _P256: Final = ec.SECP256R1()
 _ECDH: Final = ec.ECDH()
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
-_VERSION: Final = DTLS_1_2.to_bytes(2)
+_EXTRA: Final = Struct("!QBHH")
+"""What is authenticated beside a plaintext: number, content type, version and length."""
 
 
 class Exchange(Protocol):
@@ -244,15 +246,15 @@ class GcmProtection:
         return 8 + TAG_LENGTH
 
     def seal(self, content_type: int, number: int, plaintext: bytes) -> bytes:
-        explicit = number.to_bytes(8)
-        extra = b"%b%c%b%b" % (explicit, content_type, _VERSION, len(plaintext).to_bytes(2))
+        extra = _EXTRA.pack(number, content_type, DTLS_1_2, len(plaintext))
+        explicit = extra[:8]
         return explicit + self._aead.encrypt(self._salt + explicit, plaintext, extra)
 
     def open_untrusted(self, content_type: int, number: int, fragment: bytes) -> bytes:
         length = len(fragment) - 8 - TAG_LENGTH
         if not 0 <= length <= MAXIMUM_PLAINTEXT:
             raise DecodeError("too short or too long to be protected")
-        extra = b"%b%c%b%b" % (number.to_bytes(8), content_type, _VERSION, length.to_bytes(2))
+        extra = _EXTRA.pack(number, content_type, DTLS_1_2, length)
         try:
             return self._aead.decrypt(self._salt + fragment[:8], fragment[8:], extra)
         except InvalidTag as error:
@@ -271,19 +273,14 @@ class ChaChaProtection:
         return TAG_LENGTH
 
     def seal(self, content_type: int, number: int, plaintext: bytes) -> bytes:
-        extra = b"%b%c%b%b" % (
-            number.to_bytes(8),
-            content_type,
-            _VERSION,
-            len(plaintext).to_bytes(2),
-        )
+        extra = _EXTRA.pack(number, content_type, DTLS_1_2, len(plaintext))
         return self._aead.encrypt((self._mask ^ number).to_bytes(12), plaintext, extra)
 
     def open_untrusted(self, content_type: int, number: int, fragment: bytes) -> bytes:
         length = len(fragment) - TAG_LENGTH
         if not 0 <= length <= MAXIMUM_PLAINTEXT:
             raise DecodeError("too short or too long to be protected")
-        extra = b"%b%c%b%b" % (number.to_bytes(8), content_type, _VERSION, length.to_bytes(2))
+        extra = _EXTRA.pack(number, content_type, DTLS_1_2, length)
         try:
             return self._aead.decrypt((self._mask ^ number).to_bytes(12), fragment, extra)
         except InvalidTag as error:

@@ -42,6 +42,9 @@ class ContentType(IntEnum):
     APPLICATION_DATA = 23
 
 
+_APPLICATION_DATA = int(ContentType.APPLICATION_DATA)
+
+
 @frozen(slots=True)
 class Record:
     """``number`` is the epoch (upper 16 bits) with the sequence number (lower 48)."""
@@ -78,6 +81,24 @@ def decode_untrusted(data: bytes, offset: int = 0) -> tuple[Record, int]:
     if end > len(data):
         raise DecodeError("ends inside a record")
     return Record(content_type, version, number, data[start:end]), end
+
+
+def peek_data_untrusted(data: bytes) -> int | None:
+    """The number of the record where a datagram is one whole record of application data, of DTLS
+    1.2 and epoch 1, as nearly all are in the end. The fragment stands behind the header."""
+    if len(data) < HEADER_LENGTH:
+        return None
+    content_type, version, number, length = _HEADER.unpack_from(data)
+    if (
+        content_type != _APPLICATION_DATA
+        or version != DTLS_1_2
+        or number >> 48 != 1
+        or length != len(data) - HEADER_LENGTH
+        or length > MAXIMUM_FRAGMENT
+    ):
+        return None
+    found: int = number
+    return found
 
 
 def encode(content_type: int, number: int, fragment: bytes, version: int = DTLS_1_2) -> bytes:
