@@ -158,7 +158,7 @@ class Association:
         """Do what is due."""
         self._now = now
         block = self._block
-        outbound, state = block.outbound, block.state
+        outbound, state, overdue = block.outbound, block.state, False
         outbound.awaken()
         match state:
             case CookieWait(init, timer):
@@ -171,10 +171,10 @@ class Association:
             case ShutdownSent(timer) | ShutdownAckSent(timer):
                 state.due |= timer.expired(now)
             case Established() | ShutdownPending() | ShutdownReceived():
-                outbound.handle_timeout(now)
+                overdue = outbound.handle_timeout(now)
         transfer = block.conversing
         if transfer is not None:
-            transfer.handle_timeout(now)
+            transfer.handle_timeout(now, overdue=overdue)
             closing.progress(block, now)
 
     def send(

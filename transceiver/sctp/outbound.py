@@ -132,12 +132,13 @@ class Outbound:
         elif seen.advanced:
             self.deadline = now + self.round_trip.timeout
 
-    def handle_timeout(self, now: Instant) -> None:
-        """T3, if it has run out (RFC 9260, 6.3.3)."""
+    def handle_timeout(self, now: Instant) -> bool:
+        """T3, if it has run out (RFC 9260, 6.3.3). Whether it has, and the network is to blame."""
         if self.deadline is None or now < self.deadline:
-            return
+            return False
         # Where the peer has no room, it and not the network has let go of what we sent.
-        if self._advertised >= self.congestion.packet:
+        by_network = self._advertised >= self.congestion.packet
+        if by_network:
             self.congestion.time_out()
         self._cautious = self._may_probe = True
         self.round_trip.back_off()
@@ -145,6 +146,7 @@ class Outbound:
         self._tell_again = now
         self.outstanding.lose_all(now)
         self.deadline = now + self.round_trip.timeout
+        return by_network
 
     # What goes
 

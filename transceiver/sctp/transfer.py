@@ -225,10 +225,11 @@ class Transfer:
         other = self.reconfiguration.next_timeout()
         return first if other is None or first < other else other
 
-    def handle_timeout(self, now: Instant) -> None:
+    def handle_timeout(self, now: Instant, *, overdue: bool) -> None:
+        """``overdue``: T3 has just run out."""
         self.acknowledgement.handle_timeout(now)
         self.reconfiguration.handle_timeout(now)
         idle = not self.outbound.outstanding
-        heartbeat = self.heartbeats.due(self.entropy, now, idle=idle)
+        heartbeat = self.heartbeats.due(self.entropy, now, idle=idle, overdue=overdue)
         if heartbeat is not None:
             self._put(heartbeat.encode())

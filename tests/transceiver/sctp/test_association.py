@@ -6,7 +6,17 @@ import struct
 import pytest
 from attrs import evolve
 
-from sctp_pair import LIMITS, Pair, Side, chunks, events, kinds, make_association, transmits
+from sctp_pair import (
+    LIMITS,
+    Pair,
+    Side,
+    chunks,
+    events,
+    kinds,
+    make_association,
+    prompt,
+    transmits,
+)
 from sctp_states import in_state, next_tsn, tag_of, to
 from stunroute.trace import Drop
 from transceiver.sctp import packet
@@ -685,6 +695,28 @@ def test_only_the_answer_to_the_last_heartbeat_measures() -> None:
     a.receive_packet(to(a, HeartbeatAck(beat.info)), now + 5)
     assert drops(pair.a) == [Drop.SCTP_UNEXPECTED] * 2
     assert a._block.outbound.round_trip.smoothed == pytest.approx(0.25)
+
+
+def test_a_heartbeat_measures_when_what_is_sent_again_cannot() -> None:
+    """After losses in a row the wait for the next one is short again, though nothing new was sent
+    whose acknowledgement would be unambiguous."""
+    pair = Pair.connected()
+    a = pair.a.association
+    a.send(1, 53, b"measured", pair.now)
+    pair.run(1)
+    round_trip = a._block.outbound.round_trip
+    usual = round_trip.timeout
+    pair.fate = lambda data: []
+    a.send(1, 53, bytes(500), pair.now)
+    pair.run(5)
+    again = [kinds(data) for _, data in pair.a.sent if "Heartbeat" in kinds(data)]
+    assert again == [["Heartbeat", "Data"]] * len(again)
+    assert len(again) >= 3
+    assert round_trip.timeout >= 8 * usual
+    pair.fate = prompt
+    pair.run(10)
+    assert pair.b.messages() == [b"measured", bytes(500)]
+    assert round_trip.timeout == pytest.approx(usual, rel=0.2)
 
 
 # --- closing --------------------------------------------------------------------------------------
