@@ -42,6 +42,7 @@ from .report import snapshot_of
 from .session import AddressValidated, Refused, Session, Signal, UfragRetired
 from .snapshot import Snapshot
 from .srtp import rtcp, rtp
+from .timers import Deadline
 
 _K = TypeVar("_K")
 
@@ -330,7 +331,12 @@ class Endpoint:
         header, payload = data[: forward.HEADER_LENGTH], data[forward.HEADER_LENGTH :]
         way = self._ways.get(header)
         if way is not None and way.path.relay == address and self._journal is None:
-            if demux.classify(payload) is not demux.Kind.RTP:
+            kind = demux.classify(payload)
+            if kind is demux.Kind.DTLS:
+                self._let_say()
+                way.slot.session.receive_datagram(payload, way.path, now)
+                return self._settle(way.slot, now)
+            if kind is not demux.Kind.RTP:
                 return self._receive(payload, way.path, now)
             event = way.slot.session.receive_rtp(payload, way.path, now)
             if event is None:
@@ -362,7 +368,7 @@ class Endpoint:
         slot.headers.clear()
 
     def _receive(self, payload: bytes, path: Path, now: Instant) -> None:
-        self._catch_up()
+        self._let_say()
         found = self._find(payload, path)
         if isinstance(found, Drop):
             self._note(journal.Dropped("", now, found, path.client))
@@ -457,16 +463,21 @@ class Endpoint:
             self._hear(slot, now)
             return
         self._collect(slot, now)
-        due = session.next_deadline()
+        due = self._schedule(slot)
         if after_input and self._journal is not None:
             at, reason = (due.at, due.reason.value) if due else (None, "")
             self._journal(journal.Settled(session.call, now, at, reason))
         if session.phase is Phase.CLOSED:
             self._release(slot)
-        elif due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
+
+    def _schedule(self, slot: _Slot) -> Deadline | None:
+        """See to a session's deadline; what it is."""
+        due = slot.session.next_deadline()
+        if due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
             slot.scheduled = due.at, next(self._turn), slot
             heapq.heappush(self._heap, slot.scheduled)
             self._prune()
+        return due
 
     def _collect(self, slot: _Slot, now: Instant) -> None:
         """Move what a session has to say to the endpoint's queues."""
@@ -477,12 +488,19 @@ class Endpoint:
             self._transmits.append(Transmit(out.path.header + out.payload, out.path.relay))
         self._hear(slot, now)
 
+    def _let_say(self) -> None:
+        """Collect what data channels have to say to what has come so far. More is about to come,
+        or to be asked for, and the deadlines are seen to then (``_catch_up``)."""
+        for slot, since in self._saying.items():
+            if slot.session.saying:
+                self._collect(slot, since)
+
     def _catch_up(self) -> None:
-        """Collect what data channels have to say."""
+        """Collect what data channels have to say, and see to their sessions' deadlines."""
+        self._let_say()
         while self._saying:
-            slot, now = self._saying.popitem()
-            self._collect(slot, now)
-            self._settle(slot, now, after_input=False)
+            slot, _ = self._saying.popitem()
+            self._schedule(slot)
 
     def _hear(self, slot: _Slot, now: Instant) -> None:
         """Move what has happened in a session to where it is wanted."""
