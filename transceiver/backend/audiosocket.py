@@ -36,7 +36,7 @@ from .audiosocket_frames import (
     encode,
 )
 from .outbox import Note, Outbox, Sound
-from .uplink import GRACE, Lost, Uplink, until_first
+from .uplink import GRACE, Lost, Uplink, take_turns, until_first
 
 RATES = (8000, 16000, 24000, 48000)
 SETTLE = 0.3
@@ -185,8 +185,9 @@ class AudioSocketAgent:
                 arrived = frames.receive_untrusted(data)
             except DecodeError as error:
                 raise Lost(f"it broke the protocol: {error}") from None
-            for frame in arrived:
+            for number, frame in enumerate(arrived, 1):
                 self._take(frame)
+                await take_turns(number)
         raise Lost("it closed the connection")
 
     def _take(self, frame: Frame) -> None:

@@ -17,6 +17,7 @@ import os
 from base64 import b64encode
 from collections.abc import Callable
 from enum import Enum
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -27,20 +28,25 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from stunroute.config import between
 from stunroute.errors import ConfigError
+from transceiver.config import RealtimeLimits
+from transceiver.realtime.wire import EventError, parse_untrusted
 
 from .agent import AgentEvent, AgentFactory, ClientEvent, Ended, Line, Started
 from .dialect import event_to_beta, event_to_current
 from .opening import Asked, Opening
 from .outbox import Note, Outbox, Sound
-from .uplink import GRACE, Lost, Uplink, until_first
+from .uplink import GRACE, Lost, Uplink, take_turns, until_first
 
 RATE = 24000
 EVENTS = 256
 EVENT_BYTES = 4_194_304
 """Events of the client that may wait for a server, and their sum. One more is refused with an
 ``error`` event, and the server that has taken none for so long is given up."""
-MESSAGE = 16_777_216
+MESSAGE = 4_194_304
 """Bytes of one message of the server; a longer one ends the connection."""
+LIMITS = RealtimeLimits(event=MESSAGE, depth=64)
+"""What an event of the server may be. What is beyond, or is no JSON that a client could read, is no
+event."""
 PATIENCE = 1.0
 """Seconds that ``session.created`` is held back at most."""
 
@@ -141,6 +147,13 @@ def headers(options: RealtimeOptions, key: str | None) -> dict[str, str]:
     return found
 
 
+class _Connect(connect):
+    """Goes where it was told and nowhere else: a redirection would take the key along."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 @define(slots=True, eq=False)
 class RealtimeAgent:
     """One call's conversation with a Realtime server."""
@@ -205,7 +218,7 @@ class RealtimeAgent:
 
     async def _connect(self) -> ClientConnection:
         try:
-            return await connect(
+            return await _Connect(
                 address(self.options, self.line.request.model),
                 additional_headers=headers(self.options, self.key),
                 open_timeout=self.options.timeout,
@@ -240,6 +253,7 @@ class RealtimeAgent:
     async def _read(self, connection: ClientConnection) -> None:
         opening = Opening()
         timer: Callable[[], None] | None = None
+        taken = count(1)
         try:
             async for message in connection:
                 event = _event_untrusted(message)
@@ -252,6 +266,7 @@ class RealtimeAgent:
                 if self.options.dialect is Dialect.BETA:
                     event = event_to_current(event)
                 self._give(opening.receive(event))
+                await take_turns(next(taken))
         finally:
             if timer is not None:
                 timer()
@@ -270,14 +285,10 @@ def _event_untrusted(message: str | bytes) -> dict[str, Any] | None:
     if not isinstance(message, str):
         return None
     try:
-        found = json.loads(message, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        found = parse_untrusted(message, LIMITS)
+    except EventError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("type"), str) else None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+    return found if isinstance(found.get("type"), str) else None
 
 
 def _farewell(closed: ConnectionClosed) -> str:

@@ -28,6 +28,8 @@ longest. A random part of a half is taken off, lest all calls come back at one m
 STEADY = 5.0
 """A connection that lasted as long as this starts the delays anew. One that is accepted and closed
 at once does not."""
+TURN = 16
+"""Things that a backend said, and that are dealt with in one go."""
 GRACE = 2.0
 """Seconds that a connection has for its farewell when the call is over."""
 
@@ -50,6 +52,13 @@ async def until_first(*work: Coroutine[Any, Any, None]) -> None:
     for task in tasks:
         if task in done:
             task.result()
+
+
+async def take_turns(taken: int) -> None:
+    """To be waited for after the ``taken``th thing of a backend. What has arrived is there to be
+    taken without waiting, and however much it is, the packets of all calls come between."""
+    if taken % TURN == 0:
+        await asyncio.sleep(0)
 
 
 @define(slots=True, eq=False)

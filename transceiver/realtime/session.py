@@ -374,6 +374,8 @@ class TurnDetection:
     idle: float | None = None
 
 
+_LARGEST = 1e9
+"""Further than any setting can mean, and no further than arithmetic goes: a backend says it."""
 _EAGERNESS = {"low": 1.0, "medium": 0.6, "high": 0.3, "auto": 0.6}
 """Seconds of silence that end a turn where the client wants turns told apart by their meaning. The
 edge hears only loudness, so this is as near as it comes."""
@@ -400,7 +402,9 @@ def turn_detection(session: Mapping[str, Any]) -> TurnDetection | None:
 
 def _number(said: Mapping[str, Any], name: str, default: float) -> float:
     value = said.get(name)
-    return float(value) if isinstance(value, int | float) else default
+    if not isinstance(value, int | float):
+        return default
+    return float(max(-_LARGEST, min(value, _LARGEST)))
 
 
 def text_only(session: Mapping[str, Any]) -> bool:

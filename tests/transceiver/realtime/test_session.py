@@ -282,6 +282,14 @@ def test_turn_detection_is_read_from_what_is_shown(
     assert turn_detection(shown(said)) == expected
 
 
+def test_turn_detection_of_a_backend_that_knows_no_measure() -> None:
+    said = {"type": "server_vad", "threshold": 10**400, "silence_duration_ms": -(10**399)}
+    found = turn_detection({"turn_detection": said})
+    assert found is not None
+    assert found.threshold == 1e9
+    assert found.silence == -1e6
+
+
 def test_turn_detection_is_read_from_the_older_form_of_a_backend() -> None:
     assert turn_detection({"turn_detection": {"type": "server_vad", "threshold": 0.25}}) == (
         TurnDetection(threshold=0.25)
