@@ -230,6 +230,9 @@ class InProcess:
             self._inbox.put(self._rest, sound=False)
         except TooSlow:
             self._stop()
+        except Exception:
+            self._stop()
+            raise
         if self._task is not None:
             asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
 

@@ -70,6 +70,27 @@ def logging_agent(waits):
     return Logger
 
 
+def test_an_end_that_fails_leaves_no_task_behind():
+    class Bad(VoiceAgent):
+        async def on_start(self):
+            pass
+
+        def on_end(self, reason):
+            raise RuntimeError("nothing was saved")
+
+    async def story():
+        line = FakeLine()
+        agent = in_process(Bad)(line)
+        agent.receive(Started())
+        with pytest.raises(RuntimeError):
+            agent.receive(Ended("over"))
+        await until(
+            lambda: not [task for task in asyncio.all_tasks() if task.get_name() == line.id]
+        )
+
+    run(story)
+
+
 @pytest.mark.parametrize("waits", [False, True])
 def test_everything_reaches_its_method_in_order(waits):
     async def story():
