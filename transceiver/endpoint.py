@@ -179,6 +179,8 @@ class Endpoint:
             channels = self._admission.channels(settled, slot.entropy)
             if channels is not None:
                 session.add_data(channels, now)
+        elif settled.data is not None:
+            session.data.max_message_size = settled.data.max_message_size
         self._settle(slot, now)
         return str(settled.answer)
 

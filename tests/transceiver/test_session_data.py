@@ -1,5 +1,6 @@
 """Data channels of whole calls in virtual time: ICE, DTLS, SCTP and channels on both sides."""
 
+import re
 from typing import Any
 
 import pytest
@@ -216,3 +217,15 @@ def test_a_negotiated_channel_beyond_the_streams_is_refused() -> None:
         rig.endpoint.open_call(client.offer(), rig.now, channel=streams)
     assert rig.endpoint.calls == []
     assert rig.endpoint.open_call(client.offer(), rig.now, channel=streams - 1)
+
+
+def test_a_later_offer_may_say_that_the_client_takes_less() -> None:
+    rig = Rig.build()
+    client = rig.client(contents=BESIDE)
+    call = rig.establish(client)
+    number = opened(rig, client)
+    assert rig.endpoint.send_message(call, number, bytes(70_000), rig.now)
+    smaller = re.sub(r"a=max-message-size:\d+", "a=max-message-size:65536", client.offer())
+    client.accept(rig.endpoint.reoffer(call, smaller, rig.now), rig.now)
+    assert not rig.endpoint.send_message(call, number, bytes(70_000), rig.now)
+    assert rig.endpoint.send_message(call, number, bytes(65_536), rig.now)

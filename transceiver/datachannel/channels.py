@@ -119,7 +119,7 @@ class DataChannels:
     _association: Association
     _limits: ChannelLimits
     _first: int
-    _longest: int
+    max_message_size: int
     _negotiated: tuple[tuple[int, str], ...]
     _channels: dict[int, _Channel]
     _spent: set[int]
@@ -141,7 +141,7 @@ class DataChannels:
         self._association = association
         self._limits = limits
         self._first = 0 if dtls_client else 1
-        self._longest = max_message_size
+        self.max_message_size = max_message_size
         self._negotiated = tuple(negotiated)
         self._channels = {}
         self._spent = set()
@@ -218,7 +218,7 @@ class DataChannels:
         if found is None or found.stage is Stage.CLOSING:
             raise NotOpen("the channel is not open")
         ppid, payload = encode_user_message(message)
-        if len(payload) > self._longest > 0:
+        if len(payload) > self.max_message_size > 0:
             raise MessageTooLong("the message is longer than the peer takes")
         self._send(
             channel, ppid, payload, found.open, ordered=found.open.ordered or not found.heard

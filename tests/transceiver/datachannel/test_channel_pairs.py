@@ -89,7 +89,7 @@ def test_sizes(size: int) -> None:
 def test_a_message_above_what_was_announced() -> None:
     """The peer was told not to. Its channel is closed, the others go on."""
     pair = ChannelPair.make(sctp=SctpLimits(message=10_000))
-    pair.a._longest = 0
+    pair.a.max_message_size = 0
     numbers = [pair.a.open("", now=0.0) for _ in range(2)]
     pair.a.send(numbers[0], bytes(10_001), 0.0)
     pair.run(2.0)
