@@ -95,6 +95,11 @@ class Side:
         return [event for event in self.events if not isinstance(event, MessageReceived | Dropped)]
 
 
+def drops(side: Side) -> list[Drop]:
+    """What it says now that it has dropped."""
+    return [event.drop for event in events(side.association) if isinstance(event, Dropped)]
+
+
 @define
 class Pair:
     """``fate`` decides about each packet of either side."""
