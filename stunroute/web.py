@@ -27,6 +27,10 @@ SILENT = 2
 FRAGMENTS = 1024
 """How many frames one message on a WebSocket may come in."""
 
+LINGER_SECONDS = 5.0
+"""How often it is looked whether a socket that was closed is gone. One that was closed at the last
+look is cut off: its other end does not read, and would keep what was still to be sent for ever."""
+
 GRACE_SECONDS = 2
 """How long a request may go on after the server was told to stop."""
 
@@ -78,6 +82,20 @@ def _socket_protocol() -> type[asyncio.Protocol]:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     class Socket(WebSocketsSansIOProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._look(False)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._looking.cancel()
+            super().connection_lost(exc)
+
+        def _look(self, closing: bool) -> None:
+            if closing:
+                self.transport.abort()
+            now_closing = self.transport.is_closing()
+            self._looking = self.loop.call_later(LINGER_SECONDS, self._look, now_closing)
+
         def handle_cont(self, event: Any) -> None:
             if self.close_sent:
                 return

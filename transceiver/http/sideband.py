@@ -47,6 +47,8 @@ class Outbox:
     _stirred: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
     overrun: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
     """Set when the reader is too far behind."""
+    over: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
+    """Set when the call is over."""
 
     def put(self, text: str) -> None:
         """An event. Beyond the bound all that waits is let go, and so is the reader."""
@@ -64,6 +66,7 @@ class Outbox:
     def end(self) -> None:
         """The call is over: what waits still goes out."""
         self._ended = True
+        self.over.set()
         self._stirred.set()
 
     async def next(self) -> str | None:
@@ -100,6 +103,7 @@ async def _carry(websocket: WebSocket, outbox: Outbox, attachment: Attachment) -
         asyncio.create_task(_read(websocket, attachment)),
         asyncio.create_task(_write(websocket, outbox)),
         asyncio.create_task(outbox.overrun.wait()),
+        asyncio.create_task(_run_out_of_patience(outbox)),
     ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +121,12 @@ async def _read(websocket: WebSocket, attachment: Attachment) -> None:
         text = message.get("text")
         with suppress(CallError):  # it has ended; the writer is about to say so
             attachment.receive(message["bytes"] if text is None else text)
+
+
+async def _run_out_of_patience(outbox: Outbox) -> None:
+    """The call is over, and its last events are not taken."""
+    await outbox.over.wait()
+    await asyncio.sleep(CLOSE_SECONDS)
 
 
 async def _write(websocket: WebSocket, outbox: Outbox) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from pair import seeded
 from signalling import OFFER, site
 from stunroute import web
 from transceiver.backend.interface import CallRequest
+from transceiver.http import sideband
 from transceiver.http.accounts import digest, new_key
 from transceiver.http.owners import EVENT_BYTES
 from transceiver.http.sideband import QUEUE_BYTES, QUEUE_EVENTS, TOO_SLOW, Outbox
@@ -179,6 +181,35 @@ def test_a_reader_that_falls_behind_is_let_go_and_nobody_waits_for_it():
                 await asyncio.sleep(0)
             await until(lambda: joined.detached)
             socket.transport.abort()
+
+    on_a_site(test)
+
+
+@pytest.mark.parametrize("much", [6_000_000, 30_000_000])
+def test_who_never_reads_keeps_neither_task_nor_socket(monkeypatch, much):
+    """Neither after the end of the call, nor when it was let go before."""
+    monkeypatch.setattr(sideband, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(web, "LINGER_SECONDS", 0.05)
+
+    async def test(found):
+        plug = socket.socket()
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, _, port = found.socket.split("/")[2].rpartition(":")
+        plug.connect((host, int(port)))
+        with plug:
+            plug.sendall(
+                f"GET /v1/realtime?call_id={opened(found)} HTTP/1.1\r\nHost: x\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            )
+            await until(lambda: found.calls.joined)
+            (joined,) = found.calls.joined
+            for _ in range(much // 100_000):
+                joined.say("x" * 100_000)
+                await asyncio.sleep(0.001)
+            joined.end()
+            await until(lambda: joined.detached)
+            await until(lambda: not found.web._server.server_state.connections)
 
     on_a_site(test)
 
