@@ -82,7 +82,8 @@ TRANSITIONS: dict[tuple[Phase, Cause], Phase] = {
 """The published table. A pair that is not in it changes nothing."""
 
 
-@frozen(slots=True)
+# One for each packet: made in a third of the time of a frozen one.
+@define(slots=True)
 class Outgoing:
     """A datagram for the client, to go over ``path``; the leg's header is not on it yet."""
 
