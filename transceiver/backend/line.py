@@ -179,6 +179,9 @@ class OnLine:
 
     def _end(self, event: Ended) -> None:
         self._over = True
+        if self._cancel is not None:  # it would keep all this until it is due
+            self._cancel()
+            self._cancel = None
         self._talk().end(self.now())
         sides, self._sides = self._sides, {}
         for side in sides.values():

@@ -234,7 +234,8 @@ class InProcess:
             self._stop()
             raise
         if self._task is not None:
-            asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
+            timer = asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
+            self._task.add_done_callback(lambda _: timer.cancel())
 
     async def _work(self) -> None:
         while True:

@@ -159,7 +159,8 @@ class Uplink(Generic[T]):
         if self._task is None:
             return
         if self.connected:
-            asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
+            timer = asyncio.get_running_loop().call_later(GRACE, self._task.cancel)
+            self._task.add_done_callback(lambda _: timer.cancel())
         else:
             self._task.cancel()
 

@@ -368,6 +368,7 @@ def test_after_the_end_nothing_is_done():
     call, backend, agent = start()
     agent.line.play(tone(1.0))
     backend.receive(Ended(CALL, EndReason.HANGUP, ""))
+    assert call.timers == 0
     sent, messages = len(call.sent), len(call.messages)
     agent.line.play(tone(1.0))
     agent.line.finish()

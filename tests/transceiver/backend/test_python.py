@@ -1,7 +1,9 @@
 """Agents that are Python classes: what runs when, in which order, and what too much leads to."""
 
 import asyncio
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,29 @@ def logging_agent(waits):
     for _, (name, *_) in [*EVENTS, (None, ("audio",))]:
         setattr(Logger, f"on_{name}", (waiting if waits else plain)(name))
     return Logger
+
+
+def test_an_agent_is_not_kept_when_it_is_done():
+    """It has some seconds after the end of the call, and those are not waited for."""
+
+    class Quick(VoiceAgent):
+        async def on_start(self):
+            pass
+
+    async def story():
+        line = FakeLine()
+        agent = in_process(Quick)(line)
+        agent.receive(Started())
+        agent.receive(Ended("over"))
+        kept = weakref.ref(agent)
+        del agent
+        await until(
+            lambda: not [task for task in asyncio.all_tasks() if task.get_name() == line.id]
+        )
+        gc.collect()
+        assert kept() is None
+
+    run(story)
 
 
 def test_an_end_that_fails_leaves_no_task_behind():
