@@ -20,7 +20,6 @@ import argparse
 import asyncio
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,23 +53,28 @@ ALONE = f"{ECHOES:,} messages of {ECHO_SIZE} B, one at a time; microseconds unti
 
 
 def in_memory(rounds: int) -> None:
-    contenders: dict[str, Callable[[int, int], float]] = {
+    contenders: dict[str, Callable[..., float]] = {
         "ours": our_pair,
         "ours in our DTLS": partial(our_pair, sealed=True),
         "aiortc": aiortc_pair,
     }
-    figures: dict[str, list[list[float]]] = {name: [[] for _ in SIZES] for name in contenders}
+    figures: dict[str, list[list[float]]] = {}
     for _ in range(rounds):
         for column, size in enumerate(SIZES.values()):
             for name, run in contenders.items():
                 total = min(10_000 * size, (1 if name == "aiortc" else 4) * MEGABYTE)
-                figures[name][column].append(run(size, total))
+                note(figures, name, column, run(size, total))
     medians = {name: [median(each) for each in found] for name, found in figures.items()}
-    table("In memory, both ends in one process; MB/s", list(SIZES), medians, "{:,.2f}".format)
+    table(
+        "In memory, both ends in one process; MB per second of CPU",
+        list(SIZES),
+        medians,
+        "{:,.2f}".format,
+    )
     for name in ("ours", "ours in our DTLS"):
-        for column, size in enumerate(SIZES):
+        for column, label in enumerate(SIZES):
             times = ratio(figures[name][column], figures["aiortc"][column])
-            compare(f"{name} / aiortc, {size}", times, at_least(3))
+            compare(f"{name} / aiortc, {label}", times, at_least(3))
 
 
 def compare(what: str, value: float, goal: Goal | None = None) -> None:
@@ -215,6 +219,7 @@ class Caller:
 
     def lose(self, loss: float) -> None:
         """From now on lose datagrams of both directions."""
+        assert self.peer.sctp is not None
         transport = self.peer.sctp.transport.transport
         send, receive = transport._send, transport._recv
         up, down = random.Random("up"), random.Random("down")
@@ -276,7 +281,7 @@ async def with_their_client(rounds: int, seconds: float, sessions: int) -> None:
                 name: await memory_per_session(web, server, sessions)
                 for name, server in (("ours", ours), ("aiortc", theirs))
             }
-            meters = {
+            meters: dict[str, tuple[Server, list[Callable[[], float]]]] = {
                 "aiortc": (theirs, [theirs.cpu]),
                 "ours": (ours, [ours.cpu, partial(cpu_seconds, node["pid"])]),
             }
@@ -396,4 +401,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -20,6 +20,7 @@ FORWARDER_CORES = CORES[-1:]
 ROOT = str(Path(__file__).parent.parent.parent)
 if ROOT not in sys.path:
     sys.path.insert(1, ROOT)  # behind the script's own folder
+sys.path.append(f"{ROOT}/tests")  # for what the tests share
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
 
 _start_lock = threading.Lock()

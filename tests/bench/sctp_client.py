@@ -128,9 +128,7 @@ class Driver:
             client, now = self.client, time.monotonic()
             if client.secured and not announced:
                 announced = True
-                self.channel = client.with_channels(
-                    lambda channels: channels.open("echo", now=now), now
-                )
+                self.channel = client.with_channels(partial(_open_channel, now=now), now)
             if now > until:
                 raise SystemExit("the call did not come up")
 
