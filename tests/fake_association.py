@@ -43,6 +43,9 @@ class FakeAssociation:
     def handle_timeout(self, now: float) -> None:
         self.calls.append(("handle_timeout", now))
 
+    def retry(self, now: float) -> None:
+        self.calls.append(("retry", now))
+
     def next_transmit(self) -> bytes | None:
         return b"packet"
 

@@ -192,6 +192,9 @@ class Session:
             if self.marks.first_check is None:
                 self.marks.first_check = now
         self._drain_ice(now)
+        if authenticated and self.data is not None and path == self._route:
+            self.data.retry(now)
+            self._drain_data(now)
         # An authenticated request may still have been refused; then there is no route yet.
         if self._route is not None and self.marks.dtls_started is None:
             self.marks.dtls_started = now
@@ -285,8 +288,7 @@ class Session:
     def handle_timeout(self, now: Instant) -> Wake | None:
         """Serve every deadline that is due; returns the reason of the first, None if none was."""
         first: Wake | None = None
-        # Each reason once: what serving it makes due again is left for the next call, so that no
-        # clock, however far it jumped, keeps us here.
+        # Each reason once, so that no clock, however far it jumped, keeps us here.
         for _ in Wake:
             due = self.next_deadline()
             if due is None or due.at > now:
@@ -315,8 +317,7 @@ class Session:
                 self._advance(Cause.SILENT)
             case Wake.WARNING:
                 self._warning_at = None
-                left = self._length_at - now
-                self._events.append(LengthWarning(self.call, left))
+                self._events.append(LengthWarning(self.call, self._length_at - now))
             case Wake.ESTABLISH:
                 self.close(EndReason.ESTABLISH_TIMEOUT, now, self._how_far())
             case Wake.CONSENT:

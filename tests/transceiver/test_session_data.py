@@ -229,3 +229,20 @@ def test_a_later_offer_may_say_that_the_client_takes_less() -> None:
     client.accept(rig.endpoint.reoffer(call, smaller, rig.now), rig.now)
     assert not rig.endpoint.send_message(call, number, bytes(70_000), rig.now)
     assert rig.endpoint.send_message(call, number, bytes(65_536), rig.now)
+
+
+def test_what_was_lost_goes_again_with_the_first_check_that_comes_through() -> None:
+    """A relay was away for a while, and the timer of SCTP would sleep for ten seconds more."""
+    rig = Rig.build()
+    client = rig.client(contents=("data",))
+    call = rig.establish(client)
+    number = opened(rig, client)
+    rig.lose = lambda index, transmit: True
+    assert rig.endpoint.send_message(call, number, "late", rig.now)
+    rig.run(12.6)
+    rig.lose = None
+    assert not [event for event in client.heard if isinstance(event, datachannel.Message)]
+    client.check(rig.now)
+    rig.run(0.3)
+    heard = [event for event in client.heard if isinstance(event, datachannel.Message)]
+    assert [event.message for event in heard] == ["late"]

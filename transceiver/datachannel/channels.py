@@ -171,6 +171,11 @@ class DataChannels:
         self._association.handle_timeout(now)
         self._heed()
 
+    def retry(self, now: Instant) -> None:
+        """The peer's ICE was just heard: what the association has lost goes again."""
+        self._now = now
+        self._association.retry(now)
+
     def next_transmit(self) -> bytes | None:
         """The next SCTP packet to send."""
         return self._association.next_transmit()

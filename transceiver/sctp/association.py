@@ -177,6 +177,16 @@ class Association:
             transfer.handle_timeout(now, overdue=overdue)
             closing.progress(block, now)
 
+    def retry(self, now: Instant) -> None:
+        """The peer was just heard, though not here. What was lost before is sent again at once: T3,
+        which waits twice as long each time, would let a mended path lie idle for seconds."""
+        block = self._block
+        transfer = block.conversing
+        if transfer is not None and block.outbound.retry(now):
+            self._now = now
+            block.outbound.awaken()
+            transfer.handle_timeout(now, overdue=True)
+
     def send(
         self,
         stream: int,

@@ -148,6 +148,14 @@ class Outbound:
         self.deadline = now + self.round_trip.timeout
         return by_network
 
+    def retry(self, now: Instant) -> bool:
+        """Where T3 has run out in vain, what is out goes again now and not when it does so next.
+        Whether there was any such thing."""
+        if not self._cautious or self._advertised < self.congestion.packet:
+            return False
+        self.outstanding.lose_all(now)
+        return bool(self.outstanding)
+
     # What goes
 
     def awaken(self) -> None:

@@ -1,6 +1,7 @@
 """When an association asks how long the way is, and what it believes of the answers."""
 
 import pytest
+from attrs import evolve
 
 from sctp_pair import LIMITS, Pair, chunks, kinds, prompt, transmits
 from sctp_states import to
@@ -30,6 +31,47 @@ def test_only_the_answer_to_the_last_heartbeat_measures() -> None:
     pair.settle()
     assert pair.a.drops() == [Drop.SCTP_UNEXPECTED] * 2
     assert a._block.outbound.round_trip.smoothed == pytest.approx(0.25)
+
+
+def test_what_was_lost_goes_again_when_the_peer_is_heard_elsewhere() -> None:
+    """One packet of it, and nothing where there was no loss."""
+    pair = Pair.connected()
+    a = pair.a.association
+    a.send(1, 53, bytes(5000), pair.now)
+    pair.fate = lambda data: []
+    pair.settle()
+    pair.a.sent.clear()
+    a.retry(pair.now)
+    pair.settle()
+    assert pair.a.sent == []
+    pair.run(20)
+    before, due = pair.now, a.next_timeout()
+    assert due is not None
+    assert due > before + 2
+    pair.fate = prompt
+    pair.a.sent.clear()
+    a.retry(before)
+    pair.settle()
+    assert [kinds(data) for _, data in pair.a.sent] == [["Heartbeat"], ["Data"]]
+    pair.run(0.5)
+    assert pair.b.messages() == [bytes(5000)]
+    pair.a.sent.clear()
+    a.retry(pair.now)
+    pair.settle()
+    assert pair.a.sent == []
+
+
+def test_a_shut_window_is_not_asked_for_more_often() -> None:
+    pair = Pair.connected(limits=evolve(LIMITS, receive_window=5000, events=2))
+    a = pair.a.association
+    pair.b.fetching = False
+    for _ in range(10):
+        a.send(1, 53, bytes(2000), pair.now)
+    pair.run(30)
+    pair.a.sent.clear()
+    a.retry(pair.now)
+    pair.settle()
+    assert pair.a.sent == []
 
 
 def test_a_heartbeat_measures_when_what_is_sent_again_cannot() -> None:
