@@ -421,23 +421,31 @@ class TransceiverServer:
         self._deliver_all()
         self._finish()
 
-    def _deliver_all(self) -> None:
-        """Deliver events, and what follows from them, until the core has none. Its datagrams wait
-        in it for ``_finish``, in their order, whoever they were for."""
+    def _deliver_all(self) -> bool:
+        """Deliver events, and what follows from them, until the core has none; whether there were
+        any. Its datagrams wait in it for ``_finish``, in their order, whoever they were for."""
         next_event = self.endpoint.next_event
+        event = next_event()
+        if event is None:
+            return False
         self._delivering = True
         try:
-            while (event := next_event()) is not None:
+            while event is not None:
                 self._deliver(event)
+                event = next_event()
         finally:
             self._delivering = False
+        return True
 
     def _finish(self) -> None:
         """Send what there is, and set the timer."""
         transmits: list[Transmit] = []
         next_transmit = self.endpoint.next_transmit
-        while (transmit := next_transmit()) is not None:
-            transmits.append(transmit)
+        while True:
+            while (transmit := next_transmit()) is not None:
+                transmits.append(transmit)
+            if not self._deliver_all():  # what is made into packets only now may end a channel
+                break
         if transmits:
             if self._link is None:
                 self.counters.unsent += len(transmits)

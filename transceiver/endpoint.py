@@ -73,15 +73,6 @@ class _Slot:
     scheduled: "_Entry | None" = field(default=None, repr=False)
 
 
-@frozen(slots=True)
-class _Way:
-    """What a header of the leg has come to before: the way its packets take, and the one session
-    that was validated at its client's address."""
-
-    path: Path
-    slot: _Slot
-
-
 _Entry: TypeAlias = tuple[Instant, int, _Slot]
 _SPARE_ENTRIES = 64
 """Entries of the heap that may be void before it is worth looking for them."""
@@ -112,7 +103,7 @@ class Endpoint:
         self._by_ufrag: dict[bytes, _Slot] = {}
         self._by_address: dict[Address, list[_Slot]] = {}
         self._by_source: dict[int, list[_Slot]] = {}
-        self._ways: dict[bytes, _Way] = {}
+        self._ways: dict[bytes, tuple[Path, _Slot]] = {}  # by the leg's header
         self._heap: list[_Entry] = []
         self._turn = count()
         self._transmits: deque[Transmit] = deque()
@@ -332,18 +323,17 @@ class Endpoint:
         and such a packet's way is short: what its session says of it is an event and no more."""
         header, payload = data[: forward.HEADER_LENGTH], data[forward.HEADER_LENGTH :]
         way = self._ways.get(header)
-        if way is not None and way.path.relay == address and self._journal is None:
+        if way is not None and way[0].relay == address and self._journal is None:
+            path, slot = way
             kind = demux.classify(payload)
+            if kind is demux.Kind.RTP:
+                event = slot.session.receive_rtp(payload, path, now)
+                return self._settle(slot, now) if event is None else self._tell(event)
             if kind is demux.Kind.DTLS:
                 self._let_say()
-                way.slot.session.receive_datagram(payload, way.path, now)
-                return self._settle(way.slot, now)
-            if kind is not demux.Kind.RTP:
-                return self._receive(payload, way.path, now)
-            event = way.slot.session.receive_rtp(payload, way.path, now)
-            if event is None:
-                return self._settle(way.slot, now)
-            return self._tell(event)
+                slot.session.receive_datagram(payload, path, now)
+                return self._settle(slot, now)
+            return self._receive(payload, path, now)
         if address not in self.config.relays:
             return self._drop(Drop.LEG_STRANGER)
         try:
@@ -362,7 +352,7 @@ class Endpoint:
             if len(slot.headers) >= _HEADERS:
                 self._forget_ways(slot)
             slot.headers.append(header)
-            self._ways[header] = _Way(path, slot)
+            self._ways[header] = path, slot
 
     def _forget_ways(self, slot: _Slot) -> None:
         for header in slot.headers:
@@ -432,10 +422,13 @@ class Endpoint:
                 continue  # another entry took this one's place
             slot.scheduled = None
             due = slot.session.next_deadline()
-            if due is not None and due.at <= now:
+            if due is not None and due.at > now:  # put off by what has come since, as most are
+                self._wake(slot, due.at)
+                continue
+            if due is not None:
                 self._note(journal.Fired(slot.session.call, now, due.reason.value))
                 slot.session.handle_timeout(now)
-            self._settle(slot, now, after_input=due is not None and due.at <= now)
+            self._settle(slot, now, after_input=due is not None)
 
     # --- out ----------------------------------------------------------------------------------
 
@@ -476,10 +469,13 @@ class Endpoint:
         """See to a session's deadline; what it is."""
         due = slot.session.next_deadline()
         if due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
-            slot.scheduled = due.at, next(self._turn), slot
-            heapq.heappush(self._heap, slot.scheduled)
+            self._wake(slot, due.at)
             self._prune()
         return due
+
+    def _wake(self, slot: _Slot, at: Instant) -> None:
+        slot.scheduled = at, next(self._turn), slot
+        heapq.heappush(self._heap, slot.scheduled)
 
     def _collect(self, slot: _Slot, now: Instant) -> None:
         """Move what a session has to say to the endpoint's queues."""

@@ -62,7 +62,8 @@ class Playout:
             return False
         if not self._waiting and due <= self.call.now():
             self._newest = timestamp
-            self._send(payload, timestamp, marker)
+            if self.call.send_audio(payload, timestamp, marker):
+                self.position = timestamp
             return True
         if len(self._waiting) >= self.frames:
             self.refused += 1

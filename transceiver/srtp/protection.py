@@ -142,7 +142,10 @@ class SrtpContext:
         source = data[8:12]
         if source == self._newest or source in self._rtp_sources:
             self._newest = source
-            return self._open_rtp(data)
+            try:
+                return library.unseal(self._opening, data)
+            except pylibsrtp.Error as error:
+                raise _refusal(error) from error
         self._admit_untrusted(source)
         try:
             packet = self._open_rtp(data)

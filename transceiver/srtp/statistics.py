@@ -99,7 +99,9 @@ class SourceStatistics:
             self._seen |= 1 << behind
         if self.last_arrival is not None:
             elapsed = (arrival - self.last_arrival) * self.clock_rate
-            difference = abs(elapsed - _signed32(timestamp - self._last_timestamp))
+            # _signed32, without the call
+            step = (timestamp - self._last_timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+            difference = abs(elapsed - step)
             self.jitter += (difference - self.jitter) / 16.0
         self.last_arrival = arrival
         self._last_timestamp = timestamp
