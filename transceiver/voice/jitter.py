@@ -39,6 +39,9 @@ _BIN: Final = 0.01  # seconds of lateness that are counted together
 _MEMORY: Final = 1.005  # how much more each packet counts than the one before
 _RARE: Final = 0.03  # the share of packets that may come later than the target allows for
 _HEAVY: Final = 1e9
+_LEAST: Final = 0.0025
+"""Seconds that are made up at a time at least, as long as the shortest packet of Opus: one of G.711
+may hold a single sample, and what came after it would be made up sample by sample."""
 
 
 @frozen(slots=True)
@@ -240,7 +243,7 @@ class JitterBuffer:
             return self._bridge(head, gap)
         del self._packets[0]
         self.counters.lost += head.sequence - self._played - 1
-        self._played, self._duration = head.sequence, head.duration
+        self._played, self._duration = head.sequence, max(head.duration, self._ticks(_LEAST))
         self._made_up, self._bridged = 0, False
         self._position = head.timestamp + head.duration
         return Frame(head.payload)
@@ -253,7 +256,7 @@ class JitterBuffer:
         self._position, self._played, self._duration = (
             head.timestamp,
             head.sequence - 1,
-            head.duration,
+            max(head.duration, self._ticks(_LEAST)),
         )
         self._made_up = self._waiting = 0
         self._bridged = False

@@ -347,6 +347,15 @@ def test_packets_may_be_of_any_length(ticks: int) -> None:
     assert played == [name(number) for number in range(count)]
 
 
+def test_what_is_made_up_is_not_as_short_as_the_shortest_packet() -> None:
+    """A packet of one sample would have all that follows it made up sample by sample."""
+    buffer = JitterBuffer(8000)
+    buffer.insert(b"s", 1, 0, 1, 0.0)
+    assert buffer.pull(0.04) == Frame(b"s")
+    items = [buffer.pull(0.04) for _ in range(10)]
+    assert [item.ticks for item in items if isinstance(item, Missing | Silence)] == [20] * 10
+
+
 def test_the_buffer_is_bounded_and_the_oldest_goes() -> None:
     buffer = JitterBuffer(CLOCK, VoiceLimits(packets=10))
     for number in range(25):
