@@ -405,10 +405,10 @@ class Session:
         if self._srtp is not None:
             self._send_rtcp(self.audio.goodbye(now))
         if self.data is not None:
+            self._say_all()  # what was said before the end
             self.data.end(now, reason.value)
             self._drain_data(now)
-            while self._saying is not None:
-                self._say()
+            self._say_all()
         if self.secured is not None and reason is not EndReason.PEER_CLOSED:
             self.connection.close(now)
             self._take_records()
@@ -542,6 +542,10 @@ class Session:
                 case datachannel.Dropped(drop):
                     self._refuse(drop)
         self._saying = now
+
+    def _say_all(self) -> None:
+        while self._saying is not None:
+            self._say()
 
     def _say(self) -> None:
         """Let the data channels make one packet, if there is any to be made."""

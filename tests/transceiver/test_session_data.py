@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pair import Client, Rig, endpoint_config
+from stunroute.address import Address
 from stunroute.trace import Drop
 from transceiver import datachannel
 from transceiver.errors import OfferError
@@ -21,6 +22,7 @@ from transceiver.events import (
 )
 
 BESIDE = ("audio", "data")
+HOMES = [Address.of(f"192.0.2.{host}", 50_000) for host in (33, 34)]
 CONTENTS = [BESIDE, ("data", "audio"), ("data",)]
 
 
@@ -246,3 +248,52 @@ def test_what_was_lost_goes_again_with_the_first_check_that_comes_through() -> N
     rig.run(0.3)
     heard = [event for event in client.heard if isinstance(event, datachannel.Message)]
     assert [event.message for event in heard] == ["late"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_said_before_packets_are_fetched_shares_them(kept: bool) -> None:
+    """An application answers five messages at once. Who keeps a journal has packets for each, which
+    stand in it beside what they follow from."""
+    entries: list[object] = []
+    rig = Rig.build(journal=entries.append if kept else None)
+    client = rig.client(contents=("data",))
+    call = rig.establish(client)
+    number = opened(rig, client)
+    rig.run(1.0)
+    endpoint = rig.endpoint
+    assert endpoint.next_transmit() is None
+    for count in range(5):
+        assert endpoint.send_message(call, number, f"{count}", rig.now)
+        assert (endpoint.next_timeout() == rig.now) is not kept, "there is something to fetch"
+    datagrams = []
+    while (datagram := endpoint.next_transmit()) is not None:
+        datagrams.append(datagram)
+    assert len(datagrams) == (5 if kept else 1)
+    due = endpoint.next_timeout()
+    assert due is not None
+    assert rig.now < due <= rig.now + 0.5, "lost, it is sent again"
+    rig.run(1.0)
+    heard = [event.message for event in client.heard if isinstance(event, datachannel.Message)]
+    assert heard == ["0", "1", "2", "3", "4"]
+
+
+def test_what_was_not_fetched_when_something_else_arrives_comes_before_its_answer() -> None:
+    rig = Rig.build()
+    clients = [rig.client(seed, contents=("data",), address=HOMES[seed]) for seed in range(2)]
+    calls = [rig.establish(client) for client in clients]
+    numbers = [opened(rig, client) for client in clients]
+    rig.run(1.0)
+    for call, number in zip(calls, numbers, strict=True):
+        assert rig.endpoint.send_message(call, number, "first", rig.now)
+    for client, number in zip(clients, numbers, strict=True):
+        client.with_channels(lambda c, n=number: c.send(n, "ping", rig.now), rig.now)
+        while (transmit := client.next_transmit()) is not None:
+            rig._up(client.address, transmit)
+    for call, number in zip(calls, numbers, strict=True):
+        assert rig.endpoint.send_message(call, number, "second", rig.now)
+    rig.endpoint.close_call(calls[0], EndReason.HANGUP, rig.now)
+    rig.run(1.0)
+    for client in clients:
+        heard = [event.message for event in client.heard if isinstance(event, datachannel.Message)]
+        assert heard == ["first", "second"]
+    assert [event.message for event in told(rig, MessageReceived)] == ["ping", "ping"]

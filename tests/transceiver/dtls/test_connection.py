@@ -321,6 +321,27 @@ def test_the_queue_before_the_handshake_is_bounded() -> None:
         client.send(bytes(16385), 0.0)
 
 
+def test_what_is_sealed_at_once_goes_behind_what_waits() -> None:
+    """``sealed`` gives the datagram that ``send`` would have queued, if nothing is queued."""
+    early = make_connection(Role.CLIENT)
+    assert early.sealed(b"too early", 0.0) is None
+    pair = established()
+    one = pair.client.sealed(b"one", 1.0)
+    assert one is not None
+    assert pair.server.receive_datagram(one, 1.0)
+    pair.client.send(b"two", 1.0)
+    assert pair.client.sealed(b"three", 1.0) is None
+    for datagram in transmits(pair.client):
+        assert pair.server.receive_datagram(datagram, 1.0)
+    assert events(pair.server) == [ApplicationData(each) for each in (b"one", b"two", b"three")]
+    with pytest.raises(ValueError, match="longer"):
+        pair.client.sealed(bytes(record.MAXIMUM_PLAINTEXT + 1), 1.0)
+    pair.client.close(1.0)
+    transmits(pair.client)
+    assert pair.client.sealed(b"over", 1.0) is None
+    assert transmits(pair.client) == []
+
+
 def test_arguments_that_make_no_sense() -> None:
     for change in ({"fingerprints": ()}, {"profiles": ()}):
         with pytest.raises(ValueError):

@@ -13,6 +13,7 @@ from transceiver.dtls.record import (
     ReplayWindow,
     decode_untrusted,
     encode,
+    peek_data_untrusted,
 )
 
 RECORDS = st.builds(
@@ -87,3 +88,28 @@ def test_asking_the_window_does_not_move_it() -> None:
     assert window.admits(4)
     window.note(1 << 40)
     assert not window.admits(4)
+
+
+@given(record=RECORDS, tail=st.binary(max_size=3))
+def test_a_lone_record_of_data_is_known_by_its_header(record: Record, tail: bytes) -> None:
+    data = encode(record.content_type, record.number, record.fragment, record.version) + tail
+    lone = (
+        record.content_type == ContentType.APPLICATION_DATA
+        and record.version == DTLS_1_2
+        and record.epoch == 1
+        and not tail
+    )
+    assert peek_data_untrusted(data) == (record.number if lone else None)
+
+
+def test_what_is_no_lone_record_of_data() -> None:
+    number = 1 << 48 | 5
+    whole = encode(ContentType.APPLICATION_DATA, number, b"content")
+    assert peek_data_untrusted(whole) == number
+    for end in range(len(whole)):
+        assert peek_data_untrusted(whole[:end]) is None
+    assert peek_data_untrusted(whole + whole) is None
+    longest = encode(ContentType.APPLICATION_DATA, number, bytes(MAXIMUM_FRAGMENT))
+    assert peek_data_untrusted(longest) == number
+    too_long = encode(ContentType.APPLICATION_DATA, number, bytes(MAXIMUM_FRAGMENT + 1))
+    assert peek_data_untrusted(too_long) is None
