@@ -15,39 +15,35 @@ class Acknowledgement:
     """``delay`` is how long a lone packet waits, in seconds."""
 
     _delay: float
+    due: bool = field(default=False, init=False)
+    """A SACK is to be sent now."""
     _deadline: Instant | None = field(default=None, init=False)
-    _due: bool = field(default=False, init=False)
     _begun: bool = field(default=False, init=False)
-
-    @property
-    def due(self) -> bool:
-        """A SACK is to be sent now."""
-        return self._due
 
     @property
     def wanted(self) -> bool:
         """Something is not acknowledged yet: a SACK may travel with whatever is sent now."""
-        return self._due or self._deadline is not None
+        return self.due or self._deadline is not None
 
     def packet_received(self, now: Instant, at_once: bool) -> None:
         """A packet with DATA or FORWARD-TSN has been dealt with; call it once for each."""
         if at_once or not self._begun or self._deadline is not None:
-            self._due = self._begun = True
+            self.due = self._begun = True
         else:
             self._deadline = now + self._delay
 
     def hasten(self) -> None:
         """Something else makes a SACK worth sending now, such as a window that has opened."""
-        self._due = True
+        self.due = True
 
     def sent(self) -> None:
         """A SACK has been made."""
-        self._due = False
+        self.due = False
         self._deadline = None
 
     def next_timeout(self) -> Instant | None:
-        return None if self._due else self._deadline
+        return None if self.due else self._deadline
 
     def handle_timeout(self, now: Instant) -> None:
         if self._deadline is not None and now >= self._deadline:
-            self._due = True
+            self.due = True

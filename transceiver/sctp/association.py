@@ -20,7 +20,7 @@ tag and our first TSN; then, as each comes to pass, the tie of an association th
 tag and TSN told to a peer that may have begun anew, and the nonce of each heartbeat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -151,7 +151,6 @@ class Association:
         ) and not self._belongs(received):
             block.drop(Drop.SCTP_TAG)
         else:
-            block.outbound.awaken()
             self._read(received, now)
 
     def handle_timeout(self, now: Instant) -> None:
@@ -274,7 +273,7 @@ class Association:
             return None
         if state.__class__ is CookieEchoed:
             return self._echo(state, transfer)
-        if state.__class__ is Established and not (block.cookie_ack or transfer.has_control):
+        if state.__class__ is Established and not (block.cookie_ack or transfer.waiting):
             parts = transfer.data(self._room, self._now)
         else:
             parts = self._parts(state, transfer)
@@ -360,16 +359,15 @@ class Association:
 
     def _read(self, received: Packet, now: Instant) -> None:
         block = self._block
-        once: set[type[Chunk]] = set()
-        for chunk in received.chunks:
+        chunks: Iterable[Chunk] = received.chunks
+        if len(received.chunks) > 1:
+            chunks = self._once(received.chunks)
+        for chunk in chunks:
             kind = chunk.__class__
             if kind is Data:
                 drop = self._receive_data(chunk)  # type: ignore[arg-type]
-            elif kind in once:
-                drop = Drop.SCTP_BUNDLED
             else:
-                if kind in _ONCE:
-                    once.add(kind)
+                block.outbound.awaken()
                 drop = self._receive(chunk, received, now)
             if drop is not None:
                 block.drop(drop)
@@ -378,6 +376,20 @@ class Association:
             if block.state.__class__ is Closed:
                 return
         self._have_read(now)
+
+    def _once(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """``chunks`` without those that say again what one of them says already."""
+        kept: list[Chunk] = []
+        seen: set[type[Chunk]] = set()
+        for chunk in chunks:
+            kind = chunk.__class__
+            if kind in seen:
+                self._block.drop(Drop.SCTP_BUNDLED)
+                continue
+            if kind in _ONCE:
+                seen.add(kind)
+            kept.append(chunk)
+        return kept
 
     def _have_read(self, now: Instant) -> None:
         """Look after what a packet has brought about."""

@@ -181,29 +181,23 @@ class Outbound:
             self.deadline = now + self.round_trip.timeout
         return chunk
 
-    @property
-    def ready(self) -> bool:
-        """Whether there may be DATA to send now: if not, ``fill`` gives none."""
-        flight = self.outstanding.flight
-        if self._budget <= 0 or (
-            (flight >= self.congestion.window or (self._cautious and flight)) and not self._fast
-        ):
-            return False
-        return self.outstanding.losing or not self.queue.empty
-
     def fill(self, space: int, now: Instant) -> list[bytes]:
         """DATA for one packet in which ``space`` bytes are left, as far as it may be sent now."""
         found: list[bytes] = []
-        if not self.ready:
-            return found
         outstanding = self.outstanding
-        if outstanding.losing:
+        flight, window = outstanding.flight, self.congestion.window
+        if self._budget <= 0 or (
+            (flight >= window or (self._cautious and flight)) and not self._fast
+        ):
+            return found
+        if outstanding.lost:
             space = self._fill_again(found, space, now)
-        if not outstanding.losing and outstanding.flight < self.congestion.window:
-            self._fill_new(found, space, now)
-        if found or not outstanding.losing:
+        if not outstanding.lost:
             self._fast = False
+            if outstanding.flight < window:
+                self._fill_new(found, space, now)
         if found:
+            self._fast = False
             self._budget -= 1
             self._sent_at = now
             if self.deadline is None:

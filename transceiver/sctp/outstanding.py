@@ -86,8 +86,9 @@ class Outstanding:
     """Bytes of chunks thought to be under way."""
     abandoned: int = field(default=0, init=False)
     """How many chunks have been given up, and the peer has not heard."""
+    lost: deque[Sent] = field(factory=deque, init=False)
+    """What may have to be sent again: ``peek_lost`` knows."""
     _sent: deque[Sent] = field(factory=deque, init=False)
-    _lost: deque[Sent] = field(factory=deque, init=False)
     _probe: Sent | None = field(default=None, init=False)
     """The chunk by which the next round trip is measured, sent only once, at ``_probed_at``."""
     _probed_at: Instant = field(default=0.0, init=False)
@@ -117,7 +118,7 @@ class Outstanding:
     def peek_lost(self, now: Instant) -> Sent | None:
         """The next chunk to be sent again. Those whose messages may not be tried again are given
         up here."""
-        lost = self._lost
+        lost = self.lost
         while lost:
             item = lost[0]
             if item.fate is LOST:
@@ -129,18 +130,13 @@ class Outstanding:
 
     def resend(self, item: Sent) -> bytes:
         """The chunk that ``peek_lost`` gave is being sent again."""
-        self._lost.popleft()
+        self.lost.popleft()
         item.fate = FLYING
         item.sendings += 1
         item.misses = 0
         item.fresh_from = self.next_tsn
         self.flight += item.size
         return item.chunk
-
-    @property
-    def losing(self) -> bool:
-        """Whether anything may have to be sent again."""
-        return bool(self._lost)
 
     @property
     def first_is(self) -> Fate | None:
@@ -247,7 +243,7 @@ class Outstanding:
         gone = [item for item in self._sent if item.fate is ARRIVED and item.tsn not in kept]
         for item in gone:
             item.fate = LOST
-        self._lost.extend(gone)
+        self.lost.extend(gone)
         return bool(gone)
 
     # Losing and giving up
@@ -260,17 +256,17 @@ class Outstanding:
         if self._hopeless(item, now):
             self._abandon(item)
         else:
-            self._lost.append(item)
+            self.lost.append(item)
 
     def lose_all(self, now: Instant) -> None:
         """Nothing that is out is thought to be under way any more."""
         self._probe = None
-        self._lost.clear()
+        self.lost.clear()
         for item in tuple(self._sent):
             if item.fate is FLYING:
                 self._lose(item, now)
             elif item.fate is LOST:
-                self._lost.append(item)
+                self.lost.append(item)
 
     def give_up(self, message: Outgoing) -> None:
         """Give up a message that is begun and not finished. ``partial`` only."""

@@ -133,11 +133,6 @@ class Reconfiguration:
                 ours.number = self._next_number()
                 ours.in_progress = False
 
-    @property
-    def has_chunk(self) -> bool:
-        """Whether ``next_chunk`` has one."""
-        return bool(self._answers) or (self._ours is not None and self._ours.due)
-
     def next_chunk(self) -> ReConfig | None:
         """What is to be sent now."""
         if self._answers:

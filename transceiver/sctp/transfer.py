@@ -54,7 +54,8 @@ class Transfer:
     acknowledgement: Acknowledgement = field(init=False)
     reconfiguration: Reconfiguration = field(init=False)
     heartbeats: Heartbeats = field(init=False)
-    _control: deque[bytes] = field(factory=deque, init=False)
+    waiting: deque[bytes] = field(factory=deque, init=False)
+    """Control chunks to be sent."""
     _came: bool = field(default=False, init=False)
     """The packet being read has DATA or FORWARD-TSN in it."""
     _at_once: bool = field(default=False, init=False)
@@ -107,7 +108,9 @@ class Transfer:
                 return self._receive_heartbeat_ack(info, now)
             case ReConfig():
                 self.acknowledgement.hasten()
-                return self.reconfiguration.receive(chunk, self.inbound, self.outbound, now)
+                drop = self.reconfiguration.receive(chunk, self.inbound, self.outbound, now)
+                self._reconfigure(now)
+                return drop
 
     def _receive_heartbeat_ack(self, info: bytes, now: Instant) -> Drop | None:
         round_trip = self.heartbeats.answered(info, now)
@@ -123,9 +126,16 @@ class Transfer:
             self.acknowledgement.packet_received(now, self._at_once)
             self._came = self._at_once = False
         if self.reconfiguration.waiting:
-            self.reconfiguration.settle(self.inbound)
-            self.reconfiguration.advance(self.outbound, now)
+            self._reconfigure(now)
         return came
+
+    def _reconfigure(self, now: Instant) -> None:
+        """Go on with the reset of streams, theirs and ours, as far as has become possible."""
+        reconfiguration = self.reconfiguration
+        reconfiguration.settle(self.inbound)
+        reconfiguration.advance(self.outbound, now)
+        while (chunk := reconfiguration.next_chunk()) is not None:
+            self.waiting.append(chunk.encode())
 
     def next_message(self) -> MessageReceived | None:
         """The next whole message. When the last has been fetched, the peer may have to hear that
@@ -142,7 +152,7 @@ class Transfer:
     def reset(self, streams: tuple[int, ...], now: Instant) -> None:
         """Reset our outgoing ``streams``."""
         self.reconfiguration.want(streams, self.outbound)
-        self.reconfiguration.advance(self.outbound, now)
+        self._reconfigure(now)
 
     # What goes
 
@@ -151,24 +161,17 @@ class Transfer:
         self._put(Error((cause,)).encode())
 
     def _put(self, encoded: bytes) -> Drop | None:
-        if len(self._control) >= _CONTROL_CHUNKS:
+        if len(self.waiting) >= _CONTROL_CHUNKS:
             return Drop.SCTP_RATE
         if len(encoded) > room(self.limits.packet):
             return Drop.SCTP_UNEXPECTED
-        self._control.append(encoded)
+        self.waiting.append(encoded)
         return None
-
-    @property
-    def has_control(self) -> bool:
-        """Whether ``control`` has any."""
-        return bool(self._control) or self.reconfiguration.has_chunk
 
     def control(self, space: int) -> list[bytes]:
         """Control chunks that are due, as many as fit."""
-        while (chunk := self.reconfiguration.next_chunk()) is not None:
-            self._control.append(chunk.encode())
         found: list[bytes] = []
-        waiting = self._control
+        waiting = self.waiting
         while waiting and len(waiting[0]) <= space:
             space -= len(waiting[0])
             found.append(waiting.popleft())
@@ -189,16 +192,14 @@ class Transfer:
             if forward is not None:
                 found.append(forward.encode())
                 space -= len(found[-1])
-        if not outbound.ready:
-            return found
         if due or not acknowledgement.wanted:
             found += outbound.fill(space, now)
         elif data := outbound.fill(space - _SACK_LENGTH, now):
             found.append(self._sack())
             found += data
-        else:
+        elif outbound.outstanding.lost:
             # What is to be sent again may fill a packet to the last byte.
-            found = outbound.fill(space, now)
+            found += outbound.fill(space, now)
         return found
 
     def acknowledge(self, space: int) -> list[bytes]:
@@ -229,6 +230,7 @@ class Transfer:
         """``overdue``: T3 has just run out."""
         self.acknowledgement.handle_timeout(now)
         self.reconfiguration.handle_timeout(now)
+        self._reconfigure(now)
         idle = not self.outbound.outstanding
         heartbeat = self.heartbeats.due(self.entropy, now, idle=idle, overdue=overdue)
         if heartbeat is not None:
