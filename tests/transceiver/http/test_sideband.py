@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from websockets.asyncio.client import connect as _connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from pair import seeded
 from signalling import OFFER, site
@@ -210,6 +211,24 @@ def test_who_never_reads_keeps_neither_task_nor_socket(monkeypatch, much):
             joined.end()
             await until(lambda: joined.detached)
             await until(lambda: not found.web._server.server_state.connections)
+
+    on_a_site(test)
+
+
+def test_a_flood_of_events_leaves_turns_to_others():
+    async def test(found):
+        async with connect(f"{found.socket}?call_id={opened(found)}") as socket:
+            await until(lambda: found.calls.joined)
+            (joined,) = found.calls.joined
+            joined.echo = False
+            frame = Frame(Opcode.TEXT, b"{}").serialize(mask=True)
+            socket.transport.write(frame * 3000)
+            longest = before = 0
+            while before < 3000:
+                await asyncio.sleep(0)
+                longest = max(longest, len(joined.heard) - before)
+                before = len(joined.heard)
+            assert longest <= sideband.TURN
 
     on_a_site(test)
 
