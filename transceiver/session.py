@@ -187,7 +187,8 @@ class Session:
     def _receive_stun(self, payload: bytes, path: Path, now: Instant) -> None:
         authenticated = self.agent.receive_stun(payload, path, now)
         if authenticated:
-            self._hear(now)
+            self._heard = now
+            self._advance(Cause.HEARD)
             self._advance(Cause.CHECKED)
             if self.marks.first_check is None:
                 self.marks.first_check = now
@@ -552,9 +553,7 @@ class Session:
         packet = None if self.data is None else self.data.next_transmit()
         if packet is None or self._saying is None:
             self._saying = None
-            return
-        datagram = self.connection.sealed(packet, self._saying)
-        if datagram is None:
+        elif (datagram := self.connection.sealed(packet, self._saying)) is None:
             self._take_records()
         elif self._route is not None:
             self._outgoing.append(Outgoing(self._route, datagram))
@@ -578,11 +577,6 @@ class Session:
     def _send_rtcp(self, packet: bytes) -> None:
         if self._srtp is not None and self._route is not None:
             self._outgoing.append(Outgoing(self._route, self._srtp.protect_rtcp(packet)))
-
-    def _hear(self, now: Instant) -> None:
-        self._heard = now
-        if self.phase is Phase.DISCONNECTED:
-            self._advance(Cause.HEARD)
 
     def _advance(self, cause: Cause) -> None:
         phase = TRANSITIONS.get((self.phase, cause), self.phase)
