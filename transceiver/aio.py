@@ -76,10 +76,12 @@ class LiveCall:
     def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bool:
         if self.over or not self.established:
             return False
+        server = self._server
         try:
-            self._server.send_audio(self.id, payload, timestamp & 0xFFFFFFFF, marker)
+            server.endpoint.send_audio(self.id, payload, timestamp & 0xFFFFFFFF, marker, self.now())
         except UnknownCall:  # it is over; its Ended stands behind the event now being delivered
             return False
+        server.sent_audio()
         return True
 
     def open_channel(self, label: str, *, protocol: str = "", ordered: bool = True) -> int | None:
@@ -359,9 +361,9 @@ class TransceiverServer:
 
     # Verbs for a call's backend
 
-    def send_audio(self, call: str, payload: bytes, timestamp: int, marker: bool) -> None:
-        """One packet of audio of a live, established call; see ``backend.Call``."""
-        self.endpoint.send_audio(call, payload, timestamp, marker, self.loop.time())
+    def sent_audio(self) -> None:
+        """A call has given the core a packet. It leaves with the others of the batch, or at once
+        where none is being seen to."""
         if not self._delivering:
             self._finish()
 

@@ -41,7 +41,8 @@ WARM_UP = 25
 OPUS = (0x6F, 0xEF)
 """Payload type 111, without the marker and with it."""
 STAMP = Struct("!I")
-FIRST = (600, 150)
+FEWEST = 20
+FIRST = (400, 150)
 """Calls to begin with, of ours and of aiortc's."""
 STEPS = (1.5, 1.2, 1.1)
 """By how much calls are added, more carefully each time that it was too many."""
@@ -183,10 +184,13 @@ def capacity(start: Callable[[], Subject], calls: int, seconds: float) -> Trial:
     best = Trial(0, 0, 0, 0.0, 0.0, 0.0, 0.0)
     with fleet_of(start) as fleet:
         for step in STEPS:
-            if best.calls:
-                calls = round(best.calls * step)
+            calls = round((best.calls or calls / step) * step)
             while (trial := twice(fleet, calls, seconds)).carried:
                 best, calls = trial, round(calls * step)
+            while not best.calls and calls > FEWEST:
+                calls = round(calls / step)
+                if (trial := twice(fleet, calls, seconds)).carried:
+                    best = trial
     return best
 
 

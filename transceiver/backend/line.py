@@ -144,7 +144,8 @@ class OnLine:
         """See ``interface.Backend``."""
         if type(event) is AudioReceived:
             if self._packets:
-                self._inform(event)
+                if not self._over:  # as ``_inform``, a call less for every packet
+                    self.agent.receive(event)
             elif self._listener is not None:
                 self._listener.insert(event, self.now())
                 self._settle()
