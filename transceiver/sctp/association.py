@@ -366,6 +366,8 @@ class Association:
             kind = chunk.__class__
             if kind is Data:
                 drop = self._receive_data(chunk)  # type: ignore[arg-type]
+            elif kind is Sack and block.state.__class__ in _SENDING:
+                drop = block.outbound.receive_sack(chunk, now)
             else:
                 block.outbound.awaken()
                 drop = self._receive(chunk, received, now)

@@ -54,6 +54,15 @@ BEGINNING: Final = 2
 UNORDERED: Final = 4
 IMMEDIATE: Final = 8
 """The flags of a DATA chunk."""
+_FLAGS: Final = tuple(
+    (
+        bool(flags & BEGINNING),
+        bool(flags & ENDING),
+        bool(flags & UNORDERED),
+        bool(flags & IMMEDIATE),
+    )
+    for flags in range(16)
+)
 
 _REFLECTED: Final = 1
 
@@ -415,8 +424,7 @@ def decode_untrusted(data: bytes, offset: int) -> tuple[Chunk, int]:
             raise DecodeError("ends inside the header of a DATA chunk")
         _, _, _, tsn, stream, ssn, ppid = _DATA.unpack_from(data, offset)
         payload = data[offset + DATA_HEADER_LENGTH : end]
-        begins, ends = flags & BEGINNING != 0, flags & ENDING != 0
-        unordered, immediate = flags & UNORDERED != 0, flags & IMMEDIATE != 0
+        begins, ends, unordered, immediate = _FLAGS[flags & 15]
         data_chunk = Data(tsn, stream, ssn, ppid, payload, begins, ends, unordered, immediate)
         return data_chunk, following
     if kind == Sack.type:

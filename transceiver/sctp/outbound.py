@@ -29,7 +29,7 @@ from .chunks import (
     encode_data,
 )
 from .congestion import Congestion
-from .outstanding import ABANDONED, Acknowledged, Outstanding
+from .outstanding import ABANDONED, Outstanding
 from .packet import room
 from .sendqueue import Outgoing, SendQueue
 from .serial import TSN_MASK
@@ -101,36 +101,34 @@ class Outbound:
 
     def receive_sack(self, sack: Sack, now: Instant) -> Drop | None:
         """Take a SACK of this peer."""
-        congestion = self.congestion
-        seen = self.outstanding.receive(sack, now, recovering=congestion.recovering)
+        congestion, outstanding = self.congestion, self.outstanding
+        seen = outstanding.receive(sack, now, recovering=congestion.recovering)
         if seen is None:
             return Drop.SCTP_ACK
-        if not seen.late:
-            self._budget += _BURST
-            self._advertised = sack.window
-            self._heed(seen, now)
-        return None
-
-    def receive_cumulative(self, tsn: int, now: Instant) -> Drop | None:
-        """All up to ``tsn`` has come: what SHUTDOWN says, which states no window."""
-        return self.receive_sack(Sack(tsn, self._advertised), now)
-
-    def _heed(self, seen: Acknowledged, now: Instant) -> None:
-        congestion, outstanding = self.congestion, self.outstanding
-        drained = not outstanding
+        if seen.late:
+            return None
+        self._budget += _BURST
+        self._advertised = sack.window
         if seen.round_trip is not None:
             self.round_trip.measure(seen.round_trip)
+        drained = not outstanding.sent
+        advanced = seen.advanced
         if seen.size:
-            congestion.acknowledge(seen.size, seen.flight, advanced=seen.advanced, drained=drained)
+            congestion.acknowledge(seen.size, seen.flight, advanced=advanced, drained=drained)
             self._cautious = self._may_probe = False
-        if seen.advanced:
+        if advanced and congestion.recovering:
             congestion.reach(outstanding.cumulative)
         if seen.lost and congestion.lose(outstanding.next_tsn - 1):
             self._fast = True
         if drained:
             self.deadline = None
-        elif seen.advanced:
+        elif advanced:
             self.deadline = now + self.round_trip.timeout
+        return None
+
+    def receive_cumulative(self, tsn: int, now: Instant) -> Drop | None:
+        """All up to ``tsn`` has come: what SHUTDOWN says, which states no window."""
+        return self.receive_sack(Sack(tsn, self._advertised), now)
 
     def handle_timeout(self, now: Instant) -> bool:
         """T3, if it has run out (RFC 9260, 6.3.3). Whether it has, and the network is to blame."""
@@ -217,6 +215,7 @@ class Outbound:
 
     def _fill_new(self, found: list[bytes], space: int, now: Instant) -> None:
         outstanding, queue = self.outstanding, self.queue
+        sent = outstanding.sent
         while space > DATA_HEADER_LENGTH and (message := queue.peek(now)) is not None:
             if message.offset and outstanding.partial and message.expired(now):
                 outstanding.give_up(message)
@@ -234,13 +233,13 @@ class Outbound:
             if outstanding.flight + size + DATA_HEADER_LENGTH > self._advertised:
                 # One chunk goes all the same when it has been so for as long as an answer takes:
                 # the SACK that said the window is open may be lost (RFC 9260, 6.1 rule A).
-                if outstanding or not self._may_probe:
+                if sent or not self._may_probe:
                     self.deadline = self.deadline or now + self.round_trip.timeout
                     return
                 self._may_probe = False
-            elif len(outstanding) >= _MOST_OUTSTANDING:
+            elif len(sent) >= _MOST_OUTSTANDING:
                 return
-            if not outstanding and self._sent_at is not None:
+            if not sent and self._sent_at is not None:
                 self.congestion.rest(int((now - self._sent_at) / self.round_trip.timeout))
                 self._sent_at = now
             chunk = self._cut(message, size)

@@ -88,7 +88,8 @@ class Outstanding:
     """How many chunks have been given up, and the peer has not heard."""
     lost: deque[Sent] = field(factory=deque, init=False)
     """What may have to be sent again: ``peek_lost`` knows."""
-    _sent: deque[Sent] = field(factory=deque, init=False)
+    sent: deque[Sent] = field(factory=deque, init=False)
+    """All that is out, by TSN."""
     _probe: Sent | None = field(default=None, init=False)
     """The chunk by which the next round trip is measured, sent only once, at ``_probed_at``."""
     _probed_at: Instant = field(default=0.0, init=False)
@@ -97,7 +98,7 @@ class Outstanding:
         self.cumulative = self.next_tsn - 1
 
     def __len__(self) -> int:
-        return len(self._sent)
+        return len(self.sent)
 
     # Sending
 
@@ -106,7 +107,7 @@ class Outstanding:
         time."""
         size = len(chunk)
         item = Sent(self.next_tsn, chunk, size, message)
-        self._sent.append(item)
+        self.sent.append(item)
         self.next_tsn += 1
         self.flight += size
         message.unacknowledged += 1
@@ -141,7 +142,7 @@ class Outstanding:
     @property
     def first_is(self) -> Fate | None:
         """What has become of the earliest chunk."""
-        return self._sent[0].fate if self._sent else None
+        return self.sent[0].fate if self.sent else None
 
     # Hearing of it
 
@@ -161,7 +162,7 @@ class Outstanding:
         lost = False
         if gaps:
             size, lost = self._receive_gaps(gaps, size, recovering=recovering and advanced, now=now)
-        if self._sent and self._sent[0].fate is ARRIVED:
+        if self.sent and self.sent[0].fate is ARRIVED:
             lost |= self._take_back(gaps)
         round_trip = None
         if probe is not None and (probe.tsn <= cumulative or probe.fate is ARRIVED):
@@ -171,7 +172,7 @@ class Outstanding:
 
     def _advance(self, cumulative: int) -> int:
         """Forget the chunks up to ``cumulative``; the bytes that are acknowledged by it."""
-        sent, size, flight = self._sent, 0, self.flight
+        sent, size, flight = self.sent, 0, self.flight
         for _ in range(cumulative - self.cumulative):
             item = sent.popleft()
             fate = item.fate
@@ -205,7 +206,7 @@ class Outstanding:
         missing: list[Sent] = []
         blocks = iter(gaps)
         start, end = next(blocks)
-        for item in self._sent:
+        for item in self.sent:
             offset = item.tsn - base
             while offset > end:
                 start, end = next(blocks, (0, 0))
@@ -240,7 +241,7 @@ class Outstanding:
         now has to be sent again. Whether there is any such."""
         first = self.cumulative
         kept = {first + offset for start, end in gaps for offset in range(start, end + 1)}
-        gone = [item for item in self._sent if item.fate is ARRIVED and item.tsn not in kept]
+        gone = [item for item in self.sent if item.fate is ARRIVED and item.tsn not in kept]
         for item in gone:
             item.fate = LOST
         self.lost.extend(gone)
@@ -262,7 +263,7 @@ class Outstanding:
         """Nothing that is out is thought to be under way any more."""
         self._probe = None
         self.lost.clear()
-        for item in tuple(self._sent):
+        for item in tuple(self.sent):
             if item.fate is FLYING:
                 self._lose(item, now)
             elif item.fate is LOST:
@@ -270,8 +271,8 @@ class Outstanding:
 
     def give_up(self, message: Outgoing) -> None:
         """Give up a message that is begun and not finished. ``partial`` only."""
-        if self._sent and self._sent[-1].message is message:
-            self._abandon(self._sent[-1])
+        if self.sent and self.sent[-1].message is message:
+            self._abandon(self.sent[-1])
         elif self.queue.discard(message):
             self._end(message)
 
@@ -288,9 +289,9 @@ class Outstanding:
         if self.queue.discard(message):
             self._end(message)
         index = item.tsn - self.cumulative - 1
-        while index and self._sent[index - 1].message is message:
+        while index and self.sent[index - 1].message is message:
             index -= 1
-        for other in islice(self._sent, index, None):
+        for other in islice(self.sent, index, None):
             if other.message is not message:
                 break
             self._let_go(other)
@@ -301,7 +302,7 @@ class Outstanding:
         see, takes a TSN and is given up at once."""
         message.unacknowledged += 1
         message.stream.unacknowledged += 1
-        self._sent.append(Sent(self.next_tsn, b"", 0, message, ABANDONED))
+        self.sent.append(Sent(self.next_tsn, b"", 0, message, ABANDONED))
         self.abandoned += 1
         self.next_tsn += 1
 
@@ -321,7 +322,7 @@ class Outstanding:
         room = (space - 8) // 4
         cumulative = self.cumulative
         streams: dict[int, int] = {}
-        for item in self._sent:
+        for item in self.sent:
             if item.fate is not ABANDONED:
                 break
             message = item.message

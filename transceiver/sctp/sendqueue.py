@@ -154,7 +154,7 @@ class SendQueue:
             if not message.expired(now):
                 return message
             self._pull()
-            self._sent(message.stream, len(message.payload))
+            self._let_go(message.stream, len(message.payload))
             self.release(message)
         return None
 
@@ -175,7 +175,11 @@ class SendQueue:
         message.offset = end = begin + len(fragment)
         if end == len(payload):
             self._finish(message)
-        self._sent(message.stream, len(fragment))
+        stream = message.stream
+        before = stream.buffered
+        stream.buffered = after = before - len(fragment)
+        if after <= stream.threshold < before:
+            self._low[stream.number] = None
         return fragment
 
     def discard(self, message: Outgoing) -> bool:
@@ -184,7 +188,7 @@ class SendQueue:
             return False
         left = len(message.payload) - message.offset
         self._finish(message)
-        self._sent(message.stream, left)
+        self._let_go(message.stream, left)
         return True
 
     def release(self, message: Outgoing) -> None:
@@ -239,7 +243,7 @@ class SendQueue:
         # Its chunks have copies, and it may have to wait long for the last acknowledgement.
         message.payload = b""
 
-    def _sent(self, stream: Stream, size: int) -> None:
+    def _let_go(self, stream: Stream, size: int) -> None:
         before = stream.buffered
         stream.buffered = after = before - size
         if after <= stream.threshold < before:

@@ -75,7 +75,7 @@ class Flow:
         return found
 
     def fates(self) -> str:
-        return "".join(item.fate.name[1] for item in self.outstanding._sent)
+        return "".join(item.fate.name[1] for item in self.outstanding.sent)
 
 
 def test_without_gaps_the_front_is_forgotten() -> None:
@@ -127,7 +127,7 @@ def test_gaps_mark_what_has_come_and_count_what_has_not() -> None:
     assert (seen.size, seen.lost, flow.outstanding.flight) == (300, False, 300)
     assert flow.fates() == "LRLRL"
     # The last was sent after all that came: nothing is known of it.
-    assert [item.misses for item in flow.outstanding._sent] == [1, 0, 1, 0, 0]
+    assert [item.misses for item in flow.outstanding.sent] == [1, 0, 1, 0, 0]
 
 
 def test_three_reports_make_a_loss() -> None:
@@ -358,7 +358,7 @@ def test_the_books_are_always_in_order(
                     flow.queue_one(size=2 * SIZE, retransmissions=retransmissions)
                 flow.send(count)
             case ("arrive", list(offsets)):
-                out = [item for item in outstanding._sent if item.chunk]
+                out = [item for item in outstanding.sent if item.chunk]
                 arrived.update(out[offset].tsn for offset in offsets if offset < len(out))
             case ("sack", _):
                 report()
@@ -370,9 +370,9 @@ def test_the_books_are_always_in_order(
                     if item is not None:
                         assert item.fate is Fate.LOST
                         outstanding.resend(item)
-        flying = [item.size for item in outstanding._sent if item.fate is Fate.FLYING]
+        flying = [item.size for item in outstanding.sent if item.fate is Fate.FLYING]
         assert outstanding.flight == sum(flying)
-        tsns = [item.tsn for item in outstanding._sent]
+        tsns = [item.tsn for item in outstanding.sent]
         assert tsns == list(range(outstanding.cumulative + 1, outstanding.next_tsn))
         assert flow.queue.stream(1).unacknowledged == len(tsns)
     while not flow.queue.empty:
@@ -380,6 +380,6 @@ def test_the_books_are_always_in_order(
     for _ in range(200):
         if not outstanding:
             break
-        arrived.update(item.tsn for item in outstanding._sent if item.chunk)
+        arrived.update(item.tsn for item in outstanding.sent if item.chunk)
         report()
     assert (len(outstanding), outstanding.flight, flow.queue.charged) == (0, 0, 0)
