@@ -307,12 +307,13 @@ def test_all_arrives_over_a_network_that_loses(begin: Begin, audio: bool) -> Non
 def test_what_may_be_lost_is_lost_in_order(begin: Begin) -> None:
     lab = begin(weather=Weather(loss=0.1))
     lab.open("partial", maxRetransmits=0)
-    lab.open("short-lived", maxPacketLifeTime=1)
+    lab.open("short-lived", maxPacketLifeTime=200)
     connected(lab)
     lab.until_open("partial", "short-lived")
     for name in ("partial", "short-lived"):
         came = lab.do("count", name, 300, 20.0)
         print(lab.browser.name, name, len(came))
         assert came == sorted(set(came))
-        assert 100 < len(came) < 300
+        assert 100 < len(came) <= 300
+        assert len(came) < 300 or name != "partial"
     lab.check_exchange("main", MESSAGES, within=50.0)
