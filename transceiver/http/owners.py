@@ -160,9 +160,16 @@ async def join(websocket: WebSocket, url: str, headers: Mapping[str, str]) -> No
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
 
+    class Direct(connect):
+        """Follows no redirection: the caller's credentials are for that node. The caller is told
+        of it like of any other answer."""
+
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
     offered = list(websocket.scope.get("subprotocols") or ())
     try:
-        there = await connect(
+        there = await Direct(
             socket_url(url),
             additional_headers=dict(headers),
             subprotocols=offered or None,

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from websockets.asyncio.client import connect as _connect
+from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
@@ -16,7 +17,7 @@ from stunroute import web
 from transceiver.backend.interface import CallRequest
 from transceiver.http import sideband
 from transceiver.http.accounts import digest, new_key
-from transceiver.http.owners import EVENT_BYTES
+from transceiver.http.owners import EVENT_BYTES, join
 from transceiver.http.sideband import QUEUE_BYTES, QUEUE_EVENTS, TOO_SLOW, Outbox
 from transceiver.settings import ApiKey
 
@@ -231,6 +232,43 @@ def test_a_flood_of_events_leaves_turns_to_others():
             assert longest <= sideband.TURN
 
     on_a_site(test)
+
+
+def test_credentials_go_to_the_node_and_to_nobody_it_points_at():
+    class Asked:
+        scope = {}  # noqa: RUF012 (of one object)
+        denied = None
+
+        async def send_denial_response(self, response):
+            self.denied = response
+
+    async def nobody(connection):
+        raise AssertionError("nobody comes here")
+
+    async def main():
+        asked = []
+
+        def elsewhere(connection, request):
+            asked.append(request)
+            return connection.respond(403, "")
+
+        async with serve(nobody, "127.0.0.1", 0, process_request=elsewhere) as other:
+            target = f"ws://127.0.0.1:{other.sockets[0].getsockname()[1]}/"
+
+            def redirect(connection, request):
+                answer = connection.respond(307, "")
+                answer.headers["Location"] = target
+                return answer
+
+            async with serve(nobody, "127.0.0.1", 0, process_request=redirect) as node:
+                websocket = Asked()
+                url = f"http://127.0.0.1:{node.sockets[0].getsockname()[1]}/"
+                await join(websocket, url, {"authorization": f"Bearer {SHOP}"})
+        assert websocket.denied.status_code == 307
+        assert websocket.denied.headers["location"] == target
+        assert not asked
+
+    asyncio.run(main())
 
 
 def test_more_sockets_than_there_may_be_connections_are_503():
