@@ -40,6 +40,8 @@ RATE = 24000
 PROGRAM = "espeak-ng"
 PROCESSES = 4
 """Sentences spoken at once, all calls together; more wait."""
+BREATH = 0.25
+"""Seconds from the beginning of one answer to that of the next, in one call."""
 SENTENCE = 300
 """Characters of one sentence at most; of a longer one the rest is not said."""
 LONGEST = 4_000_000
@@ -189,6 +191,8 @@ class TalkAgent:
     _speech: float | None = field(init=False, default=None)  # when the client began to speak
     _cut: float | None = field(init=False, default=None)  # what was heard of what was interrupted
     _answer: asyncio.Task[None] | None = field(init=False, default=None)
+    _next: float = field(init=False, default=0.0)
+    """When it may begin to talk again: an answer that is taken back at once has cost a process."""
 
     def hear(self, pcm: bytes) -> None:
         """See ``agent.Agent``. It does not listen; the edge does."""
@@ -236,6 +240,8 @@ class TalkAgent:
         self._answer.add_done_callback(partial(failed_in, self.line))
 
     async def _talk(self, sentences: Sequence[str]) -> None:
+        await asyncio.sleep(max(0.0, self._next - self.line.now()))
+        self._next = self.line.now() + BREATH
         for number, sentence in enumerate(sentences):
             sound = await self.voice.speak(sentence)
             self.line.say_text(f" {sentence}" if number else sentence)

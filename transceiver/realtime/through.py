@@ -30,6 +30,8 @@ from .wire import SERVER, EventError, read_untrusted
 _REMEMBERED = 64
 """Responses in progress, silenced responses and events of ours, each, of which the oldest is
 forgotten."""
+_SHORT = 256
+"""Characters of a field of a response in progress that is remembered."""
 _PCM = {"type": "audio/pcm", "rate": SESSION_RATE}
 
 
@@ -197,7 +199,13 @@ class ThroughExchange:
     def _response_created(self, event: dict[str, Any]) -> None:
         response = event.get("response")
         if isinstance(response, Mapping) and (name := _name(response, "id")) is not None:
-            self._active[name] = dict(response)
+            # What a failure of it will say. Its instructions and tools are known to the client, and
+            # may be as long as an event can be.
+            self._active[name] = {
+                field: value
+                for field, value in response.items()
+                if isinstance(value, str) and len(value) <= _SHORT
+            } | {"output": []}
             if len(self._active) > _REMEMBERED:
                 del self._active[next(iter(self._active))]
 

@@ -146,6 +146,31 @@ def test_an_answer_in_the_making_is_given_up(tmp_path, event):
     run(story)
 
 
+def test_answers_taken_back_at_once_cost_no_process_each(monkeypatch):
+    async def story():
+        spoken = []
+
+        async def speak(self, sentence):
+            spoken.append(sentence)
+            return b"\0\0"
+
+        monkeypatch.setattr(Voice, "speak", speak)
+        line = FakeLine()
+        agent = talker(line, count=0)
+        agent.receive(Started())
+        begun = line.now()
+        for _ in range(50):
+            agent.receive(ResponseRequested())
+            await asyncio.sleep(0)
+            agent.receive(Interrupted(0.0, 0.0))
+        starts = len([sentence for sentence in spoken if sentence.startswith("You asked")])
+        assert starts <= 1 + (line.now() - begun) / talk.BREATH
+        agent.receive(ResponseRequested())
+        await until(lambda: line.finished)
+
+    run(story)
+
+
 def test_a_session_may_keep_it_from_answering_by_itself():
     detection = {"type": "server_vad", "create_response": False}
 

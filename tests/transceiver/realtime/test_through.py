@@ -344,6 +344,18 @@ def test_the_edge_does_not_listen() -> None:
 # --- what stands behind ---------------------------------------------------------------------------
 
 
+def test_of_a_response_in_progress_only_what_is_short_is_kept() -> None:
+    carrier = through()
+    carrier.after(carrier.exchange.connected, CHANNEL, 0.0)
+    response = {"id": "r", "status": "in_progress", "instructions": "x" * 100_000, "output": [{}]}
+    upstream(carrier, "response.created", response=response)
+    outputs = carrier.after(carrier.exchange.backend_lost, "gone", 2.0)
+    events = [output.event for output in outputs if isinstance(output, ToClient)]
+    (failed,) = [event for event in events if event["type"] == "response.done"]
+    assert failed["response"]["id"] == "r"
+    assert "instructions" not in failed["response"]
+
+
 def test_a_lost_server_is_told_and_its_responses_have_failed() -> None:
     carrier = through()
     heard(carrier)
