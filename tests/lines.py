@@ -116,6 +116,9 @@ class FakeLine:
         self.messages.append((channel, message))
         return True
 
+    def buffered_amount(self, channel: int) -> int:
+        return 0
+
     def backend_lost(self, detail: str) -> None:
         self.standing.append(f"lost: {detail}")
 

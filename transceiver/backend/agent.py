@@ -22,7 +22,13 @@ from typing import Any, Protocol, TypeAlias
 from attrs import field, frozen
 
 from stunroute.instant import Instant
-from transceiver.events import AudioReceived, ChannelClosed, ChannelOpened, MessageReceived
+from transceiver.events import (
+    AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    ChannelOpened,
+    MessageReceived,
+)
 
 from .interface import CallRequest
 
@@ -106,6 +112,7 @@ AgentEvent: TypeAlias = (
     | SessionChanged
     | ClientEvent
     | ChannelOpened
+    | ChannelDrained
     | ChannelClosed
     | MessageReceived
     | AudioReceived
@@ -173,6 +180,9 @@ class Line(Protocol):
 
     def send_message(self, channel: int, message: str | bytes) -> bool:
         """A message on one of the client's own channels. As ``Call.send_message``."""
+
+    def buffered_amount(self, channel: int) -> int:
+        """As ``Call.buffered_amount``. When it has fallen, a ``ChannelDrained`` says so."""
 
     def backend_lost(self, detail: str) -> None:
         """What stands behind the agent has gone away; the client is told. The call stays up."""

@@ -6,6 +6,7 @@ the network lost stays lost and what it reordered must not go out backwards; the
 the client's, because the gaps between them (silence, a lost packet) are part of what is heard.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,7 +14,14 @@ from attrs import Attribute, define, field, frozen
 
 from stunroute.errors import ConfigError
 from stunroute.instant import Instant
-from transceiver.events import AudioReceived, Ended, Event, MessageReceived
+from transceiver.events import (
+    AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    Ended,
+    Event,
+    MessageReceived,
+)
 
 from . import agent
 from .agent import AgentEvent
@@ -24,12 +32,15 @@ class EchoCall(Outlet, Protocol):
     """What an echo needs of a call: a ``Call`` and a ``Line`` have it."""
 
     def send_message(self, channel: int, message: str | bytes) -> bool: ...
+    def buffered_amount(self, channel: int) -> int: ...
 
 
 RESYNCHRONISE = 5.0
 """Seconds by which an arriving timestamp may stray from the clock before it is taken for another
 source's. Silence, jitter and reordering stay far below it; a new source starts anywhere in 32 bits
 (RFC 3550, 5.1) and gets past this test one time in nine thousand at 48 kHz."""
+WAITING = 16_777_216
+"""Characters or bytes of messages that wait in one call for room to go back."""
 
 
 @frozen(slots=True)
@@ -84,6 +95,10 @@ class Echo:
     call: EchoCall = field(repr=False)
     options: EchoOptions = field(factory=EchoOptions)
     playout: Playout = field(init=False)
+    lost: int = field(init=False, default=0)
+    """Messages that did not go back: longer than the client takes, or too many for ``WAITING``."""
+    _messages: dict[int, deque[str | bytes]] = field(init=False, factory=dict, repr=False)
+    _held: int = field(init=False, default=0)  # characters or bytes in them
     _timeline: Timeline = field(init=False, factory=Timeline)
 
     def __attrs_post_init__(self) -> None:
@@ -110,11 +125,36 @@ class Echo:
                 marker = event.marker or begins
                 self.playout.play(event.payload, count, marker, now + self.options.delay)
             case MessageReceived(channel=channel, message=message):
-                self.call.send_message(channel, message)
+                self._send_back(channel, message)
+            case ChannelDrained(channel=channel):
+                self._drained(channel)
+            case ChannelClosed(channel=channel):
+                self._held -= sum(map(len, self._messages.pop(channel, ())))
             case Ended() | agent.Ended() | agent.Interrupted():
                 self.playout.flush()
             case _:
                 pass
+
+    def _send_back(self, channel: int, message: str | bytes) -> None:
+        """A client that sends more quickly than it takes has its messages wait for it here."""
+        if channel not in self._messages and self.call.send_message(channel, message):
+            return
+        if self._held + len(message) > WAITING or not self.call.buffered_amount(channel):
+            self.lost += 1
+            return
+        self._messages.setdefault(channel, deque()).append(message)
+        self._held += len(message)
+
+    def _drained(self, channel: int) -> None:
+        """There is room again, for whoever waits: the room is that of all channels."""
+        for number, waiting in list(self._messages.items()):
+            while waiting and self.call.send_message(number, waiting[0]):
+                self._held -= len(waiting.popleft())
+            if waiting and number == channel and not self.call.buffered_amount(channel):
+                self._held -= len(waiting.popleft())  # not for want of room
+                self.lost += 1
+            if not waiting:
+                del self._messages[number]
 
 
 def factory(options: EchoOptions) -> Callable[[EchoCall], Echo]:

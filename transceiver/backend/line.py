@@ -26,6 +26,7 @@ from transceiver.events import (
     EVENTS_CHANNEL,
     AudioReceived,
     ChannelClosed,
+    ChannelDrained,
     ChannelOpened,
     Ended,
     Established,
@@ -169,7 +170,9 @@ class OnLine:
                 self._turned_away.discard(channel)
             case MessageReceived(channel=channel) if channel in self._turned_away:
                 return
-            case ChannelOpened() | ChannelClosed() | MessageReceived():
+            case ChannelDrained(channel=channel) if channel in self._channels:
+                return
+            case ChannelOpened() | ChannelDrained() | ChannelClosed() | MessageReceived():
                 self._inform(event)
             case Ended():
                 self._end(event)
@@ -301,6 +304,9 @@ class OnLine:
 
     def send_message(self, channel: int, message: str | bytes) -> bool:
         return channel not in self._channels and self.call.send_message(channel, message)
+
+    def buffered_amount(self, channel: int) -> int:
+        return self.call.buffered_amount(channel)
 
     def backend_lost(self, detail: str) -> None:
         if not self._over:

@@ -9,11 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stunroute.errors import ConfigError
+from transceiver.backend import echo as echo_module
 from transceiver.backend.echo import RESYNCHRONISE, Echo, EchoOptions
 from transceiver.backend.interface import CallRequest
 from transceiver.backend.playout import Playout
 from transceiver.backend.registry import named
-from transceiver.events import AudioReceived, Ended, EndReason, Established
+from transceiver.events import (
+    AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    Ended,
+    EndReason,
+    Established,
+    MessageReceived,
+)
 
 WRAP = 1 << 32
 FRAME = 960  # 20 ms of Opus
@@ -278,3 +287,72 @@ def test_configuration_makes_an_echo():
     assert call.sent == []
     call.advance(0.1)
     assert call.stamps == [0]
+
+
+@define(eq=False)
+class Narrow(Call):
+    """A call whose channels hold ``room`` messages each, and none longer than ten characters."""
+
+    room: int = 2
+    back: list = field(factory=list)
+    held: dict = field(factory=dict)
+
+    def send_message(self, channel, message):
+        if self.held.get(channel, 0) >= self.room or len(message) > 10:
+            return False
+        self.held[channel] = self.held.get(channel, 0) + 1
+        self.back.append((channel, message))
+        return True
+
+    def buffered_amount(self, channel):
+        return self.held.get(channel, 0)
+
+
+def message(channel, text):
+    return MessageReceived("rtc_test", channel, text)
+
+
+def test_messages_go_back_in_order_as_there_is_room():
+    call = Narrow()
+    echo = Echo(call)
+    for number in range(7):
+        echo.receive(message(2, f"m{number}"))
+    echo.receive(message(4, "other"))
+    assert call.back == [(2, "m0"), (2, "m1"), (4, "other")]
+    for _ in range(3):
+        call.held.clear()
+        echo.receive(ChannelDrained("rtc_test", 2))
+    assert [text for channel, text in call.back if channel == 2] == [f"m{n}" for n in range(7)]
+    assert echo.lost == 0
+    echo.receive(message(2, "after"))
+    assert call.back[-1] == (2, "after")
+
+
+def test_a_message_that_the_client_does_not_take_is_counted_and_holds_up_nobody():
+    call = Narrow()
+    echo = Echo(call)
+    echo.receive(message(2, "much too long"))
+    assert echo.lost == 1
+    for text in ("a", "b", "too long as well", "c"):
+        echo.receive(message(2, text))
+    call.held.clear()
+    echo.receive(ChannelDrained("rtc_test", 2))
+    echo.receive(ChannelDrained("rtc_test", 2))
+    assert call.back == [(2, "a"), (2, "b"), (2, "c")]
+    assert echo.lost == 2
+
+
+def test_what_waits_is_bounded_and_goes_with_its_channel(monkeypatch):
+    monkeypatch.setattr(echo_module, "WAITING", 30)
+    call = Narrow(room=1)
+    echo = Echo(call)
+    for number in range(6):
+        echo.receive(message(2, f"message {number}"))
+    assert echo.lost == 2
+    echo.receive(ChannelClosed("rtc_test", 2))
+    call.held.clear()
+    echo.receive(ChannelDrained("rtc_test", 4))
+    assert call.back == [(2, "message 0")]
+    echo.receive(message(6, "fresh"))
+    echo.receive(message(6, "one more"))
+    assert echo.lost == 2
