@@ -93,14 +93,17 @@ class SctpLimits:
     """Bytes kept for messages that are not whole, or not in their turn, yet: what we advertise as
     our window. Beyond it DATA is dropped, and its sender sends it again."""
     chunks_ahead: int = 4096
-    """DATA chunks kept for that, however small; and the most TSNs that may lie behind a gap."""
+    """Messages and pieces of messages kept so, however small, and how far beyond a gap the TSN of
+    DATA may lie; what exceeds either is dropped like what exceeds the window."""
     message: int = 262_144
     """Bytes of one message that we take, and announce in the answer. What grows beyond it is let
     go, and its channel is closed."""
     send_buffer: int = 4_194_304
-    """Bytes of messages waiting to be sent or acknowledged, all streams together; one more message
-    raises to the caller."""
+    """Bytes of messages waiting to be sent or acknowledged, all streams together, each counted for
+    128 more than it has; one more message raises to the caller."""
     rto_initial: float = 0.5
+    """How long an acknowledgement is waited for before the way has been measured, and the bounds of
+    that once it has; each time in vain doubles it, up to the maximum (RFC 9260, 6.3)."""
     rto_minimum: float = 0.4
     rto_maximum: float = 10.0
     init_retransmissions: int = 0
@@ -108,24 +111,25 @@ class SctpLimits:
     delayed_ack: float = 0.2
     """A lone packet of DATA is acknowledged at the latest after this (RFC 9260, 6.2)."""
     heartbeat_interval: float = 30.0
+    """How often an association that has no data under way measures how long the way is."""
     cookie_lifetime: float = 60.0
-    unacknowledged_requests: int = 8
-    """Stream reset requests of the peer remembered for their answers; and of ours that wait."""
+    """How long a state cookie may take to come back; a later one is answered as stale."""
     control_rate: int = 50
-    """Control chunks of the peer (INIT, HEARTBEAT, RE-CONFIG, COOKIE ECHO) answered per second,
-    with twice as many in one go; more are dropped."""
+    """Control chunks of the peer that want an answer (INIT, COOKIE ECHO, HEARTBEAT, RE-CONFIG, a
+    chunk not known) served per second, with twice as many in one go; more are dropped."""
     events: int = 4096
     """Unfetched events; when there are more, further messages are refused as if the window were
-    shut."""
+    shut, and drops are not reported."""
 
 
 @frozen(slots=True)
 class ChannelLimits:
     channels: int = 256
-    """Open data channels of one session at once; one more that the peer opens is closed again,
-    one more of ours raises to the caller."""
+    """Data channels of one session at once, those being opened or closed included; one more that
+    the peer opens is closed again, one more of ours raises to the caller."""
     label: int = 1024
-    """Bytes of a channel's label, and of its protocol; a longer one closes that channel."""
+    """Bytes of a channel's label, and of its protocol; a channel of the peer's with a longer one is
+    closed again, one of ours raises to the caller."""
     opens_per_second: float = 50.0
     """Channels that a peer may open, with twice as many in one go; more are closed unheard."""
     threshold: int = 65_536

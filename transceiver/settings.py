@@ -11,7 +11,7 @@ without candidates answers calls that nobody can reach, and without relays it he
     node = 7                                    # and 32 bits
     identity = "identity.pem"                   # key and certificate; new at each start if left out
     codecs = ["opus", "PCMU", "PCMA"]           # in order of preference
-    data = true                                 # take data channels
+    data = true                                 # take data channels, where the offer has them
     drain = 10.0                                # seconds that calls may go on after SIGTERM
 
     [udp]
@@ -43,7 +43,8 @@ without candidates answers calls that nobody can reach, and without relays it he
     [limits]
     sessions = 1000                             # calls at once
     [limits.session]                            # every field of config.SessionLimits
-    maximum_length = 3600.0                     # likewise limits.ice, .dtls and .srtp
+    maximum_length = 3600.0                     # likewise limits.ice, .dtls, .srtp, .sctp,
+                                                # .channel, .voice and .realtime
 
     [backend]
     name = "echo"
@@ -55,10 +56,10 @@ without candidates answers calls that nobody can reach, and without relays it he
 
 The environment variable of ``udp.listen`` is ``TRANSCEIVER_UDP__LISTEN``, and so on.
 
-SIGHUP has them read again: hint configurations, candidates, relays, limits, codecs and ``drain``
-change for the calls that begin then, API keys and the other nodes for the next request. Calls that
-are up keep what they were opened with, except that their packets come from the relays that are
-listed now.
+SIGHUP has them read again: hint configurations, candidates, relays, codecs, ``data``, ``drain`` and
+limits change for the calls that begin then (those of ``voice`` and ``realtime``, which belong to
+the backends, with a restart), API keys and the other nodes for the next request. Calls that are up
+keep what they were opened with, except that their packets come from the relays that are listed now.
 """
 
 import re
@@ -148,7 +149,6 @@ _LEAST = {
     "rto_minimum": 0.01,
     "rto_maximum": 0.01,
     "heartbeat_interval": 1,
-    "unacknowledged_requests": 1,
     "control_rate": 1,
     "channels": 1,
     "label": 16,
