@@ -40,7 +40,6 @@ logger = logging.getLogger("transceiver")
 CLOCK_RATES = {"opus": 48000, "PCMU": 8000, "PCMA": 8000}
 """RTP clock of each codec (RFC 7587, section 4.1; RFC 3551, section 4.5.14)."""
 
-
 _PLAIN = CallRequest()
 
 
@@ -328,7 +327,7 @@ class TransceiverServer:
         return self.endpoint.ufrag(call)
 
     def owner_of(self, call: str) -> str:
-        """The account that opened the call. Raises UnknownCall."""
+        """Who opened the call (``backend.CallRequest.owner``). Raises UnknownCall."""
         self._known(call)
         return self._calls[call].request.owner
 

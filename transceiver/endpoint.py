@@ -262,7 +262,8 @@ class Endpoint:
         self._settle(slot, now)
 
     def buffered_amount(self, call: str, channel: int) -> int:
-        """Bytes taken on that channel that the client has not acknowledged. Raises UnknownCall."""
+        """Bytes taken on that channel that have not been sent for the first time. Raises
+        UnknownCall."""
         data = self._slot(call).session.data
         return 0 if data is None else data.buffered_amount(channel)
 

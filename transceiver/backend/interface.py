@@ -1,8 +1,9 @@
 """What stands between a call and an application.
 
 A backend never meets WebRTC. It is given a ``Call``, through which audio goes out, and it is told
-what happens in that call, one event after the other. Two protocols are the whole of it, so that an
-echo, a class in somebody's Python program and a socket to another service can all be backends:
+what happens in that call, one event after the other. That is little enough for an echo. Whoever
+wants sound in place of packets, and the events of the Realtime protocol, writes an ``agent.Agent``,
+which ``line.on_line`` makes into a backend. What passes here:
 
 - *audio in*: an ``AudioReceived`` event. *Messages*: ``ChannelOpened``, ``MessageReceived`` and
   their like in, ``Call.send_message`` out. A backend lets pass what it does not know.
@@ -31,9 +32,10 @@ class CallRequest:
     """What a call was asked for with, beside its offer.
 
     ``session`` is the Realtime session object of the request, validated, empty where there was
-    none; ``model`` names the application (of the session, or of the query); ``owner`` the account
-    whose key opened the call, empty where there are no accounts; ``channel`` the number of the
-    negotiated events channel (``?dcid=``), None where the client announces its channels itself.
+    none; ``model`` names the application (of the session, or of the query); ``owner`` says who
+    opened the call: an account, empty where no keys are asked for, and after a slash the client
+    secret if it was one; ``channel`` is the number of the negotiated events channel (``?dcid=``),
+    None where the client announces its channels itself.
     """
 
     session: Mapping[str, Any] = field(factory=dict, repr=False)
@@ -87,7 +89,7 @@ class Call(Protocol):
         """Close a channel; what was taken before is still sent. Its ``ChannelClosed`` follows."""
 
     def buffered_amount(self, channel: int) -> int:
-        """Bytes taken on that channel and not yet acknowledged by the client's SCTP."""
+        """Bytes taken on that channel that have not been sent for the first time."""
 
     def hang_up(self) -> None:
         """End the call. Its ``Ended`` follows as for any other end."""
