@@ -17,7 +17,7 @@ from .audio import AudioStream
 from .config import EndpointConfig
 from .errors import AtCapacity, OfferError
 from .events import EVENTS_CHANNEL
-from .sctp.association import Association
+from .sctp import Association
 from .session import Marks, Session
 
 

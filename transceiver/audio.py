@@ -35,8 +35,8 @@ class AudioStream:
     """The state of one audio stream in both directions.
 
     ``call`` is its id. ``payload_type`` is the one the offer gave our ``codec``, ``clock_rate`` its
-    media clock in Hz. Our
-    SSRC, first sequence number and timestamp offset are random (RFC 3550, 5.1), from ``entropy``.
+    media clock in Hz. Our SSRC, first sequence number and timestamp offset are random (RFC 3550,
+    5.1), from ``entropy``.
     """
 
     call: str

@@ -1,6 +1,12 @@
-"""What a call's audio is handed to: ``interface`` is the border, the modules beside it are backends
-and what helps to write one."""
+"""What a call is handed to: the applications, and what stands between them and a call.
 
-from .interface import Backend, BackendFactory, Call
+``interface`` is the border: a ``Backend`` takes packets and messages. ``agent`` is the same for
+those who want sound and Realtime events, and ``line`` makes a backend of such an agent. The agents
+here are ``echo``, ``python`` (a class of one's own), ``audiosocket`` and ``realtime`` (a program or
+a server elsewhere, reached by ``uplink``) and ``talk``; ``registry`` knows them by the names that
+settings give them. ``playout`` and ``task`` help to write a backend by hand.
+"""
 
-__all__ = ["Backend", "BackendFactory", "Call"]
+from .interface import Attachable, Attachment, Backend, BackendFactory, Call, CallRequest
+
+__all__ = ["Attachable", "Attachment", "Backend", "BackendFactory", "Call", "CallRequest"]

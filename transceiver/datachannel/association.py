@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stunroute.instant import Instant
-from transceiver.sctp.events import Event
+from transceiver.sctp import Event
 
 
 class Association(Protocol):

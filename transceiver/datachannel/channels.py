@@ -39,10 +39,8 @@ from stunroute.allowance import TokenBucket
 from stunroute.errors import DecodeError, StunrouteError
 from stunroute.instant import Instant
 from stunroute.trace import Drop
+from transceiver import sctp
 from transceiver.config import ChannelLimits
-from transceiver.sctp import events as sctp
-from transceiver.sctp.association import NotConnected
-from transceiver.sctp.sendqueue import SendQueueFull
 
 from .association import Association
 from .events import Closed, Drained, Dropped, Ended, Event, Message, Opened
@@ -58,7 +56,6 @@ from .messages import (
 
 _STREAMS: Final = 65535
 """Numbers of channels are below this (RFC 8831 section 6.2)."""
-
 
 _RELIABLE: Final = Open("")
 
@@ -295,9 +292,9 @@ class DataChannels:
                 lifetime=how.lifetime,
                 retransmissions=how.retransmissions,
             )
-        except SendQueueFull as error:
+        except sctp.SendQueueFull as error:
             raise SendBufferFull(str(error)) from None
-        except NotConnected as error:
+        except sctp.NotConnected as error:
             raise NotOpen(str(error)) from None
         except ValueError:
             # We are about to be told how few streams the peer has.

@@ -246,7 +246,7 @@ class Association:
 
     def set_threshold(self, stream: int, amount: int) -> None:
         """``BufferedAmountLow`` follows when what waits on ``stream`` falls to ``amount`` bytes, at
-        first 0. A reset that was performed makes it 0 again."""
+        first 0. After a reset that was performed it is to be set again."""
         self._block.outbound.queue.stream(stream).threshold = amount
 
     def shutdown(self, now: Instant) -> None:

@@ -49,7 +49,8 @@ class StreamsResetByPeer:
 
 @frozen(slots=True)
 class ResetDone:
-    """The peer has answered our wish to reset our outgoing ``streams``."""
+    """The peer has answered our wish to reset our outgoing ``streams``, or cannot reset any; then
+    it was not ``performed``."""
 
     streams: tuple[int, ...]
     performed: bool

@@ -1,7 +1,8 @@
 """Media: protection (SRTP, SRTCP), the packets inside it (RTP, RTCP) and what is counted of them.
 
-``protection`` needs keys and knows no packet beyond its clear header; ``rtp`` and ``rtcp`` turn
-bytes into records and back; ``statistics`` counts. They meet in the session.
+``protection`` needs keys and knows no packet beyond its clear header, ``library`` is libsrtp's part
+in it; ``rtp`` and ``rtcp`` turn bytes into records and back; ``statistics`` counts. They meet in
+the session.
 """
 
 from .protection import ProtectionError, SrtpContext, SrtpError
