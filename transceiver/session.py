@@ -192,7 +192,7 @@ class Session:
             self._advance(Cause.CHECKED)
             if self.marks.first_check is None:
                 self.marks.first_check = now
-        self._drain_ice(now)
+        self._drain_ice()
         if authenticated and self.data is not None and path == self._route:
             self.data.retry(now)
             self._drain_data(now)
@@ -280,7 +280,7 @@ class Session:
         if self.phase is not Phase.ESTABLISHED:
             self._advance(Cause.HEARD)
         if self.agent.note_media(path, now):
-            self._drain_ice(now)
+            self._drain_ice()
 
     def _take_changes(self) -> None:
         self._events.extend(self.audio.changes)
@@ -302,7 +302,7 @@ class Session:
         match reason:
             case Wake.ICE:
                 self.agent.handle_timeout(now)
-                self._drain_ice(now)
+                self._drain_ice()
             case Wake.DTLS:
                 self.connection.handle_timeout(now)
                 self._drain_dtls(now)
@@ -356,7 +356,7 @@ class Session:
     def restart_ice(self, local: ice.Credentials, remote: ice.Credentials, now: Instant) -> None:
         """Both sides have new credentials; the old ones are honoured for a while (RFC 8445, 9)."""
         self.agent.restart(local, remote, now)
-        self._drain_ice(now)
+        self._drain_ice()
 
     def add_data(self, channels: datachannel.DataChannels, now: Instant) -> None:
         """A later offer has brought a section for data channels."""
@@ -481,7 +481,7 @@ class Session:
 
     # --- between the parts --------------------------------------------------------------------
 
-    def _drain_ice(self, now: Instant) -> None:
+    def _drain_ice(self) -> None:
         while (answer := self.agent.next_transmit()) is not None:
             self._outgoing.append(Outgoing(answer.path, answer.data))
         while (event := self.agent.next_event()) is not None:

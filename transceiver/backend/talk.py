@@ -22,6 +22,7 @@ from attrs import Attribute, define, field, frozen
 
 from stunroute.config import between
 from stunroute.errors import ConfigError
+from transceiver.realtime.session import turn_detection
 
 from .agent import (
     AgentEvent,
@@ -256,10 +257,8 @@ class TalkAgent:
 def answers_by_itself(session: Mapping[str, Any]) -> bool:
     """Whether a session asks for an answer when the client has stopped speaking: its turn detection
     does, unless ``create_response`` is false."""
-    here: Any = session
-    for step in ("audio", "input", "turn_detection"):
-        here = here.get(step) if isinstance(here, Mapping) else None
-    return not isinstance(here, Mapping) or here.get("create_response") is not False
+    detection = turn_detection(session)
+    return detection is None or detection.responds
 
 
 def factory(options: TalkOptions) -> AgentFactory:

@@ -21,6 +21,7 @@ from transceiver.aio import TransceiverServer
 from transceiver.backend.interface import Attachment
 from transceiver.errors import CallError
 
+from .access import SUBPROTOCOL
 from .owners import EVENT_BYTES
 
 EVENTS = "/v1/realtime"
@@ -91,7 +92,7 @@ async def converse(websocket: WebSocket, server: TransceiverServer, call: str) -
     attachment = server.attach(call, outbox.put, outbox.end)
     try:
         offered = websocket.scope.get("subprotocols") or ()
-        await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
+        await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
         await _carry(websocket, outbox, attachment)
     finally:
         attachment.detach()

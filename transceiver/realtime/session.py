@@ -405,8 +405,3 @@ def _number(said: Mapping[str, Any], name: str, default: float) -> float:
     if not isinstance(value, int | float):
         return default
     return float(max(-_LARGEST, min(value, _LARGEST)))
-
-
-def text_only(session: Mapping[str, Any]) -> bool:
-    """Whether the client wants words and no sound."""
-    return session.get("output_modalities") == ["text"]

@@ -27,8 +27,3 @@ def distance16(later: int, earlier: int) -> int:
 def unwrap(tsn: int, near: int) -> int:
     """The integer nearest to ``near`` (itself unwrapped) that is ``tsn`` modulo 2^32."""
     return near + ((tsn - near + _TSN_HALF) & TSN_MASK) - _TSN_HALF
-
-
-def unwrap16(ssn: int, near: int) -> int:
-    """The integer nearest to ``near`` that is ``ssn`` modulo 2^16."""
-    return near + ((ssn - near + _SSN_HALF) & SSN_MASK) - _SSN_HALF

@@ -14,7 +14,6 @@ from transceiver.realtime.session import (
     TurnDetection,
     effective,
     merge,
-    text_only,
     turn_detection,
     validate,
 )
@@ -295,11 +294,6 @@ def test_turn_detection_is_read_from_the_older_form_of_a_backend() -> None:
         TurnDetection(threshold=0.25)
     )
     assert turn_detection({"audio": 3}) is None
-
-
-def test_words_alone_are_known() -> None:
-    assert text_only(shown({"modalities": ["text"]}))
-    assert not text_only(shown())
 
 
 def refused(said: object) -> EventError | None:
