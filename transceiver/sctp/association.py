@@ -30,7 +30,7 @@ from stunroute.instant import Entropy, Instant
 from stunroute.trace import Drop
 from transceiver.config import SctpLimits
 
-from . import closing, events, opening, packet
+from . import closing, events, opening, packet, shortcut
 from .block import OPENING, Block
 from .causes import NoUserData, UnrecognizedChunk, UserAbort
 from .chunks import (
@@ -129,6 +129,15 @@ class Association:
         """Take one packet of the peer."""
         self._now = now
         block = self._block
+        if shortcut.receive_untrusted(
+            block,
+            data,
+            now,
+            source_port=self.destination_port,
+            destination_port=self.source_port,
+            accept_zero_checksum=self.zero_checksum,
+        ):
+            return
         try:
             received = packet.decode_untrusted(data, accept_zero_checksum=self.zero_checksum)
         except ChecksumError:

@@ -117,6 +117,26 @@ class Inbound:
             return Drop.SCTP_STREAM
         return reassembly.take(tsn, data)
 
+    def receive_in_turn(
+        self, tsn: int, stream: int, ssn: int, ppid: int, flags: int, payload: bytes
+    ) -> bool:
+        """``receive`` without a record, for a chunk that is the next in the sequence while nothing
+        is missing, and that is taken. False: it is none of these, and nothing has changed."""
+        tsns, reassembly, limits = self._tsns, self._reassembly, self._limits
+        following = tsns.cumulative + 1
+        if (
+            tsn != following & TSN_MASK
+            or tsns.has_gaps
+            or reassembly.used + len(payload) > self._most_in_turn
+            or len(reassembly.ready) >= limits.events
+            or reassembly.kept > 2 * limits.chunks_ahead
+            or stream >= limits.streams
+            or not reassembly.take_in_turn(following, stream, ssn, ppid, flags, payload)
+        ):
+            return False
+        tsns.cumulative = following
+        return True
+
     def receive_forward(self, chunk: ForwardTsn) -> bool:
         """Take a FORWARD-TSN. False if it says nothing new; then a SACK has been lost, and another
         is to be sent at once (RFC 3758, 3.6)."""

@@ -29,7 +29,7 @@ from .chunks import (
     encode_data,
 )
 from .congestion import Congestion
-from .outstanding import ABANDONED, Outstanding
+from .outstanding import ABANDONED, ARRIVED, Outstanding
 from .packet import room
 from .sendqueue import Outgoing, SendQueue
 from .serial import TSN_MASK
@@ -107,24 +107,45 @@ class Outbound:
             return Drop.SCTP_ACK
         if seen.late:
             return None
-        self._budget += _BURST
         self._advertised = sack.window
-        if seen.round_trip is not None:
-            self.round_trip.measure(seen.round_trip)
+        self._heard(seen.size, seen.flight, seen.round_trip, now, advanced=seen.advanced)
+        if seen.lost and congestion.lose(outstanding.next_tsn - 1):
+            self._fast = True
+        return None
+
+    def receive_plain_sack(self, cumulative: int, window: int, now: Instant) -> Drop | None:
+        """``receive_sack`` for a SACK without gaps. One that acknowledges something, and takes
+        nothing back, is worth no records: it pops chunks off a queue."""
+        outstanding = self.outstanding
+        count, sent = (cumulative - outstanding.cumulative) & TSN_MASK, outstanding.sent
+        out = len(sent)
+        if not 0 < count <= out or (count < out and sent[count].fate is ARRIVED):
+            return self.receive_sack(Sack(cumulative, window), now)
+        self._advertised = window
+        flight = outstanding.flight
+        size, round_trip = outstanding.pop(count, now)
+        self._heard(size, flight, round_trip, now, advanced=True)
+        return None
+
+    def _heard(
+        self, size: int, flight: int, round_trip: float | None, now: Instant, *, advanced: bool
+    ) -> None:
+        """A SACK that is not late has acknowledged ``size`` bytes, when ``flight`` were in flight.
+        ``advanced``: the cumulative TSN rose."""
+        congestion, outstanding = self.congestion, self.outstanding
+        self._budget += _BURST
+        if round_trip is not None:
+            self.round_trip.measure(round_trip)
         drained = not outstanding.sent
-        advanced = seen.advanced
-        if seen.size:
-            congestion.acknowledge(seen.size, seen.flight, advanced=advanced, drained=drained)
+        if size:
+            congestion.acknowledge(size, flight, advanced=advanced, drained=drained)
             self._cautious = self._may_probe = False
         if advanced and congestion.recovering:
             congestion.reach(outstanding.cumulative)
-        if seen.lost and congestion.lose(outstanding.next_tsn - 1):
-            self._fast = True
         if drained:
             self.deadline = None
         elif advanced:
             self.deadline = now + self.round_trip.timeout
-        return None
 
     def receive_cumulative(self, tsn: int, now: Instant) -> Drop | None:
         """All up to ``tsn`` has come: what SHUTDOWN says, which states no window."""

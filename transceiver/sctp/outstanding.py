@@ -170,6 +170,17 @@ class Outstanding:
             self._probe = None
         return Acknowledged(size, flight, advanced, lost, round_trip)
 
+    def pop(self, count: int, now: Instant) -> tuple[int, float | None]:
+        """``receive`` of a SACK that acknowledges the first ``count`` chunks, of which there are so
+        many, and says nothing of others. Bytes acknowledged for the first time, and the round trip
+        in seconds where it could be measured."""
+        probe = self._probe
+        size = self._advance(self.cumulative + count)
+        if probe is None or (probe.tsn > self.cumulative and probe.fate is not ARRIVED):
+            return size, None
+        self._probe = None
+        return size, now - self._probed_at
+
     def _advance(self, cumulative: int) -> int:
         """Forget the chunks up to ``cumulative``; the bytes that are acknowledged by it."""
         sent, size, flight = self.sent, 0, self.flight

@@ -58,6 +58,12 @@ class Packet:
     chunks: tuple[Chunk, ...]
 
 
+def checksum_matches(data: bytes) -> bool:
+    """Whether the checksum in ``data``, which has a header, is that of the packet."""
+    computed = _crc32c(data[:8] + _NO_CHECKSUM + data[HEADER_LENGTH:])
+    return data[8:HEADER_LENGTH] == _CHECKSUM.pack(computed)
+
+
 def decode_untrusted(data: bytes, *, accept_zero_checksum: bool) -> Packet:
     """The packet that ``data`` is. Chunks behind one that is unknown and says to stop (RFC 9260,
     3.2) are not there.
@@ -68,10 +74,8 @@ def decode_untrusted(data: bytes, *, accept_zero_checksum: bool) -> Packet:
     if size < HEADER_LENGTH:
         raise DecodeError("shorter than the header of a packet")
     source, destination, tag, stated = _HEADER.unpack_from(data)
-    if stated or not accept_zero_checksum:
-        computed = _crc32c(data[:8] + _NO_CHECKSUM + data[HEADER_LENGTH:])
-        if data[8:HEADER_LENGTH] != _CHECKSUM.pack(computed):
-            raise ChecksumError("a checksum that does not match")
+    if (stated or not accept_zero_checksum) and not checksum_matches(data):
+        raise ChecksumError("a checksum that does not match")
     found: list[Chunk] = []
     offset = HEADER_LENGTH
     while offset < size:

@@ -21,7 +21,7 @@ from attrs import define, field
 
 from stunroute.trace import Drop
 
-from .chunks import Data
+from .chunks import BEGINNING, ENDING, UNORDERED, Data
 from .events import MessageReceived
 from .serial import SSN_MASK, distance16
 from .tsns import Tsns
@@ -119,6 +119,56 @@ class Reassembly:
             message = MessageReceived(data.stream, data.ppid, payload)
             done = self._complete(data.stream, data.ssn, data.unordered, message)
         return done or drop
+
+    def take_in_turn(
+        self, tsn: int, stream: int, ssn: int, ppid: int, flags: int, payload: bytes
+    ) -> bool:
+        """``take`` without a record, for a fragment up to which all has come and beyond which
+        nothing has, where it is a whole message, begins one or goes on with the one that is begun,
+        and no message waits for another. False: something is otherwise, and nothing has changed.
+        """
+        size, unordered = len(payload), flags & UNORDERED != 0
+        runs, ready, run = self._by_last, flags & ENDING, None
+        if flags & BEGINNING:
+            if runs or size > self._longest:
+                return False
+        else:
+            run = runs.get(tsn - 1)
+            if (
+                run is None
+                or not run.begins
+                or run.ends
+                or run.too_long
+                or run.stream != stream
+                or run.unordered != unordered
+                or (ssn != run.ssn and not unordered)
+                or run.size + size > self._longest
+            ):
+                return False
+        if ready and not unordered:
+            if self._turns or ssn != self._expected.get(stream, 0):
+                return False
+            self._expected[stream] = (ssn + 1) & SSN_MASK
+        self.used += size
+        if run is None:
+            if ready:
+                self.ready.append(MessageReceived(stream, ppid, payload))
+            else:
+                begun = _Run(
+                    stream, ssn, ppid, unordered, tsn, tsn, True, False, size, deque((payload,))
+                )
+                self._by_first[tsn] = runs[tsn] = begun
+            return True
+        del runs[tsn - 1]
+        run.append(payload)
+        if ready:
+            del self._by_first[run.first]
+            self.ready.append(MessageReceived(stream, run.ppid, b"".join(run.pieces)))
+        else:
+            runs[tsn] = run
+            run.last = tsn
+            run.size += size
+        return True
 
     # --- fragments --------------------------------------------------------------------------------
 

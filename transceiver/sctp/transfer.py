@@ -18,6 +18,7 @@ from transceiver.config import SctpLimits
 from .acknowledgement import Acknowledgement
 from .causes import Cause, InvalidStream
 from .chunks import (
+    IMMEDIATE,
     Data,
     Error,
     ForwardTsn,
@@ -88,6 +89,24 @@ class Transfer:
         elif had_gaps or self._gaps or chunk.immediate:
             self._at_once = True
         return drop
+
+    def receive_in_turn(
+        self,
+        tsn: int,
+        stream: int,
+        ssn: int,
+        ppid: int,
+        flags: int,
+        payload: bytes,
+        now: Instant,
+    ) -> bool:
+        """``receive_data`` and ``packet_read`` in one, for a packet with one DATA chunk that is the
+        next in the sequence while nothing is missing. False: it is not, and nothing has changed.
+        It must not be empty, and no reset of streams must be waiting."""
+        if self._gaps or not self.inbound.receive_in_turn(tsn, stream, ssn, ppid, flags, payload):
+            return False
+        self.acknowledgement.packet_received(now, flags & IMMEDIATE != 0)
+        return True
 
     def receive(
         self, chunk: Sack | ForwardTsn | ReConfig | Heartbeat | HeartbeatAck, now: Instant
