@@ -2,9 +2,10 @@
 
 A core has two verbs in (``receive_datagram``, ``handle_timeout``) and three out
 (``next_transmit``, ``next_event``, ``next_timeout``). After every verb in, whoever drives the core
-calls ``pump`` once. Tests and replay do it through this one function, so that they cannot differ in
-order. The transceiver's adapter takes events and datagrams in the same order without a record of
-both, since it has a batch of inputs to drain between two calls to the kernel.
+asks the three out until they have nothing more to say. Who drives one by hand, as tests do, calls
+``pump`` for that. The transceiver's adapter and replay ask by themselves: the one has a batch of
+inputs to drain between two calls to the kernel, and tells its applications of events before it
+fetches datagrams, so that their answers may share them; the other compares each thing as it comes.
 """
 
 from typing import Generic, Protocol, TypeVar
