@@ -217,7 +217,7 @@ class Drop(Enum):
 
     # Data channels
     CHANNEL_MALFORMED = "channel-malformed"  # no DCEP message, or one that cannot be meant
-    CHANNEL_REFUSED = "channel-refused"  # one channel more than may be open, or opened too fast
+    CHANNEL_REFUSED = "channel-refused"  # beyond the channels there may be, or opened too fast
     CHANNEL_UNKNOWN = "channel-unknown"  # a message on a stream without a channel
     CHANNEL_PROTOCOL = "channel-protocol"  # a payload protocol that carries no message (RFC 8831)
 

@@ -20,6 +20,8 @@ without candidates answers calls that nobody can reach, and without relays it he
     relays = ["10.1.0.1:4000-4003"]             # inner addresses that the leg is accepted from:
                                                 # a relay has one for each of its workers
     adapter = "batched"                         # or "plain"; left out, the best that works here
+    send_buffer = 262144                        # bytes that wait at most where packets leave slowly
+    receive_buffer = 4194304                    # and those that the kernel is asked to keep
 
     [[hint.configurations]]                     # as in the relays' file; here both keys are needed
     id = "0"
@@ -29,6 +31,8 @@ without candidates answers calls that nobody can reach, and without relays it he
 
     [http]
     listen = "127.0.0.1:8080"
+    connections = 1000                          # at once; one more is answered with 503
+    open = false                                # do without keys though other machines can connect
     secret = "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f"
                                                 # seals client secrets; one for the whole fleet
     elsewhere = "forward"                       # another node's call: "forward" or "redirect"
@@ -41,7 +45,9 @@ without candidates answers calls that nobody can reach, and without relays it he
     url = "http://10.1.0.3:8080"
 
     [limits]
-    sessions = 1000                             # calls at once
+    sessions = 1000                             # calls at once; who comes then is sent away
+    retry_after = 5.0                           # for so many seconds
+    events = 65536                              # of all calls, untold; then the oldest audio goes
     [limits.session]                            # every field of config.SessionLimits
     maximum_length = 3600.0                     # likewise limits.ice, .dtls, .srtp, .sctp,
                                                 # .channel, .voice and .realtime
