@@ -17,20 +17,21 @@ class Acknowledgement:
     _delay: float
     due: bool = field(default=False, init=False)
     """A SACK is to be sent now."""
-    _deadline: Instant | None = field(default=None, init=False)
+    deadline: Instant | None = field(default=None, init=False)
+    """When a lone packet is acknowledged, if one waits for that."""
     _begun: bool = field(default=False, init=False)
 
     @property
     def wanted(self) -> bool:
         """Something is not acknowledged yet: a SACK may travel with whatever is sent now."""
-        return self.due or self._deadline is not None
+        return self.due or self.deadline is not None
 
     def packet_received(self, now: Instant, at_once: bool) -> None:
         """A packet with DATA or FORWARD-TSN has been dealt with; call it once for each."""
-        if at_once or not self._begun or self._deadline is not None:
+        if at_once or not self._begun or self.deadline is not None:
             self.due = self._begun = True
         else:
-            self._deadline = now + self._delay
+            self.deadline = now + self._delay
 
     def hasten(self) -> None:
         """Something else makes a SACK worth sending now, such as a window that has opened."""
@@ -39,11 +40,11 @@ class Acknowledgement:
     def sent(self) -> None:
         """A SACK has been made."""
         self.due = False
-        self._deadline = None
+        self.deadline = None
 
     def next_timeout(self) -> Instant | None:
-        return None if self.due else self._deadline
+        return None if self.due else self.deadline
 
     def handle_timeout(self, now: Instant) -> None:
-        if self._deadline is not None and now >= self._deadline:
+        if self.deadline is not None and now >= self.deadline:
             self.due = True

@@ -303,10 +303,18 @@ class Association:
         block = self._block
         if block.events:
             return block.events.popleft()
-        event = block.next_received()
-        if event is not None:
-            return event
-        low = block.outbound.queue.next_low()
+        transfer = block.transfer
+        if transfer is not None:
+            # It is asked after every packet, and most often there is nothing: no call for that.
+            inbound = transfer.inbound
+            if inbound.ready or transfer.fetching or inbound.oversized:
+                event = block.next_received()
+                if event is not None:
+                    return event
+        queue = block.outbound.queue
+        if not queue.low:
+            return None
+        low = queue.next_low()
         return None if low is None else events.BufferedAmountLow(low)
 
     def next_timeout(self) -> Instant | None:

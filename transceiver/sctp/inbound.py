@@ -11,6 +11,7 @@ section 6.2 would have the last of the others thrown out for it, which were ackn
 messages makes room; while too many wait to be fetched nothing is taken.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from attrs import define
@@ -39,6 +40,10 @@ class Inbound:
     _limits: SctpLimits
     _tsns: Tsns
     _reassembly: Reassembly
+    ready: deque[MessageReceived]
+    """Whole messages in their turn; ``next_message`` fetches them."""
+    oversized: dict[int, None]
+    """Streams for ``next_oversized``."""
     _duplicates: list[int]
     _advertised: int
     _most_in_turn: int
@@ -47,6 +52,8 @@ class Inbound:
         self._limits = limits
         self._tsns = Tsns(first_tsn - 1)
         self._reassembly = Reassembly(self._tsns, limits.message)
+        self.ready = self._reassembly.ready
+        self.oversized = self._reassembly.oversized
         self._duplicates = []
         self._advertised = limits.receive_window
         self._most_in_turn = limits.receive_window + limits.message
@@ -166,20 +173,18 @@ class Inbound:
 
     def next_message(self) -> MessageReceived | None:
         """The next whole message in its turn; fetching it makes room."""
-        ready = self._reassembly.ready
-        if not ready:
+        if not self.ready:
             return None
-        message = ready.popleft()
+        message = self.ready.popleft()
         self._reassembly.used -= len(message.payload)
         return message
 
     def next_oversized(self) -> int | None:
         """A stream on which a message was let go because it was longer than announced."""
-        oversized = self._reassembly.oversized
-        if not oversized:
+        if not self.oversized:
             return None
-        stream = next(iter(oversized))
-        del oversized[stream]
+        stream = next(iter(self.oversized))
+        del self.oversized[stream]
         return stream
 
     def reset_streams(self, streams: Sequence[int]) -> None:

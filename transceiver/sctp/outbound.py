@@ -211,6 +211,10 @@ class Outbound:
             return found
         if outstanding.lost:
             space = self._fill_again(found, space, now)
+        elif self.queue.empty:
+            # Whoever only receives is asked after each packet too.
+            self._fast = False
+            return found
         if not outstanding.lost:
             self._fast = False
             if outstanding.flight < window:

@@ -32,7 +32,6 @@ from .chunks import decode_untrusted as decode_chunk_untrusted
 HEADER_LENGTH: Final = 12
 
 _HEADER: Final = Struct("!HHII")
-_PORTS_AND_TAG: Final = Struct("!HHI")
 _CHECKSUM: Final = Struct("<I")
 _NO_CHECKSUM: Final = bytes(4)
 
@@ -98,11 +97,10 @@ def assemble(
 ) -> bytes:
     """A packet of chunks that are encoded, and padded, already. Without ``checksum`` its field is
     zero."""
-    head = _PORTS_AND_TAG.pack(source_port, destination_port, tag)
-    body = b"".join(parts)
+    bare = b"".join((_HEADER.pack(source_port, destination_port, tag, 0), *parts))
     if not checksum:
-        return head + _NO_CHECKSUM + body
-    return head + _CHECKSUM.pack(_crc32c(head + _NO_CHECKSUM + body)) + body
+        return bare
+    return bare[:8] + _CHECKSUM.pack(_crc32c(bare)) + bare[HEADER_LENGTH:]
 
 
 def encode(

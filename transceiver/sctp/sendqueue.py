@@ -86,7 +86,8 @@ class SendQueue:
     _turns: deque[Stream] = field(factory=deque, init=False)
     _current: Outgoing | None = field(default=None, init=False)
     """The message that is begun and not finished."""
-    _low: dict[int, None] = field(factory=dict, init=False)
+    low: dict[int, None] = field(factory=dict, init=False)
+    """Streams for ``next_low``."""
 
     @property
     def empty(self) -> bool:
@@ -110,10 +111,10 @@ class SendQueue:
 
     def next_low(self) -> int | None:
         """A stream whose buffered amount has fallen to its threshold or below."""
-        if not self._low:
+        if not self.low:
             return None
-        stream = next(iter(self._low))
-        del self._low[stream]
+        stream = next(iter(self.low))
+        del self.low[stream]
         return stream
 
     def add(
@@ -179,7 +180,7 @@ class SendQueue:
         before = stream.buffered
         stream.buffered = after = before - len(fragment)
         if after <= stream.threshold < before:
-            self._low[stream.number] = None
+            self.low[stream.number] = None
         return fragment
 
     def discard(self, message: Outgoing) -> bool:
@@ -247,4 +248,4 @@ class SendQueue:
         before = stream.buffered
         stream.buffered = after = before - size
         if after <= stream.threshold < before:
-            self._low[stream.number] = None
+            self.low[stream.number] = None

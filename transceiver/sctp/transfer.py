@@ -62,7 +62,8 @@ class Transfer:
     _at_once: bool = field(default=False, init=False)
     _gaps: bool = field(default=False, init=False)
     """Something is missing between the DATA that has come."""
-    _fetching: bool = field(default=False, init=False)
+    fetching: bool = field(default=False, init=False)
+    """Messages have been fetched, and there may be more."""
 
     def __attrs_post_init__(self) -> None:
         limits, peer = self.limits, self.peer
@@ -161,9 +162,9 @@ class Transfer:
         there is room again."""
         message = self.inbound.next_message()
         if message is not None:
-            self._fetching = True
-        elif self._fetching:
-            self._fetching = False
+            self.fetching = True
+        elif self.fetching:
+            self.fetching = False
             if self.inbound.window_has_opened:
                 self.acknowledgement.hasten()
         return message
@@ -211,7 +212,7 @@ class Transfer:
             if forward is not None:
                 found.append(forward.encode())
                 space -= len(found[-1])
-        if due or not acknowledgement.wanted:
+        if due or acknowledgement.deadline is None:
             found += outbound.fill(space, now)
         elif data := outbound.fill(space - _SACK_LENGTH, now):
             found.append(self._sack())
