@@ -16,7 +16,7 @@ kind, so that the draw that was changed can be named.
 ::
 
     steps = [
-      {at=12.5, opened=true, drew=["<hex>:<check>", ...], next=42.5, why="establish", check="..."},
+      {at=12.5, opened=true, data=true, drew=["<hex>:<check>", ...], next=42.5, ..., check="..."},
       {at=12.6, received=1, sent=[2, 3], next=12.65, why="dtls", check="..."},
       {at=12.65, fired="dtls", sent=[4], next=12.75, why="dtls", check="..."},
       {at=13.0, acted="send_audio", arguments={...}, sent=[5], next=13.2, ..., check="..."},

@@ -169,7 +169,7 @@ class Line(Protocol):
         """Seconds of sound that were let go for want of room."""
 
     def send(self, event: JsonObject) -> None:
-        """An event for the client, on its events channel and on every side-band connection."""
+        """An event for the client, on its events channel and on every connection on the side."""
 
     def say_text(self, text: str) -> None:
         """The words of what a plain agent is saying, for the client's transcript; goes with the

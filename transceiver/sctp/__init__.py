@@ -6,8 +6,8 @@ an association have to come of time and entropy that are arguments.
 ``association`` is what others see. ``packet``, ``chunks``, ``parameters`` and ``causes`` are the
 wire format; ``states``, ``handshake``, ``opening``, ``closing`` and ``greeting`` are how an
 association begins and ends; ``inbound`` and ``reassembly`` make messages of chunks, ``sendqueue``,
-``outbound``, ``outstanding`` and ``congestion`` chunks of messages; ``reconfiguration`` resets
-streams.
+``outbound``, ``outstanding`` and ``congestion`` chunks of messages, ``shortcut`` does for most
+packets what the long way does; ``reconfiguration`` resets streams.
 """
 
 from .association import Association, NotConnected
