@@ -8,7 +8,7 @@ they are also what the relay leg carries on the wire.
 import ipaddress
 from functools import lru_cache
 
-from attrs import frozen
+from attrs import define
 
 IPV4_PREFIX = b"\x00" * 10 + b"\xff\xff"
 """What an IPv4 address in its mapped form begins with."""
@@ -103,7 +103,8 @@ def _of(host: str, port: int) -> Address:
     return Address(packed if len(packed) == 16 else IPV4_PREFIX + packed, port)
 
 
-@frozen(slots=True)
+# One for each packet: made in a third of the time of a frozen one. Nobody changes it.
+@define(slots=True)
 class Transmit:
     """A datagram that a core wants sent: ``data`` to ``address``."""
 

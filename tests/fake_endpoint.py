@@ -65,6 +65,18 @@ class FakeEndpoint:
             case "flood":
                 self.transmits.extend(Transmit(bytes(1200), address) for _ in range(int(rest[0])))
 
+    def take_datagram(self, data, address, now):
+        waiting = bool(self.events)
+        self.receive_datagram(data, address, now)
+        if not waiting and self.events and isinstance(self.events[0], AudioReceived):
+            return self.events.popleft()
+        return None
+
+    def take_transmits(self):
+        transmits = list(self.transmits)
+        self.transmits.clear()
+        return transmits
+
     def handle_timeout(self, now):
         self.woken.append(now)
         if self.deadline is not None and self.deadline <= now:

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.udp",),
     ("transceiver.backend", "stunroute.store"),
     ("transceiver.endpoint",),
-    ("transceiver.report", "transceiver.admission"),
+    ("transceiver.report", "transceiver.admission", "transceiver.slot"),
     ("transceiver.session",),
     ("transceiver.audio", "transceiver.negotiation", "transceiver.datachannel"),
     # Between the network's packets and what an agent hears and says.

@@ -22,13 +22,20 @@ from typing import ClassVar
 
 from attrs import define, field, frozen
 
-from stunroute.address import Address, Transmit
+from stunroute.address import Address
 from stunroute.hint import Hint
 from stunroute.instant import Entropy, Instant
 from stunroute.settings import Adapter
 from stunroute.trace import Drop
 
-from .backend.interface import Attachable, Attachment, Backend, BackendFactory, CallRequest
+from .backend.interface import (
+    Attachable,
+    Attachment,
+    Backend,
+    BackendFactory,
+    CallRequest,
+    Listening,
+)
 from .endpoint import Answered, Endpoint
 from .errors import CallError, NoEvents, UnknownCall
 from .events import AudioReceived, Ended, EndReason, Established, Event
@@ -60,6 +67,8 @@ class LiveCall:
     request: CallRequest = field(factory=CallRequest)
     now: Callable[[], Instant] = field(init=False, repr=False)  # the loop's own, asked all the time
     backend: Backend | None = field(init=False, default=None, repr=False)
+    hear: Callable[[AudioReceived], None] = field(init=False, repr=False)
+    """``receive`` for audio, by the shortest way: the caller sees to what it raises."""
     _failing: Backend | None = field(init=False, default=None, repr=False)
     """A backend that has raised, until it has heard of the end."""
     established: bool = field(init=False, default=False)
@@ -67,6 +76,12 @@ class LiveCall:
 
     def __attrs_post_init__(self) -> None:
         self.now = self._server.loop.time
+        self.hear = _unheard
+
+    def begin(self, backend: Backend) -> None:
+        """The application's side has been made."""
+        self.backend = backend
+        self.hear = backend.listen() if isinstance(backend, Listening) else backend.receive
 
     def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]:
         handle = self._server.loop.call_at(when, self._run, callback)
@@ -80,7 +95,8 @@ class LiveCall:
             server.endpoint.send_audio(self.id, payload, timestamp & 0xFFFFFFFF, marker, self.now())
         except UnknownCall:  # it is over; its Ended stands behind the event now being delivered
             return False
-        server.sent_audio()
+        if not server.delivering:  # else it leaves with the others of the batch
+            server.finish()
         return True
 
     def open_channel(self, label: str, *, protocol: str = "", ordered: bool = True) -> int | None:
@@ -114,15 +130,6 @@ class LiveCall:
             with suppress(UnknownCall):
                 self._server.hang_up(self.id)
 
-    def hear(self, event: AudioReceived) -> None:
-        """``receive`` for audio, which changes nothing here."""
-        if self.backend is None:
-            return
-        try:
-            self.backend.receive(event)
-        except Exception:
-            self._failed()
-
     def receive(self, event: Event) -> None:
         """Pass ``event`` on to the backend; contain what it raises."""
         match event:
@@ -136,7 +143,7 @@ class LiveCall:
         try:
             self.backend.receive(event)
         except Exception:
-            self._failed()
+            self.failed()
 
     def attach(self, send: Callable[[str], None], close: Callable[[], None]) -> Attachment:
         """See ``backend.Attachable``. What the backend raises ends the call."""
@@ -147,7 +154,7 @@ class LiveCall:
         except NoEvents:
             raise
         except Exception:
-            self._failed()
+            self.failed()
             raise NoEvents("the application of this call has failed") from None
 
     def _run(self, callback: Callable[[], None]) -> None:
@@ -156,13 +163,15 @@ class LiveCall:
         try:
             callback()
         except Exception:
-            self._failed()
+            self.failed()
 
-    def _failed(self) -> None:
+    def failed(self) -> None:
+        """End the call: its backend has raised what is being handled."""
         if self.backend is None:
             return
         # It is told of the end and of nothing else, so nothing is logged twice.
         self.backend, self._failing = None, self.backend
+        self.hear = _unheard
         logger.exception("call %s: the backend failed", self.id)
         self._server.backend_failed(self.id)
 
@@ -172,6 +181,10 @@ class LiveCall:
         if failing is not None:
             with suppress(Exception):  # as broken as it was
                 failing.receive(event)
+
+
+def _unheard(event: AudioReceived) -> None:
+    """Audio of a call that has no backend (any more)."""
 
 
 @frozen(slots=True)
@@ -195,7 +208,7 @@ class _Attached:
         except CallError:
             raise
         except Exception:
-            self._call._failed()
+            self._call.failed()
 
 
 @define(slots=True, eq=False)
@@ -225,7 +238,8 @@ class TransceiverServer:
     _link: Link | None = field(init=False, default=None, repr=False)
     _timer: asyncio.TimerHandle | None = field(init=False, default=None, repr=False)
     _timer_at: Instant = field(init=False, default=0.0)
-    _delivering: bool = field(init=False, default=False)
+    delivering: bool = field(init=False, default=False)
+    """Events are being delivered: what follows from them is sent when all are."""
     _idle: asyncio.Event = field(init=False, factory=asyncio.Event, repr=False)
 
     async def start(self) -> Address:
@@ -295,7 +309,7 @@ class TransceiverServer:
         call = LiveCall(self, answered.call, codec, CLOCK_RATES.get(codec, 0), request)
         self._calls[call.id] = call
         try:
-            call.backend = self.backend(call)
+            call.begin(self.backend(call))
         except Exception as error:
             logger.exception("call %s: the backend refused it", call.id)
             self.backend_failed(call.id)
@@ -360,12 +374,6 @@ class TransceiverServer:
 
     # Verbs for a call's backend
 
-    def sent_audio(self) -> None:
-        """A call has given the core a packet. It leaves with the others of the batch, or at once
-        where none is being seen to."""
-        if not self._delivering:
-            self._finish()
-
     def open_channel(self, call: str, label: str, protocol: str, ordered: bool) -> int | None:
         """See ``backend.Call``. Raises UnknownCall."""
         channel = self.endpoint.open_channel(
@@ -396,16 +404,28 @@ class TransceiverServer:
     def receive_datagrams(self, arrivals: Sequence[Arrival]) -> None:
         """Datagrams of the leg that have arrived together, in their order. Each has a reading of
         the clock of its own: a backend may act between two of them, and time does not run backward
-        for the core nor for who records it."""
+        for the core nor for who records it. Most are audio and nothing more, which goes from the
+        core to its call with nothing in between."""
         self.counters.received += len(arrivals)
-        endpoint, clock = self.endpoint, self.loop.time
-        for data, address in arrivals:
-            if data is None:
-                endpoint.drops[Drop.TOO_LONG] += 1
-                continue
-            endpoint.receive_datagram(data, address, clock())
-            self._deliver_all()
-        self._finish()
+        endpoint, clock, calls = self.endpoint, self.loop.time, self._calls
+        take, next_event = endpoint.take_datagram, endpoint.next_event
+        self.delivering = True
+        try:
+            for data, address in arrivals:
+                if data is None:
+                    endpoint.drops[Drop.TOO_LONG] += 1
+                    continue
+                audio = take(data, address, clock())
+                if audio is not None and (call := calls.get(audio.call)) is not None:
+                    try:
+                        call.hear(audio)
+                    except Exception:
+                        call.failed()
+                while (event := next_event()) is not None:
+                    self._deliver(event)
+        finally:
+            self.delivering = False
+        self.finish()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -417,36 +437,32 @@ class TransceiverServer:
     def _drain(self) -> None:
         """See to all that the core has to say. Called from within, by a backend that acts on an
         event, it leaves the work to the call that is at it already."""
-        if self._delivering:
+        if self.delivering:
             return
         self._deliver_all()
-        self._finish()
+        self.finish()
 
     def _deliver_all(self) -> bool:
         """Deliver events, and what follows from them, until the core has none; whether there were
-        any. Its datagrams wait in it for ``_finish``, in their order, whoever they were for."""
+        any. Its datagrams wait in it for ``finish``, in their order, whoever they were for."""
         next_event = self.endpoint.next_event
         event = next_event()
         if event is None:
             return False
-        self._delivering = True
+        self.delivering = True
         try:
             while event is not None:
                 self._deliver(event)
                 event = next_event()
         finally:
-            self._delivering = False
+            self.delivering = False
         return True
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Send what there is, and set the timer."""
-        transmits: list[Transmit] = []
-        next_transmit = self.endpoint.next_transmit
-        while True:
-            while (transmit := next_transmit()) is not None:
-                transmits.append(transmit)
-            if not self._deliver_all():  # what is made into packets only now may end a channel
-                break
+        transmits = self.endpoint.take_transmits()
+        while self._deliver_all():  # what is made into packets only now may end a channel
+            transmits += self.endpoint.take_transmits()
         if transmits:
             if self._link is None:
                 self.counters.unsent += len(transmits)
@@ -457,9 +473,6 @@ class TransceiverServer:
     def _deliver(self, event: Event) -> None:
         call = self._calls.get(event.call)
         if call is None:
-            return
-        if type(event) is AudioReceived:
-            call.hear(event)
             return
         if isinstance(event, Ended):
             del self._calls[event.call]

@@ -20,9 +20,8 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
-from typing import TypeAlias, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from stunroute import demux, forward, stun
 from stunroute.address import Address, Transmit
@@ -39,12 +38,11 @@ from .errors import AtCapacity, UnknownCall
 from .events import AudioReceived, EndReason, Event, Phase
 from .path import Path
 from .report import snapshot_of
-from .session import AddressValidated, Refused, Session, Signal, UfragRetired
+from .session import AddressValidated, Refused, Signal, UfragRetired
+from .slot import Entry, Slot, remove
 from .snapshot import Snapshot
 from .srtp import rtcp, rtp
 from .timers import Deadline
-
-_K = TypeVar("_K")
 
 TWINS = 4
 """How many sessions of one client address, the newest, get what names none of them."""
@@ -58,22 +56,6 @@ class Answered:
     answer: str = field(repr=False)  # holds the call's password
 
 
-@define(slots=True, eq=False)
-class _Slot:
-    """A session and what the endpoint keeps about it."""
-
-    session: Session
-    entropy: Entropy = field(repr=False)
-    ufrags: list[bytes]
-    hint: Hint
-    addresses: dict[Address, Path] = field(factory=dict)
-    sources: set[int] = field(factory=set)
-    headers: list[bytes] = field(factory=list)
-    """Those of the leg that are remembered as leading here alone."""
-    scheduled: "_Entry | None" = field(default=None, repr=False)
-
-
-_Entry: TypeAlias = tuple[Instant, int, _Slot]
 _SPARE_ENTRIES = 64
 """Entries of the heap that may be void before it is worth looking for them."""
 _HEADERS = 8
@@ -99,15 +81,15 @@ class Endpoint:
         self._entropy = entropy
         self._journal = journal
         self._draining = False
-        self._slots: dict[str, _Slot] = {}
-        self._by_ufrag: dict[bytes, _Slot] = {}
-        self._by_address: dict[Address, list[_Slot]] = {}
-        self._by_source: dict[int, list[_Slot]] = {}
-        self._ways: dict[bytes, tuple[Path, _Slot]] = {}  # by the leg's header
-        self._heap: list[_Entry] = []
+        self._slots: dict[str, Slot] = {}
+        self._by_ufrag: dict[bytes, Slot] = {}
+        self._by_address: dict[Address, list[Slot]] = {}
+        self._by_source: dict[int, list[Slot]] = {}
+        self._ways: dict[bytes, tuple[Path, Slot]] = {}  # by the leg's header
+        self._heap: list[Entry] = []
         self._turn = count()
         self._transmits: deque[Transmit] = deque()
-        self._saying: dict[_Slot, Instant] = {}
+        self._saying: dict[Slot, Instant] = {}
         self._events: deque[Event] = deque()
 
     # --- the application's verbs --------------------------------------------------------------
@@ -138,7 +120,7 @@ class Endpoint:
         ufrag = session.agent.local.ufrag
         hint = self._admission.hint(ufrag, now)
         assert hint is not None, "a hint just minted is ours"
-        slot = _Slot(session, draw, [ufrag], hint)
+        slot = Slot(session, draw, [ufrag], hint)
         self._slots[session.call] = slot
         self._by_ufrag[ufrag] = slot
         self._note(journal.Opened(session.call, now, offer, answer, self.config.data, channel))
@@ -197,7 +179,7 @@ class Endpoint:
         return answer
 
     def _restart(
-        self, slot: _Slot, fresh: ice.Credentials, remote: ice.Credentials, now: Instant
+        self, slot: Slot, fresh: ice.Credentials, remote: ice.Credentials, now: Instant
     ) -> None:
         slot.ufrags.append(fresh.ufrag)
         self._by_ufrag[fresh.ufrag] = slot
@@ -221,10 +203,11 @@ class Endpoint:
         """Send one packet of the call's codec to the client. ``timestamp`` counts the media clock
         from any origin. False where it could not be sent (not established, the offer takes no
         audio, or more than ``session.LONGEST_PAYLOAD``). Raises UnknownCall."""
-        slot = self._slot(call)
+        slot = self._slots.get(call) or self._slot(call)
         session = slot.session
         if self._journal is None:  # no deadline moves, so the packet is all that follows
-            packet, route = session.seal_audio(payload, timestamp, marker, now), session.route
+            route = session.route
+            packet = session.seal_audio(payload, timestamp, marker, now)
             if packet is None or route is None:
                 return False
             self._transmits.append(Transmit(route.header + packet, route.relay))
@@ -309,7 +292,7 @@ class Endpoint:
         slot = self._slot(call)
         return snapshot_of(slot.session, slot.hint, now)
 
-    def _slot(self, call: str) -> _Slot:
+    def _slot(self, call: str) -> Slot:
         try:
             return self._slots[call]
         except KeyError:
@@ -318,23 +301,39 @@ class Endpoint:
     # --- in -----------------------------------------------------------------------------------
 
     def receive_datagram(self, data: bytes, address: Address, now: Instant) -> None:
-        """A datagram from the leg: ``data`` begins with its header, ``address`` is the relay's.
+        """A datagram from the leg: ``data`` begins with its header, ``address`` is the relay's."""
+        event = self.take_datagram(data, address, now)
+        if event is not None:
+            self._tell(event)
 
-        Nearly all are audio, from an address of one session. So the answer to a header is kept,
-        and such a packet's way is short: what its session says of it is an event and no more."""
+    def take_datagram(self, data: bytes, address: Address, now: Instant) -> AudioReceived | None:
+        """``receive_datagram`` for who has fetched all events and delivers this one at once: where
+        audio is all that follows it is returned, and waits in no queue.
+
+        Nearly all datagrams are audio, from an address of one session. So the answer to a header is
+        kept, and such a packet's way is short: what its session says of it is an event and no more.
+        """
         header, payload = data[: forward.HEADER_LENGTH], data[forward.HEADER_LENGTH :]
         way = self._ways.get(header)
-        if way is not None and way[0].relay == address and self._journal is None:
-            path, slot = way
-            kind = demux.classify(payload)
-            if kind is demux.Kind.RTP:
-                event = slot.session.receive_rtp(payload, path, now)
-                return self._settle(slot, now) if event is None else self._tell(event)
-            if kind is demux.Kind.DTLS:
-                self._let_say()
-                slot.session.receive_datagram(payload, path, now)
-                return self._settle(slot, now)
-            return self._receive(payload, path, now)
+        if way is None or way[0].relay != address or self._journal is not None:
+            self._receive_leg(header, payload, address, now)
+            return None
+        path, slot = way
+        kind = demux.classify(payload)
+        if kind is demux.Kind.RTP:
+            event = slot.session.receive_rtp(payload, path, now)
+            if event is None:
+                self._settle(slot, now)
+            return event
+        if kind is demux.Kind.DTLS:
+            self._let_say()
+            slot.session.receive_datagram(payload, path, now)
+            self._settle(slot, now)
+        else:
+            self._receive(payload, path, now)
+        return None
+
+    def _receive_leg(self, header: bytes, payload: bytes, address: Address, now: Instant) -> None:
         if address not in self.config.relays:
             return self._drop(Drop.LEG_STRANGER)
         try:
@@ -355,7 +354,7 @@ class Endpoint:
             slot.headers.append(header)
             self._ways[header] = path, slot
 
-    def _forget_ways(self, slot: _Slot) -> None:
+    def _forget_ways(self, slot: Slot) -> None:
         for header in slot.headers:
             self._ways.pop(header, None)
         slot.headers.clear()
@@ -373,7 +372,7 @@ class Endpoint:
             self._settle(slot, now)
         return None
 
-    def _find(self, payload: bytes, path: Path) -> list[_Slot] | Drop:
+    def _find(self, payload: bytes, path: Path) -> list[Slot] | Drop:
         """Whose datagram this is. Pure. Where several sessions were validated at one address and
         the packet names none of them, all are asked (the newest few): what is not its own a session
         drops as it drops a stranger's, while a choice made here could be the wrong one, and made so
@@ -393,8 +392,8 @@ class Endpoint:
         return at_address or Drop.SESSION_UNKNOWN
 
     def _find_by_source(
-        self, payload: bytes, kind: demux.Kind, at_address: list[_Slot]
-    ) -> list[_Slot] | Drop:
+        self, payload: bytes, kind: demux.Kind, at_address: list[Slot]
+    ) -> list[Slot] | Drop:
         """Of several sessions at an address, or of none, the one that knows the packet's SSRC. Off
         a known address it must be one alone: a stranger must not pick whose tags we spend time on.
         """
@@ -439,6 +438,14 @@ class Endpoint:
             self._catch_up()
         return self._transmits.popleft() if self._transmits else None
 
+    def take_transmits(self) -> list[Transmit]:
+        """All that ``next_transmit`` has, at once."""
+        if self._saying:
+            self._catch_up()
+        transmits = list(self._transmits)
+        self._transmits.clear()
+        return transmits
+
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
@@ -449,7 +456,7 @@ class Endpoint:
 
     # --- after every input --------------------------------------------------------------------
 
-    def _settle(self, slot: _Slot, now: Instant, *, after_input: bool = True) -> None:
+    def _settle(self, slot: Slot, now: Instant, *, after_input: bool = True) -> None:
         """Move what a session has to say to the endpoint's queues, and see to its deadline. What
         its data channels have to say waits until datagrams are fetched, or until something else
         arrives; only who keeps a journal wants it beside what it follows from."""
@@ -466,7 +473,7 @@ class Endpoint:
         if session.phase is Phase.CLOSED:
             self._release(slot)
 
-    def _schedule(self, slot: _Slot) -> Deadline | None:
+    def _schedule(self, slot: Slot) -> Deadline | None:
         """See to a session's deadline; what it is."""
         due = slot.session.next_deadline()
         if due is not None and (slot.scheduled is None or due.at < slot.scheduled[0]):
@@ -474,11 +481,11 @@ class Endpoint:
             self._prune()
         return due
 
-    def _wake(self, slot: _Slot, at: Instant) -> None:
+    def _wake(self, slot: Slot, at: Instant) -> None:
         slot.scheduled = at, next(self._turn), slot
         heapq.heappush(self._heap, slot.scheduled)
 
-    def _collect(self, slot: _Slot, now: Instant) -> None:
+    def _collect(self, slot: Slot, now: Instant) -> None:
         """Move what a session has to say to the endpoint's queues."""
         session = slot.session
         while (out := session.next_transmit()) is not None:
@@ -501,7 +508,7 @@ class Endpoint:
             slot, _ = self._saying.popitem()
             self._schedule(slot)
 
-    def _hear(self, slot: _Slot, now: Instant) -> None:
+    def _hear(self, slot: Slot, now: Instant) -> None:
         """Move what has happened in a session to where it is wanted."""
         session = slot.session
         while (event := session.next_event()) is not None:
@@ -510,7 +517,7 @@ class Endpoint:
             else:
                 self._tell(event)
 
-    def _heed(self, slot: _Slot, signal: Signal, now: Instant) -> None:
+    def _heed(self, slot: Slot, signal: Signal, now: Instant) -> None:
         match signal:
             case AddressValidated(path=path):
                 self._claim(slot, path)
@@ -523,38 +530,38 @@ class Endpoint:
                 self._by_source.setdefault(ssrc, []).append(slot)
             case SourceForgotten(ssrc=ssrc):
                 slot.sources.discard(ssrc)
-                _remove(self._by_source, ssrc, slot)
+                remove(self._by_source, ssrc, slot)
             case Refused(drop=drop):
                 self.drops[drop] += 1
                 self._note(journal.Dropped(slot.session.call, now, drop, None))
 
-    def _claim(self, slot: _Slot, path: Path) -> None:
+    def _claim(self, slot: Slot, path: Path) -> None:
         """List the session at an address, as its newest; earlier ones stay listed, so that one
         call's end does not cut off its twin."""
         for listed in (slot, *self._by_address.get(path.client, ())):
             self._forget_ways(listed)
-        _remove(self._by_address, path.client, slot)
+        remove(self._by_address, path.client, slot)
         self._by_address.setdefault(path.client, []).append(slot)
         slot.addresses[path.client] = path
         agent = slot.session.agent
         for address, known in list(slot.addresses.items()):
             if not agent.is_validated(known):  # it has made room for this one
                 del slot.addresses[address]
-                _remove(self._by_address, address, slot)
+                remove(self._by_address, address, slot)
 
-    def _release(self, slot: _Slot) -> None:
+    def _release(self, slot: Slot) -> None:
         """Forget an ended session, and let its relays forget its client."""
         self._slots.pop(slot.session.call, None)
         self._forget_ways(slot)
         for ufrag in slot.ufrags:
             self._by_ufrag.pop(ufrag, None)
         for ssrc in slot.sources:
-            _remove(self._by_source, ssrc, slot)
+            remove(self._by_source, ssrc, slot)
         route = slot.session.route
         if route is not None and route.client in slot.addresses:
             slot.addresses[route.client] = route  # the relay may be another by now
         for address, path in slot.addresses.items():
-            _remove(self._by_address, address, slot)
+            remove(self._by_address, address, slot)
             if address not in self._by_address:
                 self._transmits.append(Transmit(path.header, path.relay))
         slot.scheduled = None
@@ -576,7 +583,7 @@ class Endpoint:
                 self._events.remove(audio)
         self._events.append(event)
 
-    def _act(self, slot: _Slot, now: Instant, verb: str, **arguments: object) -> None:
+    def _act(self, slot: Slot, now: Instant, verb: str, **arguments: object) -> None:
         if self._journal is not None:
             self._journal(journal.Acted(slot.session.call, now, verb, arguments))
 
@@ -586,12 +593,3 @@ class Endpoint:
 
     def _drop(self, drop: Drop) -> None:
         self.drops[drop] += 1
-
-
-def _remove(index: "dict[_K, list[_Slot]]", key: _K, slot: _Slot) -> None:
-    """Take ``slot`` off the list under ``key``, and the list away with its last one."""
-    holders = index.get(key)
-    if holders and slot in holders:
-        holders.remove(slot)
-        if not holders:
-            del index[key]

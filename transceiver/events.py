@@ -6,7 +6,7 @@ Every event carries ``call``, the id of its session (``rtc_<ufrag>``).
 from enum import Enum
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .path import Path
 
@@ -64,7 +64,8 @@ class Established:
     profile: str | None
 
 
-@frozen(slots=True)
+# One for each packet: made in a third of the time of a frozen one. Nobody changes it.
+@define(slots=True)
 class AudioReceived:
     """One authenticated RTP packet of the client's audio, in order of arrival (not of sequence).
 

@@ -244,7 +244,9 @@ class IceLite:
         self._valid: OrderedDict[Pair, _Valid] = OrderedDict()  # longest silent first
         self._selection: _Selection = _Unselected()
         self._newest_media: Pair | None = None
-        self._steady: _Valid | None = None  # what media came over last, while nothing else is heard
+        self.steady: _Valid | None = None
+        """What media came over last, while nothing else is heard. All that a further packet over
+        the very same path changes is when it was ``heard``: see ``note_media``."""
         self._requests: OrderedDict[bytes, Pair] = OrderedDict()  # by signature, oldest first
         self._transmits: deque[IceTransmit] = deque(maxlen=limits.pending)
         self._events: deque[Event] = deque()
@@ -320,15 +322,15 @@ class IceLite:
         """An authenticated packet that is not STUN came over ``path``. It counts for the pair where
         that is validated, and is remembered until a check comes the same way. True where an event
         waits now."""
-        steady = self._steady
+        steady = self.steady
         if steady is not None and steady.path is path:
             steady.heard = now  # all that a further packet of the same flow changes
             return False
-        self._steady = None
+        self.steady = None
         pair = self._newest_media = (path.client, path.proxy)
         if pair in self._valid:
             self._hear(pair, path, now)
-            self._steady = self._valid[pair]
+            self.steady = self._valid[pair]
         return bool(self._events)
 
     def restart(self, local: Credentials, remote: Credentials, now: Instant) -> None:
@@ -433,7 +435,7 @@ class IceLite:
     def _hear(self, pair: Pair, path: Path, now: Instant) -> None:
         """Something authentic came over ``pair``: it is validated if it was not, its silence ends,
         and the relay that delivered it is the one to answer through."""
-        self._steady = None
+        self.steady = None
         valid = self._valid.get(pair)
         if valid is None:
             self._make_room()

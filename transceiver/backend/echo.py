@@ -120,10 +120,7 @@ class Echo:
         """Send audio and messages back, let everything else pass."""
         match event:
             case AudioReceived():
-                now = self.call.now()
-                count, begins = self._timeline.place(event.timestamp, event.clock_rate, now)
-                marker = event.marker or begins
-                self.playout.play(event.payload, count, marker, now + self.options.delay)
+                self._return(event)
             case MessageReceived(channel=channel, message=message):
                 self._send_back(channel, message)
             case ChannelDrained(channel=channel):
@@ -134,6 +131,16 @@ class Echo:
                 self.playout.flush()
             case _:
                 pass
+
+    def listen(self) -> Callable[[AudioReceived], None]:
+        """See ``interface.Listening``."""
+        return self._return
+
+    def _return(self, event: AudioReceived) -> None:
+        now = self.call.now()
+        count, begins = self._timeline.place(event.timestamp, event.clock_rate, now)
+        marker = event.marker or begins
+        self.playout.play(event.payload, count, marker, now + self.options.delay, now)
 
     def _send_back(self, channel: int, message: str | bytes) -> None:
         """A client that sends more quickly than it takes has its messages wait for it here."""

@@ -42,7 +42,15 @@ from transceiver.voice.speaker import Flushed, Speaker, UtteranceEnded
 
 from . import agent as told
 from .agent import Agent, AgentEvent, AgentFactory, JsonObject
-from .interface import Attachment, Backend, BackendFactory, Call, CallRequest
+from .interface import (
+    Attachment,
+    Backend,
+    BackendFactory,
+    Call,
+    CallRequest,
+    Listening,
+    SendAudio,
+)
 
 _FIRST_SIDE = 65536
 """Number of the first connection on the side; those below are data channels."""
@@ -89,6 +97,9 @@ class OnLine:
     limits: VoiceLimits = field(factory=VoiceLimits, repr=False)
     events: RealtimeLimits = field(factory=RealtimeLimits, repr=False)
     activity: MakeActivity = field(default=by_energy, repr=False)
+    now: Callable[[], Instant] = field(init=False, repr=False)
+    send_audio: SendAudio = field(init=False, repr=False)
+    """The call's own, as ``now``: an agent that takes packets uses both for each of them."""
     agent: Agent = field(init=False, repr=False)
     exchange: Exchange | None = field(init=False, default=None, repr=False)
     dropped_events: int = field(init=False, default=0)
@@ -111,6 +122,9 @@ class OnLine:
     _again: bool = field(init=False, default=False)
     _cancel: Callable[[], None] | None = field(init=False, default=None, repr=False)
     _wake_at: Instant = field(init=False, default=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        self.now, self.send_audio = self.call.now, self.call.send_audio
 
     def begin(self, make: AgentFactory) -> None:
         """Make the agent, and what stands between it and the call. Raises what either does."""
@@ -141,17 +155,26 @@ class OnLine:
 
     # --- the call's side: Backend ---------------------------------------------------------------
 
+    def listen(self) -> Callable[[AudioReceived], None]:
+        """See ``interface.Listening``: an agent that takes packets is given them by the call."""
+        if not self._packets:
+            return self._hear_packet
+        return self.agent.listen() if isinstance(self.agent, Listening) else self.agent.receive
+
+    def _hear_packet(self, event: AudioReceived) -> None:
+        if self._listener is not None:
+            self._listener.insert(event, self.now())
+            self._settle()
+
     def receive(self, event: Event) -> None:
         """See ``interface.Backend``."""
-        if type(event) is AudioReceived:
-            if self._packets:
-                if not self._over:  # as ``_inform``, a call less for every packet
-                    self.agent.receive(event)
-            elif self._listener is not None:
-                self._listener.insert(event, self.now())
-                self._settle()
-            return
         match event:
+            case AudioReceived() if self._packets:
+                self._inform(event)
+                return
+            case AudioReceived():
+                self._hear_packet(event)
+                return
             case Established():
                 self._talk().open(self.now())
                 self._inform(told.Started())
@@ -239,9 +262,6 @@ class OnLine:
     def session(self) -> JsonObject:
         return self._session if self.exchange is None else self.exchange.session
 
-    def now(self) -> Instant:
-        return self.call.now()
-
     def call_at(self, when: Instant, callback: Callable[[], None]) -> Callable[[], None]:
         return self.call.call_at(when, callback)
 
@@ -298,9 +318,6 @@ class OnLine:
         if not self._over:
             self._talk().said(text, self.now())
             self._settle()
-
-    def send_audio(self, payload: bytes, timestamp: int, marker: bool = False) -> bool:
-        return self.call.send_audio(payload, timestamp, marker)
 
     def send_message(self, channel: int, message: str | bytes) -> bool:
         return channel not in self._channels and self.call.send_message(channel, message)

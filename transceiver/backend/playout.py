@@ -51,16 +51,24 @@ class Playout:
     _waiting: deque[_Frame] = field(init=False, factory=deque, repr=False)
     _cancel: Callable[[], None] | None = field(init=False, default=None, repr=False)
 
-    def play(self, payload: bytes, timestamp: int, marker: bool, due: Instant) -> bool:
+    def play(
+        self,
+        payload: bytes,
+        timestamp: int,
+        marker: bool,
+        due: Instant,
+        now: Instant | None = None,
+    ) -> bool:
         """Send a frame at ``due``, or after what waits already where that is later.
 
-        ``timestamp`` counts the media clock and does not wrap. False where the frame is let go:
+        ``timestamp`` counts the media clock and does not wrap; ``now`` spares a look at the clock
+        where somebody has just looked. False where the frame is let go:
         not newer than one taken before, or no room.
         """
         if self._newest is not None and timestamp <= self._newest:
             self.late += 1
             return False
-        if not self._waiting and due <= self.call.now():
+        if not self._waiting and due <= (self.call.now() if now is None else now):
             self._newest = timestamp
             if self.call.send_audio(payload, timestamp, marker):
                 self.position = timestamp

@@ -82,7 +82,8 @@ class SourceStatistics:
         if sequence - self._highest & 0xFFFF == 1 and self._started:
             # The next in order, as nearly all are: it cannot be late, nor seen before.
             self._highest += 1
-            self._seen = (self._seen << 1 | 1) & _SEEN
+            if self._seen != _SEEN:  # of a window that is full none is shifted out but a bit set
+                self._seen = (self._seen << 1 | 1) & _SEEN
             self._bad = None
             self.received += 1
             self.octets += length
