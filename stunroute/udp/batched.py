@@ -7,8 +7,8 @@ sender's socket address, and on the inner leg the header behind it. When every p
 such an answer, nobody looks at the packets one by one: the answers are fetched by one
 ``itemgetter``, joined, and copied to where the message headers already point.
 
-A packet that begins like STUN, is empty, was cut, or has no answer yet is for the core to decide,
-and then its whole batch goes packet by packet through ``_one_by_one``. What is cached is dropped
+A packet that begins like STUN, is empty, was cut, or has no answer yet is for the core to decide:
+those of a batch are shown to it one by one, in their order (``lane``). What is cached is dropped
 when the core says that the flow has changed. Being quick is thus never a second set of rules, and a
 property test holds both ways to the same result.
 

@@ -1,4 +1,8 @@
-"""Data channels over SCTP (RFC 8831, RFC 8832), without a socket or a clock of their own."""
+"""Data channels over SCTP (RFC 8831, RFC 8832), without a socket or a clock of their own.
+
+``channels`` opens and closes them, ``messages`` is what they say on their streams, ``association``
+what they need of SCTP, and ``events`` what their owner is told.
+"""
 
 from .channels import (
     ChannelError,
