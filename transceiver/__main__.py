@@ -118,9 +118,9 @@ def serve(
 ) -> None:
     """Answer calls and keep them until told to stop.
 
-    SIGHUP reads the settings again: hint keys, relays, candidates, codecs and limits change for the
-    calls that begin then, API keys and the other nodes at once, and what cannot change while the
-    program runs is named in the log.
+    SIGHUP reads the settings again: hint keys, relays, candidates, codecs and most limits change
+    for the calls that begin then, API keys and the other nodes at once, and what cannot change
+    while the program runs is named in the log.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("transceiver").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -11,8 +11,8 @@ is a WHIP session, so that clients of that can trickle candidates and restart IC
 ``PATCH /v1/realtime/calls/{id}``       a fragment of candidates -> 204; of new credentials -> 200,
                                         the fragment for an answer; a whole offer -> 200, the answer
 ``DELETE /v1/realtime/calls/{id}``      200, the call has ended; so does ``POST .../{id}/hangup``
-``OPTIONS`` of each                     200, what it takes
 ``POST /v1/realtime/client_secrets``    200, a secret that a browser may have
+``OPTIONS`` of those (not ``hangup``)   200, what it takes
 ``GET /v1/realtime?call_id=`` (socket)  the call's events, on the side
 ``GET /healthz``                        200, or 503 while draining
 ======================================  ===========================================================
