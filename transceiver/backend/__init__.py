@@ -7,6 +7,22 @@ a server elsewhere, reached by ``uplink``) and ``talk``; ``registry`` knows them
 settings give them. ``playout`` and ``task`` help to write a backend by hand.
 """
 
-from .interface import Attachable, Attachment, Backend, BackendFactory, Call, CallRequest
+from .interface import (
+    Attachable,
+    Attachment,
+    Backend,
+    BackendFactory,
+    Call,
+    CallRequest,
+    Listening,
+)
 
-__all__ = ["Attachable", "Attachment", "Backend", "BackendFactory", "Call", "CallRequest"]
+__all__ = [
+    "Attachable",
+    "Attachment",
+    "Backend",
+    "BackendFactory",
+    "Call",
+    "CallRequest",
+    "Listening",
+]
