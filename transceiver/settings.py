@@ -155,8 +155,11 @@ _LEAST = {
     "rto_minimum": 0.01,
     "rto_maximum": 0.01,
     "heartbeat_interval": 1,
+    "cookie_lifetime": 1,
+    "events": 1,
     "control_rate": 1,
     "channels": 1,
+    "opens_per_second": 1,
     "label": 16,
     "target": 0.02,
     "target_maximum": 0.02,
@@ -409,6 +412,7 @@ _FOR_A_RESTART = ("cluster", "node", "identity", "backend", "backends")
 _FOR_A_RESTART_BELOW = {
     "udp": ("listen", "send_buffer", "receive_buffer", "adapter"),
     "http": ("listen", "connections", "secret"),
+    "limits": ("voice", "realtime"),
 }
 
 

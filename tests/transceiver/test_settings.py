@@ -23,7 +23,7 @@ from transceiver.config import (
     SessionLimits,
     SrtpLimits,
 )
-from transceiver.events import AudioReceived, Ended
+from transceiver.events import AudioReceived, Ended, MessageReceived
 from transceiver.settings import TransceiverSettings, load
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -216,7 +216,14 @@ def test_what_cannot_work_is_refused_by_its_key(read, line, instead, key):
     assert "\n" not in str(caught.value)
 
 
-LIMITS = {"session": SessionLimits, "ice": IceLimits, "dtls": DtlsLimits, "srtp": SrtpLimits}
+LIMITS = {
+    "session": SessionLimits,
+    "ice": IceLimits,
+    "dtls": DtlsLimits,
+    "srtp": SrtpLimits,
+    "sctp": SctpLimits,
+    "channel": ChannelLimits,
+}
 BOUNDS = [(table, inner.name) for table, schema in LIMITS.items() for inner in fields(schema)]
 
 
@@ -249,6 +256,25 @@ def test_the_least_of_every_bound_still_carries_a_call(read, table):
     rig.run(10.0)
     assert len(of_kind(rig, AudioReceived)) == 5
     assert not of_kind(rig, Ended)
+
+
+@pytest.mark.parametrize("table", ["sctp", "channel"])
+def test_the_least_of_every_bound_still_carries_a_message(read, table):
+    text = f"{MINIMAL}\n[limits.{table}]\n"
+    for inner in fields(LIMITS[table]):
+        text += f"{inner.name} = {settings._LEAST.get(inner.name, 0)}\n"
+    limits = getattr(read(text).endpoint_config(), table)
+    rig = Rig.build(config=endpoint_config(**{table: limits}))
+    client = rig.client(contents=("audio", "data"))
+    call = rig.establish(client)
+    rig.run(1.0)
+    number = client.with_channels(lambda channels: channels.open("c", now=rig.now), rig.now)
+    rig.run(1.0)
+    message = bytes(60_000)
+    client.with_channels(lambda channels: channels.send(number, message, rig.now), rig.now)
+    rig.run(10.0)
+    assert [event.message for event in of_kind(rig, MessageReceived)] == [message]
+    assert rig.endpoint.send_message(call, number, b"back", rig.now)
 
 
 def test_no_secret_is_shown(read):

@@ -7,6 +7,7 @@ from attrs import evolve
 
 from stunroute.address import Address
 from stunroute.errors import ConfigError
+from transceiver.config import VoiceLimits
 from transceiver.settings import ApiKey, Elsewhere, HttpSettings, TransceiverSettings, load
 
 HASH = "9f" * 32
@@ -120,6 +121,14 @@ def test_keys_and_nodes_change_while_it_runs_and_the_rest_waits(read):
     settings, waiting = running.reloaded(wanted)
     assert waiting == ("http.listen", "http.connections", "http.secret")
     assert settings.http == evolve(running.http, keys=wanted.http.keys, nodes=wanted.http.nodes)
+
+
+def test_bounds_of_what_backends_are_made_with_wait_too(read):
+    running = read("")
+    limits = evolve(running.limits, sessions=3, voice=VoiceLimits(queue=5.0))
+    settings, waiting = running.reloaded(evolve(running, limits=limits))
+    assert waiting == ("limits.voice",)
+    assert settings.limits == evolve(running.limits, sessions=3)
 
 
 def test_a_reload_does_not_open_what_was_closed(read):

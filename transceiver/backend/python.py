@@ -23,7 +23,13 @@ from typing import Any, ClassVar, TypeAlias
 from attrs import Attribute, define, field, frozen
 
 from stunroute.errors import ConfigError
-from transceiver.events import AudioReceived, ChannelClosed, ChannelOpened, MessageReceived
+from transceiver.events import (
+    AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    ChannelOpened,
+    MessageReceived,
+)
 
 from .agent import (
     Agent,
@@ -98,6 +104,9 @@ class VoiceAgent:
     def on_message(self, channel: int, message: str | bytes) -> Any:
         """A message on one."""
 
+    def on_channel_drained(self, channel: int) -> Any:
+        """What waited on one has been sent, or nearly."""
+
     def on_channel_closed(self, channel: int) -> Any:
         """It is gone."""
 
@@ -127,6 +136,10 @@ class VoiceAgent:
     def send_message(self, channel: int, message: str | bytes) -> bool:
         """See ``Line.send_message``."""
         return self.line.send_message(channel, message)
+
+    def buffered_amount(self, channel: int) -> int:
+        """See ``Line.buffered_amount``."""
+        return self.line.buffered_amount(channel)
 
     def hang_up(self) -> None:
         """See ``Line.hang_up``."""
@@ -207,6 +220,8 @@ class InProcess:
                 self._do(agent.on_channel_opened, event.channel, event.label)
             case MessageReceived():
                 self._do(agent.on_message, event.channel, event.message)
+            case ChannelDrained():
+                self._do(agent.on_channel_drained, event.channel)
             case ChannelClosed():
                 self._do(agent.on_channel_closed, event.channel)
             case Ended(reason):

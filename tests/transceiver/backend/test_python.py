@@ -31,7 +31,13 @@ from transceiver.backend.python import (
     factory,
     in_process,
 )
-from transceiver.events import AudioReceived, ChannelClosed, ChannelOpened, MessageReceived
+from transceiver.events import (
+    AudioReceived,
+    ChannelClosed,
+    ChannelDrained,
+    ChannelOpened,
+    MessageReceived,
+)
 
 FRAME = bytes(960)
 EVENTS = [
@@ -44,6 +50,7 @@ EVENTS = [
     (SessionChanged({"voice": "a"}), ("session_changed", {"voice": "a"})),
     (ChannelOpened("c", 2, "chat", "", True, False), ("channel_opened", 2, "chat")),
     (MessageReceived("c", 2, b"m"), ("message", 2, b"m")),
+    (ChannelDrained("c", 2), ("channel_drained", 2)),
     (ChannelClosed("c", 2), ("channel_closed", 2)),
     (Ended("over"), ("end", "over")),
 ]
