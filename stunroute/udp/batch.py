@@ -63,19 +63,20 @@ def libc() -> tuple[Call, Call] | None:
 class Arena:
     """One mapping, handed out piece by piece. Never given back."""
 
-    __slots__ = ("_base", "_end", "_map", "view")
+    __slots__ = ("_base", "_end", "octets", "view")
 
     def __init__(self, size: int) -> None:
         """``size`` in bytes. Untouched pages cost nothing."""
-        self._map = mmap.mmap(-1, size)
-        self.view = memoryview(self._map)
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self.octets = mmap.mmap(-1, size)
+        """The mapping itself: its slices are bytes in one step, those of the view in two."""
+        self.view = memoryview(self.octets)
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self.octets))
         self._end = 0
 
     def take(self, size: int) -> int:
         """The offset of ``size`` bytes, at the beginning of a cache line."""
         offset, self._end = self._end, self._end + (size + 63 & ~63)
-        if self._end > len(self._map):
+        if self._end > len(self.octets):
             raise ValueError("the arena is too small")
         return offset
 
@@ -166,7 +167,7 @@ class BatchReader:
         arena = self._arena = Arena(1 << 18)
         names = arena.take(NAME_LENGTH * BATCH)
         buffers = arena.take(STRIDE * BATCH)
-        self._buffers = arena.view[buffers : buffers + STRIDE * BATCH]
+        self._starts = range(buffers, buffers + STRIDE * BATCH, STRIDE)
         self._messages = Messages(arena, sock.fileno(), 1, names, NAME_LENGTH)
         for n in range(BATCH):
             self._messages.vectors[2 * n] = arena.address(buffers + n * STRIDE)
@@ -188,19 +189,17 @@ class BatchReader:
         lengths = self._messages.lengths[:count].tolist()
         flags = self._messages.flags[:count].tobytes()
         names = self._names[count].unpack_from(self._arena.view, self._names_at)
+        octets, known = self._arena.octets, self._addresses
         found: list[tuple[bytes | None, Address]] = []
-        for n, length in enumerate(lengths):
-            start = n * STRIDE
-            data = None if flags[n] else bytes(self._buffers[start : start + length])
-            found.append((data, self._address(names[n])))
+        for start, length, cut, name in zip(self._starts, lengths, flags, names, strict=False):
+            address = known.get(name) or self._address(name)
+            found.append((None if cut else octets[start : start + length], address))
         return found
 
     def _address(self, name: bytes) -> Address:
-        address = self._addresses.get(name)
-        if address is None:
-            if len(self._addresses) >= 4096:
-                self._addresses.clear()
-            address = self._addresses[name] = address_of(name)
+        if len(self._addresses) >= 4096:
+            self._addresses.clear()
+        address = self._addresses[name] = address_of(name)
         return address
 
 
@@ -219,6 +218,8 @@ class BatchWriter:
         for n in range(BATCH):
             self._messages.vectors[2 * n] = arena.address(self._buffers + n * STRIDE)
         self._known: dict[Address, bytes] = {}
+        self._written: list[bytes | None] = [None] * BATCH
+        """The names that stand in the arena: whoever sends to few addresses writes few anew."""
         self.errors = 0
         """Datagrams that the kernel refused one by one."""
         self.unsent = 0
@@ -237,7 +238,7 @@ class BatchWriter:
         return sent
 
     def _fill(self, datagrams: Sequence[tuple[bytes, Address]]) -> int:
-        view, vectors = self._arena.view, self._messages.vectors
+        octets, vectors, written = self._arena.octets, self._messages.vectors, self._written
         count = 0
         for data, address in datagrams:
             if len(data) > STRIDE:
@@ -253,10 +254,11 @@ class BatchWriter:
                 if len(self._known) >= 4096:
                     self._known.clear()
                 self._known[address] = name
-            at = self._names + count * NAME_LENGTH
-            view[at : at + NAME_LENGTH] = name
+            if written[count] is not name:
+                at = self._names + count * NAME_LENGTH
+                octets[at : at + NAME_LENGTH] = written[count] = name
             at = self._buffers + count * STRIDE
-            view[at : at + len(data)] = data
+            octets[at : at + len(data)] = data
             vectors[2 * count + 1] = len(data)
             count += 1
         return count

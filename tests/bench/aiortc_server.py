@@ -83,7 +83,15 @@ async def page(_: Request) -> Response:
     return Response("<!doctype html><title>aiortc</title>", media_type="text/html")
 
 
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """What the loop has to say, but for one thing: connections whose client is gone leave tasks
+    behind, hundreds in a benchmark, that are collected as they stand."""
+    if context.get("message") != "Task was destroyed but it is pending!":
+        loop.default_exception_handler(context)
+
+
 async def main() -> None:
+    asyncio.get_running_loop().set_exception_handler(report)
     app = Starlette(routes=[Route("/", call, methods=["POST"]), Route("/", page)])
     port = int(sys.argv[1])
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error")

@@ -9,6 +9,7 @@ import pytest
 from attrs import define, field
 
 from transceiver.backend import agent as told
+from transceiver.backend.echo import Echo
 from transceiver.backend.interface import CallRequest
 from transceiver.backend.line import OnLine, on_line
 from transceiver.config import RealtimeLimits
@@ -448,6 +449,33 @@ def test_an_agent_without_a_rate_gets_packets():
     assert agent.line.send_audio(b"back", 0)
     agent.line.play(b"\0" * 320)  # nothing to encode it with
     assert [payload for _, payload, _, _ in call.sent] == [b"back"]
+
+
+def test_an_agent_that_takes_packets_is_given_them_by_the_call_itself():
+    _call, backend, agent = start(rate=None)
+    packet = AudioReceived(CALL, "PCMU", b"\xff" * 160, 0, 0, 8000, True)
+    backend.listen()(packet)
+    assert agent.told[-1] is packet
+    echo = []
+    backend = on_line(lambda line: echo.append(Echo(line)) or echo[0])(call := VirtualCall())
+    backend.listen()(packet)
+    assert call.sent == [(call.time, packet.payload, 0, True)]
+    assert backend.listen() == echo[0].listen()  # past the line
+
+
+def test_sound_takes_the_short_way_as_it_takes_the_long_one():
+    heard = []
+    for way in ("receive", "listen"):
+        call, backend, agent = start()
+        take = backend.receive if way == "receive" else backend.listen()
+        encoder = make_encoder("PCMU", 8000)
+        for index in range(20):
+            payload = encoder.encode(tone(0.02))
+            take(AudioReceived(CALL, "PCMU", payload, index, index * FRAME, 8000, not index))
+            call.advance(0.02)
+        heard.append(bytes(agent.heard))
+    assert heard[0] == heard[1]
+    assert any(heard[0])
 
 
 def test_a_call_without_audio_has_its_conversation():
