@@ -130,12 +130,7 @@ class Association:
         self._now = now
         block = self._block
         if shortcut.receive_untrusted(
-            block,
-            data,
-            now,
-            source_port=self.destination_port,
-            destination_port=self.source_port,
-            accept_zero_checksum=self.zero_checksum,
+            block, data, now, self.destination_port, self.source_port, self.zero_checksum
         ):
             return
         try:

@@ -100,6 +100,12 @@ class Data:
         return encode_data(flags, self.tsn, self.stream, self.ssn, self.ppid, self.payload)
 
 
+def data_of(tsn: int, stream: int, ssn: int, ppid: int, flags: int, payload: bytes) -> Data:
+    """The record of a DATA chunk with these ``flags``."""
+    begins, ends, unordered, immediate = _FLAGS[flags & 15]
+    return Data(tsn, stream, ssn, ppid, payload, begins, ends, unordered, immediate)
+
+
 def encode_data(flags: int, tsn: int, stream: int, ssn: int, ppid: int, payload: bytes) -> bytes:
     """A DATA chunk without the record of it, for who makes one in every packet."""
     length = len(payload) + DATA_HEADER_LENGTH
@@ -424,9 +430,7 @@ def decode_untrusted(data: bytes, offset: int) -> tuple[Chunk, int]:
             raise DecodeError("ends inside the header of a DATA chunk")
         _, _, _, tsn, stream, ssn, ppid = _DATA.unpack_from(data, offset)
         payload = data[offset + DATA_HEADER_LENGTH : end]
-        begins, ends, unordered, immediate = _FLAGS[flags & 15]
-        data_chunk = Data(tsn, stream, ssn, ppid, payload, begins, ends, unordered, immediate)
-        return data_chunk, following
+        return data_of(tsn, stream, ssn, ppid, flags, payload), following
     if kind == Sack.type:
         return _sack_untrusted(data[offset + HEADER_LENGTH : end]), following
     return _decode_untrusted(kind, flags, data[offset + HEADER_LENGTH : end]), following

@@ -241,7 +241,9 @@ class Outbound:
     def _fill_new(self, found: list[bytes], space: int, now: Instant) -> None:
         outstanding, queue = self.outstanding, self.queue
         sent = outstanding.sent
-        while space > DATA_HEADER_LENGTH and (message := queue.peek(now)) is not None:
+        while space > DATA_HEADER_LENGTH and (
+            (message := queue.current or queue.peek(now)) is not None
+        ):
             if message.offset and outstanding.partial and message.expired(now):
                 outstanding.give_up(message)
                 continue
@@ -274,21 +276,18 @@ class Outbound:
 
     def _cut(self, message: Outgoing, size: int) -> bytes:
         """The next chunk of a message, of ``size`` bytes of it."""
-        beginning = not message.offset
+        flags = 0 if message.ordered else UNORDERED
+        if not message.offset:
+            flags |= BEGINNING
         payload = self.queue.take(message, size)
         outstanding, stream = self.outstanding, message.stream
-        taken = message.taken
         # Whoever waits for the last acknowledgement, a full window or the end of a stream or of
         # everything, need not wait for the peer's patience to end.
-        immediate = outstanding.flight + size >= self.congestion.window or (
-            taken and (self.hurry or stream.held is not None)
-        )
-        flags = 0 if message.ordered else UNORDERED
-        if beginning:
-            flags |= BEGINNING
-        if taken:
-            flags |= ENDING
-        if immediate:
+        if outstanding.flight + size >= self.congestion.window:
             flags |= IMMEDIATE
+        if message.taken:
+            flags |= ENDING
+            if self.hurry or stream.held is not None:
+                flags |= IMMEDIATE
         tsn = outstanding.next_tsn & TSN_MASK
         return encode_data(flags, tsn, stream.number, message.ssn, message.ppid, payload)

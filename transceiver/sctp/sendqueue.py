@@ -84,7 +84,7 @@ class SendQueue:
     """What counts against ``SctpLimits.send_buffer``."""
     _streams: dict[int, Stream] = field(factory=dict, init=False)
     _turns: deque[Stream] = field(factory=deque, init=False)
-    _current: Outgoing | None = field(default=None, init=False)
+    current: Outgoing | None = field(default=None, init=False)
     """The message that is begun and not finished."""
     low: dict[int, None] = field(factory=dict, init=False)
     """Streams for ``next_low``."""
@@ -92,7 +92,7 @@ class SendQueue:
     @property
     def empty(self) -> bool:
         """Whether nothing may be sent; what is held behind a reset does not count."""
-        return self._current is None and not self._turns
+        return self.current is None and not self._turns
 
     @property
     def holding(self) -> bool:
@@ -147,8 +147,8 @@ class SendQueue:
     def peek(self, now: Instant) -> Outgoing | None:
         """The message whose fragment is next, begun or not. Those not begun whose time is over
         are let go. A begun one is left to who knows what was sent of it."""
-        if self._current is not None:
-            return self._current
+        if self.current is not None:
+            return self.current
         turns = self._turns
         while turns:
             message = turns[0].waiting[0]
@@ -161,24 +161,25 @@ class SendQueue:
 
     def take(self, message: Outgoing, size: int) -> bytes:
         """The next ``size`` bytes or less of the message that ``peek`` gave."""
-        begin = message.offset
+        begin, stream, payload = message.offset, message.stream, message.payload
         if not begin:
             self._pull()
-            self._current = message
-            stream = message.stream
+            self.current = message
             stream.begun = True
             if message.ordered:
                 message.ssn = stream.ssn
                 stream.ssn = (message.ssn + 1) & SSN_MASK
-        payload = message.payload
-        end = begin + size
-        fragment = payload if not begin and end >= len(payload) else payload[begin:end]
-        message.offset = end = begin + len(fragment)
-        if end == len(payload):
+        end, length = begin + size, len(payload)
+        if end < length:
+            message.offset = end
+            fragment = payload[begin:end]
+        else:
+            message.offset = length
+            fragment = payload[begin:] if begin else payload
+            size = length - begin
             self._finish(message)
-        stream = message.stream
         before = stream.buffered
-        stream.buffered = after = before - len(fragment)
+        stream.buffered = after = before - size
         if after <= stream.threshold < before:
             self.low[stream.number] = None
         return fragment
@@ -238,7 +239,7 @@ class SendQueue:
             stream.in_turn = False
 
     def _finish(self, message: Outgoing) -> None:
-        self._current = None
+        self.current = None
         message.stream.begun = False
         message.taken = True
         # Its chunks have copies, and it may have to wait long for the last acknowledgement.

@@ -26,6 +26,7 @@ from .chunks import (
     HeartbeatAck,
     ReConfig,
     Sack,
+    data_of,
 )
 from .cookie import Peer
 from .events import MessageReceived
@@ -108,6 +109,18 @@ class Transfer:
             return False
         self.acknowledgement.packet_received(now, flags & IMMEDIATE != 0)
         return True
+
+    def receive_bundled(
+        self, tsn: int, stream: int, ssn: int, ppid: int, flags: int, payload: bytes
+    ) -> Drop | None:
+        """``receive_data`` of one among other chunks, with a record only where it is not next in
+        the sequence while nothing is missing."""
+        if self._gaps or not self.inbound.receive_in_turn(tsn, stream, ssn, ppid, flags, payload):
+            return self.receive_data(data_of(tsn, stream, ssn, ppid, flags, payload))
+        self._came = True
+        if flags & IMMEDIATE:
+            self._at_once = True
+        return None
 
     def receive(
         self, chunk: Sack | ForwardTsn | ReConfig | Heartbeat | HeartbeatAck, now: Instant
