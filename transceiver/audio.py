@@ -83,7 +83,9 @@ class AudioStream:
             source = self._source(ssrc)
         extended = source.receive(sequence, timestamp, now, len(payload))
         self.packets_in += 1
-        self._arrived_at, self._probes, self.flowing = now, 0, True
+        self._arrived_at = now
+        if not self.flowing:
+            self._probes, self.flowing = 0, True
         if extended is None:
             return Drop.RTP_DISCONTINUITY
         if not payload:

@@ -417,3 +417,34 @@ class TestReports:
         client.sequence += 3
         talk(rig, client, 5, first=8)
         assert rig.endpoint.snapshot(call, rig.now).audio.lost == 3
+
+
+def test_audio_that_is_taken_at_once_waits_in_no_queue() -> None:
+    """A datagram that is taken says what one that is received says, and leaves nothing behind."""
+    rig = Rig.build()
+    client = rig.client()
+    call = rig.establish(client)
+    talk(rig, client, 2)
+    header = forward.encode(HOME, PUBLIC)
+    events = []
+    for index in (2, 3):
+        sealed = client.send_audio(b"voice %d" % index, 960 * index)
+        client.next_transmit()
+        if index == 2:
+            events.append(rig.endpoint.take_datagram(header + sealed, INNER, rig.now))
+        else:
+            rig.endpoint.receive_datagram(header + sealed, INNER, rig.now)
+            events.append(rig.endpoint.next_event())
+        assert rig.endpoint.next_event() is None
+    first, second = events
+    assert isinstance(first, AudioReceived)
+    assert isinstance(second, AudioReceived)
+    assert (first.payload, second.payload) == (b"voice 2", b"voice 3")
+    assert (first.call, second.sequence, first.marker) == (call, first.sequence + 1, second.marker)
+    for answer in (b"one", b"two"):
+        assert rig.endpoint.send_audio(call, answer, 0, False, rig.now)
+    sent = rig.endpoint.take_transmits()
+    assert [transmit.address for transmit in sent] == [INNER, INNER]
+    assert all(transmit.data.startswith(header) for transmit in sent)
+    assert rig.endpoint.next_transmit() is None
+    assert rig.endpoint.take_transmits() == []

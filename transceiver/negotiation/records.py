@@ -39,9 +39,6 @@ class Direction(Enum):
                 return self
 
 
-_SENDING = (Direction.SENDRECV, Direction.SENDONLY)  # made once: asked for every packet
-
-
 @frozen(slots=True)
 class LocalDescription:
     """What we bring to a negotiation.
@@ -125,11 +122,12 @@ class Negotiated:
     data: DataChoice | None = None
     group: tuple[str, ...] = ()
     ice2: bool = False
+    may_send: bool = field(init=False, eq=False, repr=False)
+    """Whether our audio may go out. Kept, as every packet asks for it."""
 
-    @property
-    def may_send(self) -> bool:
-        """Whether our audio may go out."""
-        return self.direction in _SENDING
+    @may_send.default
+    def _may_send(self) -> bool:
+        return self.direction in (Direction.SENDRECV, Direction.SENDONLY)
 
     @property
     def may_receive(self) -> bool:

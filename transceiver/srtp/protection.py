@@ -141,7 +141,8 @@ class SrtpContext:
             raise SrtpError(Drop.SRTP_TOO_SHORT)
         source = data[8:12]
         if source == self._newest or source in self._rtp_sources:
-            self._newest = source
+            if source != self._newest:
+                self._newest = source
             try:
                 return library.unseal(self._opening, data)
             except pylibsrtp.Error as error:
