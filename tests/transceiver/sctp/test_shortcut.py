@@ -293,3 +293,20 @@ def test_packets_cut_anywhere_change_nothing(length: int) -> None:
         return
     assert not shortcut.receive_untrusted(subject._block, cut, 1.0, 5000, 5000, True)
     assert snapshot(subject) == before
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 2, 3, 4])
+def test_a_sack_has_the_same_effects_whatever_it_acknowledges(count: int) -> None:
+    short, long = association(), association()
+    for subject in (short, long):
+        for _ in range(3):
+            subject.send(1, 53, bytes(150), 1.0)
+        assert len(transmits(subject)) == 3
+    packet = packet_for(short, a_sack(short, count, 777))
+    with watched() as taken:
+        short.receive_packet(packet, 1.1)
+    with long_way():
+        long.receive_packet(packet, 1.1)
+    assert taken == [True]
+    assert snapshot(short) == snapshot(long)
+    assert len(short._block.outbound.outstanding) == 3 - (count if 0 < count < 4 else 0)
