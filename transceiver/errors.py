@@ -17,14 +17,16 @@ class CallError(StunrouteError):
 
 class OfferError(CallError):
     """The offer cannot be read or cannot be accepted. ``line`` is the 1-based line of the SDP at
-    fault, or None where no single line is."""
+    fault, or None where no single line is. ``param`` is what of the request is: the offer itself,
+    or what was asked for beside it and does not go with it."""
 
     code: ClassVar[str] = "invalid_offer"
 
-    def __init__(self, problem: str, line: int | None = None) -> None:
+    def __init__(self, problem: str, line: int | None = None, *, param: str = "sdp") -> None:
         super().__init__(problem if line is None else f"line {line}: {problem}")
         self.problem = problem
         self.line = line
+        self.param = param
 
 
 class AtCapacity(CallError):
