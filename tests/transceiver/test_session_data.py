@@ -215,8 +215,9 @@ def test_a_negotiated_channel_beyond_the_streams_is_refused() -> None:
     rig = Rig.build()
     client = rig.client(contents=BESIDE)
     streams = rig.endpoint.config.sctp.streams
-    with pytest.raises(OfferError, match=f"channel {streams} is beyond"):
+    with pytest.raises(OfferError, match=f"channel {streams} is beyond") as caught:
         rig.endpoint.open_call(client.offer(), rig.now, channel=streams)
+    assert caught.value.param == "dcid"
     assert rig.endpoint.calls == []
     assert rig.endpoint.open_call(client.offer(), rig.now, channel=streams - 1)
 

@@ -57,7 +57,7 @@ def refused(error: Refusal | CallError) -> JSONResponse:
         case Refusal():
             return _error(error.status, error.code, str(error), error.headers, error.param)
         case OfferError():
-            return _error(400, error.code, str(error), param="sdp")
+            return _error(400, error.code, str(error), param=error.param)
         case UnknownCall():
             return _error(404, error.code, str(error))
         case AtCapacity():
