@@ -83,9 +83,8 @@ class Admission:
         if agreed is None:
             return None
         if channel is not None and channel >= self.config.sctp.streams:
-            raise OfferError(
-                f"channel {channel} is beyond the {self.config.sctp.streams} there are"
-            )
+            problem = f"channel {channel} is beyond the {self.config.sctp.streams} there are"
+            raise OfferError(problem, param="dcid")
         association = Association(
             entropy=draw, limits=self.config.sctp, destination_port=agreed.port
         )
