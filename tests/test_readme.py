@@ -35,7 +35,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(part) for part in parts if part.strip()]
 
 
-EXAMPLES = {path.read_text(): path for path in sorted((ROOT / "tests/examples").iterdir())}
+EXAMPLES = {path.read_text(): path for path in sorted((ROOT / "tests/examples").glob("*.*"))}
 """Programs shown whole; other tests run them as what they are."""
 
 
