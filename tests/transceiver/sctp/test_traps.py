@@ -5,13 +5,18 @@ from random import Random
 import pytest
 from attrs import evolve
 
-from sctp_pair import LIMITS, Pair, chunks, events, kinds, transmits
+from sctp_pair import LIMITS, Pair, chunks, entropy_of, events, kinds, transmits
 from sctp_states import next_tsn, to
 from stunroute.trace import Drop
-from transceiver.sctp import packet
+from transceiver.sctp import Association, packet
 from transceiver.sctp.chunks import CookieEcho, Init, InitAck
 from transceiver.sctp.events import Closed, ResetDone, StreamsResetByPeer
-from transceiver.sctp.parameters import ZeroChecksumAcceptable
+from transceiver.sctp.parameters import (
+    ForwardTsnSupported,
+    Parameter,
+    SupportedExtensions,
+    ZeroChecksumAcceptable,
+)
 from transceiver.sctp.states import State
 
 
@@ -189,3 +194,32 @@ def test_a_flood_of_streams_is_bounded() -> None:
     said = [kind for data in transmits(a) for kind in kinds(data)]
     assert 0 < said.count("Error") <= 64
     assert not any(isinstance(event, Closed) for event in found)
+
+
+VARIANTS = [
+    (1024, 2048, (SupportedExtensions((0xC0, 0x82)),)),
+    (65535, 65535, (ForwardTsnSupported(), SupportedExtensions((0x82, 0xC0)))),
+    (65535, 2048, (SupportedExtensions((0x82,)),)),
+    (1024, 1024, (SupportedExtensions((0x40, 0xC2, 0xC0, 0x82)),)),  # I-DATA among them
+    (65535, 65535, (ZeroChecksumAcceptable(), ForwardTsnSupported())),
+    (10, 65535, ()),
+]
+"""Streams out and in, and parameters, as clients of today send them."""
+
+
+@pytest.mark.parametrize(("outbound", "inbound", "parameters"), VARIANTS)
+def test_inits_of_the_field_are_answered(
+    outbound: int, inbound: int, parameters: tuple[Parameter, ...]
+) -> None:
+    """TRAPS, facts measured: INITs range from 1024/2048 streams to 65535, with and without
+    FORWARD-TSN as a parameter, zero checksum from one stack, I-DATA offered by one."""
+    association = Association(entropy=entropy_of("us"), limits=LIMITS)
+    init = Init(77, 100_000, outbound, inbound, 1, parameters)
+    association.receive_packet(packet.encode(5000, 5000, 0, [init]), 0.0)
+    answer = association.next_transmit()
+    assert answer is not None
+    read = packet.decode_untrusted(answer, accept_zero_checksum=False)
+    assert read.tag == 77
+    (ack,) = read.chunks
+    assert isinstance(ack, InitAck)
+    assert (ack.outbound, ack.inbound) == (min(1024, inbound), 1024)
