@@ -128,8 +128,7 @@ class Init:
     parameters: tuple[Parameter, ...] = ()
 
     def encode(self) -> bytes:
-        head = _INIT.pack(self.tag, self.window, self.outbound, self.inbound, self.tsn)
-        return _chunk(self.type, 0, head + parameters.encode(self.parameters))
+        return _encode_init(self)
 
 
 @frozen(slots=True)
@@ -145,8 +144,12 @@ class InitAck:
     parameters: tuple[Parameter, ...] = ()
 
     def encode(self) -> bytes:
-        head = _INIT.pack(self.tag, self.window, self.outbound, self.inbound, self.tsn)
-        return _chunk(self.type, 0, head + parameters.encode(self.parameters))
+        return _encode_init(self)
+
+
+def _encode_init(chunk: Init | InitAck) -> bytes:
+    head = _INIT.pack(chunk.tag, chunk.window, chunk.outbound, chunk.inbound, chunk.tsn)
+    return _chunk(chunk.type, 0, head + parameters.encode(chunk.parameters))
 
 
 @define(slots=True)
