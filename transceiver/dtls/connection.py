@@ -125,6 +125,8 @@ class DtlsConnection:
     _flight: Flight | None = field(default=None, init=False)
     _flight_start: int = field(default=0, init=False)
     """message_seq of the peer's first message after our last flight."""
+    _heard: int = field(default=0, init=False)
+    """Sequence number of the record of epoch 0 that is being read."""
     _ahead: list[Record] = field(factory=list, init=False)
     _early: list[bytes] = field(factory=list, init=False, repr=False)
     _queue: deque[bytes] = field(factory=deque, init=False, repr=False)
@@ -280,6 +282,7 @@ class DtlsConnection:
     def _receive_plain(self, received: Record, now: Instant) -> None:
         match received.content_type:
             case ContentType.HANDSHAKE:
+                self._heard = received.sequence
                 self._receive_fragments(received.fragment, now, authentic=False)
             case ContentType.ALERT if self._receiver is None:
                 # It would be honest of a peer that cannot go on, and easy for anybody else.
@@ -431,6 +434,10 @@ class DtlsConnection:
             # What is left in there was never sealed.
             self._reassembly.rewind(self._reassembly.expected)
         if progress.flight:
+            if self._flight is None and self.role is Role.SERVER:
+                # A server that keeps nothing has no other number for its answer, and clients may
+                # count on that one from any server (rfc6347/4.2.1/10, rfc6347/4.2.1/12).
+                self._sender.skip_to(self._heard)
             flight = Flight(progress.flight, self.limits, progress.early, progress.timed)
             self._transmit(flight, now)
             if not progress.stay:

@@ -26,6 +26,9 @@ _EARLY_RESENDS: Final = 3
 _LEAST_PART: Final = 32
 """A message is not begun in what is left of a datagram where less than this of it would fit."""
 
+_FARTHEST_SKIP: Final = 1 << 32
+"""Beyond this a hello's record number is a forger's, who would use up ours."""
+
 LEAST_MTU: Final = 96
 """A datagram must hold a record, its AEAD's overhead, a message's header and a part worth sending:
 13 + 24 + 12 + 32 bytes, and some to spare. In less a message would be cut without end."""
@@ -62,6 +65,11 @@ class Sender:
     def exhausted(self) -> bool:
         """Whether the sequence numbers of epoch 1 are used up."""
         return self._sealed >> 48 != 1
+
+    def skip_to(self, sequence: int) -> None:
+        """Give the next record of epoch 0 that number, unless it has been used already."""
+        if self._plain < sequence < _FARTHEST_SKIP:
+            self._plain = sequence
 
     def arm(self, protection: Protection) -> None:
         self._protection = protection

@@ -159,6 +159,21 @@ def test_the_last_flight_is_repeated_for_a_repeated_finished() -> None:
     assert pair.client.stage is Stage.ESTABLISHED
 
 
+def test_the_old_epoch_is_heard_until_the_handshake_is_done() -> None:
+    """rfc6347/4.1/3: our flight is lost, and the server says its own again in the clear."""
+    pair = Pair.make()
+    pair.client.start(0.0)
+    pair.server.receive_datagram(transmits(pair.client)[0], 0.0)
+    pair.client.receive_datagram(transmits(pair.server)[0], 0.0)
+    assert len(transmits(pair.client)) == 1, "lost"
+    pair.server.handle_timeout(0.4)
+    (again,) = transmits(pair.server)
+    pair.client.receive_datagram(again, 0.399)
+    (flight,) = transmits(pair.client)
+    pair.server.receive_datagram(flight, 0.4)
+    assert pair.server.stage is Stage.ESTABLISHED
+
+
 def test_same_entropy_and_clock_make_the_same_bytes() -> None:
     def once() -> list[tuple[Role, float, bytes]]:
         pair = Pair.make(by_script([[], [0.3, 0.1], [], [0.2], [0.0, 0.5]]))  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """What is negotiated and what is not, and cookies."""
 
 import pytest
+from attrs import evolve
 
 from dtls_pair import (
     LIMITS,
@@ -13,6 +14,7 @@ from dtls_pair import (
 from dtls_states import (
     advance_to,
     forge,
+    joined,
     split,
 )
 from stunroute.trace import Drop
@@ -22,6 +24,7 @@ from transceiver.dtls import (
 )
 from transceiver.dtls.extensions import Extension, decode_block_untrusted, encode_block
 from transceiver.dtls.messages import HandshakeType, decode_client_hello_untrusted
+from transceiver.dtls.record import ContentType
 from transceiver.dtls.wire import Reader
 
 
@@ -218,3 +221,82 @@ def test_verify_requests_are_answered_within_bounds() -> None:
     )
     assert transmits(client) == []
     assert drops(client) == [Drop.DTLS_MESSAGE_UNEXPECTED]
+
+
+def numbered(datagram: bytes, number: int) -> bytes:
+    """The one record of ``datagram`` under another number."""
+    (one,) = split(datagram)
+    return joined([evolve(one, number=number)])
+
+
+@pytest.mark.parametrize("number", [0, 1, 7, 300])
+def test_answers_bear_the_numbers_of_their_hellos(number: int) -> None:
+    """rfc6347/4.2.1/10 and rfc6347/4.2.1/12: as from a server that keeps nothing."""
+    pair = Pair(make_connection(Role.CLIENT), make_connection(Role.SERVER, verify_hello=True))
+    pair.client.start(0.0)
+    (hello,) = transmits(pair.client)
+    pair.server.receive_datagram(numbered(hello, number), 0.0)
+    (request,) = transmits(pair.server)
+    assert [one.number for one in split(request)] == [number]
+    pair.client.receive_datagram(request, 0.0)
+    (second,) = transmits(pair.client)
+    pair.server.receive_datagram(numbered(second, number + 3), 0.0)
+    (flight,) = transmits(pair.server)
+    ours = split(flight)
+    assert [one.number for one in ours] == list(range(number + 3, number + 3 + len(ours)))
+    pair.server.handle_timeout(LIMITS.resend_initial)
+    (again,) = transmits(pair.server)
+    assert split(again)[0].number == number + 3 + len(ours), "from then on they only count up"
+    pair.client.receive_datagram(again, 0.5)
+    pair.run()
+    assert pair.settled
+
+
+@pytest.mark.parametrize("number", [1 << 32, (1 << 48) - 1])
+def test_no_hello_uses_up_our_numbers(number: int) -> None:
+    pair = Pair.make()
+    pair.client.start(0.0)
+    pair.server.receive_datagram(numbered(transmits(pair.client)[0], number), 0.0)
+    (flight,) = transmits(pair.server)
+    assert [one.number for one in split(flight)] == list(range(len(split(flight))))
+    pair.client.receive_datagram(flight, 0.0)
+    pair.run()
+    assert pair.settled
+
+
+def test_no_number_is_used_twice_for_hellos_that_overtake_one_another() -> None:
+    pair = Pair(make_connection(Role.CLIENT), make_connection(Role.SERVER, verify_hello=True))
+    pair.client.start(0.0)
+    (hello,) = transmits(pair.client)
+    seen = []
+    for number in (4, 0, 4, 2):
+        pair.server.receive_datagram(numbered(hello, number), 0.0)
+        (request,) = transmits(pair.server)
+        seen += [one.number for one in split(request)]
+    assert seen == [4, 5, 6, 7]
+
+
+def test_a_hello_with_a_cookie_is_the_first_hello_in_all_else() -> None:
+    """rfc6347/4.2.1/6."""
+    client = make_connection(Role.CLIENT)
+    client.start(0.0)
+    first = decode_client_hello_untrusted(split(transmits(client)[0])[0].fragment[12:])
+    request = forge(HandshakeType.HELLO_VERIFY_REQUEST, 0, b"\xfe\xff\x06cookie")
+    client.receive_datagram(request, 0.0)
+    second = decode_client_hello_untrusted(split(transmits(client)[0])[0].fragment[12:])
+    assert (first.cookie, second.cookie) == (b"", b"cookie")
+    assert evolve(second, cookie=b"") == first
+
+
+def test_a_verify_request_names_the_version_of_the_hello() -> None:
+    """rfc6347/4.2.1/8."""
+    pair = Pair(make_connection(Role.CLIENT), make_connection(Role.SERVER, verify_hello=True))
+    pair.run()
+    versions = {
+        one.fragment[0]: one.fragment[12:14]
+        for role, _, datagram in pair.sent
+        for one in split(datagram)
+        if role is Role.SERVER and one.content_type == ContentType.HANDSHAKE and not one.epoch
+    }
+    assert versions[HandshakeType.HELLO_VERIFY_REQUEST] == b"\xfe\xfd"
+    assert versions[HandshakeType.SERVER_HELLO] == b"\xfe\xfd"

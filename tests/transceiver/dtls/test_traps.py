@@ -159,6 +159,16 @@ def test_a_last_flight_that_is_lost_again_and_again(losses: int) -> None:
     assert len(flights) == 2 + losses
 
 
+def test_the_last_flight_is_said_again_however_late() -> None:
+    """rfc6347/4.2.4/1: twice the life of a segment is four minutes, and it is not forgotten then."""
+    pair = established()
+    for now in (240.0, 3600.0):
+        again = pair.client._sender.sealed(ContentType.HANDSHAKE, finished_of(pair))
+        assert pair.server.receive_datagram(again, now) is True
+        (flight,) = transmits(pair.server)
+        assert [one.content_type for one in split(flight)] == [20, 22]
+
+
 # --- 7 and 8: records ---------------------------------------------------------------------------
 
 
