@@ -21,6 +21,7 @@ try:
 
     from . import capture, golden
     from .capture import CaptureError
+    from .commands import cite
     from .replay import Exact, Verdict, replay
     from .story import Teller
     from .tables import SidecarError
@@ -237,6 +238,9 @@ def inspect_command(
                 f"      {skipped.total()} packets that are not UDP ({notes}): --all", err=True
             )
     sys.exit(status)
+
+
+main.add_command(cite.command)
 
 
 if __name__ == "__main__":
