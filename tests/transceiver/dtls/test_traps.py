@@ -160,7 +160,7 @@ def test_a_last_flight_that_is_lost_again_and_again(losses: int) -> None:
 
 
 def test_the_last_flight_is_said_again_however_late() -> None:
-    """rfc6347/4.2.4/1: twice the life of a segment is four minutes, and it is not forgotten then."""
+    """rfc6347/4.2.4/1: twice the life of a segment is four minutes; it is kept beyond that."""
     pair = established()
     for now in (240.0, 3600.0):
         again = pair.client._sender.sealed(ContentType.HANDSHAKE, finished_of(pair))
