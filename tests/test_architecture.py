@@ -12,6 +12,21 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stunroute.__main__", "transceiver.__main__", "transceiver.demo", "transceiver.embed"),
     ("stunroute.commands", "transceiver.node"),
     ("stunroute.operations",),
+    # The harness, from its commands inwards; what is not named here reads and replays captures.
+    ("conformance.__main__",),
+    ("conformance.commands",),
+    (
+        *("conformance.report", "conformance.cite", "conformance.fuzz", "conformance.peers"),
+        *("conformance.sim", "conformance.load", "conformance.mutants"),
+    ),
+    ("conformance.blackbox", "conformance.drivers"),
+    ("conformance.runner", "conformance.expectations"),
+    ("conformance.catalogue",),
+    ("conformance.cases",),
+    ("conformance.probe",),
+    ("conformance.stage", "conformance.relay_stage"),
+    ("conformance.case", "conformance.wire", "conformance.trail"),
+    ("conformance.client",),
     ("conformance",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
@@ -72,9 +87,11 @@ ROOMS_WITH_IO = (
     *("transceiver.aio", "transceiver.sockets", "transceiver.http"),
     *("transceiver.node", "transceiver.embed"),
     *("transceiver.backend", "conformance.blackbox"),
+    *("conformance.peers", "conformance.commands.peers"),
 )
 CORES_IN_THOSE_ROOMS = (
     *("stunroute.udp.health", "stunroute.udp.memory"),
+    *("conformance.peers.table", "conformance.peers.bencode"),
     *("stunroute.store.breaker", "stunroute.store.entry", "stunroute.store.url"),
     *(
         f"transceiver.backend.{name}"
