@@ -11,7 +11,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # The programs, and what proves them.
     ("stunroute.__main__", "transceiver.__main__", "transceiver.demo", "transceiver.embed"),
     ("stunroute.commands", "transceiver.node"),
-    ("stunroute.operations",),
     # The harness, from its commands inwards; what is not named here reads and replays captures.
     ("conformance.__main__",),
     ("conformance.commands",),
@@ -28,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("conformance.case", "conformance.wire", "conformance.trail"),
     ("conformance.client",),
     ("conformance",),
+    ("stunroute.operations",),
     # The transceiver, from its doors inwards.
     ("transceiver.http", "transceiver.fleet"),
     ("transceiver.aio", "transceiver.choices", "stunroute.web"),

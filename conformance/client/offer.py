@@ -1,7 +1,8 @@
-"""The offers that clients in virtual time write."""
+"""The offers that our clients write: as plain as a browser's may be."""
 
 from collections.abc import Iterable
 
+from stunroute.address import Address
 from transceiver.dtls import Fingerprint
 
 
@@ -14,11 +15,23 @@ def write_offer(
     setup: str,
     codecs: Iterable[tuple[int, str]],
     ssrc: int,
+    candidate: Address | None = None,
+    extra: Iterable[str] = (),
 ) -> str:
     """An offer with the sections named in ``contents`` in their order, ``audio`` and ``data``, all
-    in one BUNDLE group. ``ice`` is ufrag and password."""
+    in one BUNDLE group. ``ice`` is ufrag and password. ``candidate`` is the one address that the
+    client has, for servers that check as well; ``extra`` are further lines for every section,
+    without their ends."""
+
+    more = "".join(f"{line}\r\n" for line in extra)
 
     def transport(mid: int) -> str:
+        host = (
+            f"a=candidate:1 1 udp 2130706431 {candidate.ip} {candidate.port} typ host\r\n"
+            "a=end-of-candidates\r\n"
+            if candidate is not None
+            else ""
+        )
         return (
             f"a=ice-ufrag:{ice[0]}\r\n"
             f"a=ice-pwd:{ice[1]}\r\n"
@@ -26,6 +39,7 @@ def write_offer(
             f"a=fingerprint:{fingerprint}\r\n"
             f"a=setup:{setup}\r\n"
             f"a=mid:{mid}\r\n"
+            f"{host}{more}"
         )
 
     sections = []

@@ -1,0 +1,1 @@
+"""The subcommands of ``conformance``, one file each."""

@@ -1,0 +1,68 @@
+"""Cases in, results out.
+
+One function asks one case on one stage and turns whatever happens into a ``Result``: an exception
+that nobody declared is ``BROKEN``, which is the harness's fault and never the server's.
+"""
+
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from .case import Blocked, Case, Observed, Seen, Unsupported, Verdict
+from .trail import Trail
+from .wire import Forbidden
+
+
+class Driver(Protocol):
+    """Who sets stages up. ``name`` is what ``Case.without`` knows it by: ``memory``, ``simulator``,
+    ``udp``. ``stage`` may raise Unsupported and Blocked."""
+
+    @property
+    def name(self) -> str: ...
+    def stage(self, case: Case) -> AbstractContextManager[Any]: ...
+
+
+@frozen(slots=True)
+class Result:
+    """``seen`` is None where the steps came to no end; ``detail`` then says why. ``seconds`` is
+    what it took by the caller's clock, 0.0 without one."""
+
+    case: Case
+    driver: str
+    verdict: Verdict
+    seen: Seen | None = None
+    detail: str = ""
+    trail: Trail = field(factory=Trail, repr=False)
+    seconds: float = 0.0
+
+
+def run_case(case: Case, driver: Driver, clock: Callable[[], float] = lambda: 0.0) -> Result:
+    """Ask it. Raises nothing but what ends the program."""
+    began = clock()
+    trail = Trail()
+
+    def result(verdict: Verdict, seen: Seen | None = None, detail: str = "") -> Result:
+        return Result(case, driver.name, verdict, seen, detail, trail, clock() - began)
+
+    if (reason := case.without.get(driver.name)) is not None:
+        return result(Verdict.UNSUPPORTED, detail=reason)
+    try:
+        with driver.stage(case) as stage:
+            trail = stage.trail
+            seen, detail = _told(case.steps(stage))
+        return result(case.judge(seen), seen, detail)
+    except Unsupported as error:
+        return result(Verdict.UNSUPPORTED, detail=str(error))
+    except (Blocked, Forbidden) as error:
+        return result(Verdict.BLOCKED, detail=str(error))
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        return result(Verdict.BROKEN, detail=said)
+
+
+def _told(observed: Observed) -> tuple[Seen, str]:
+    return observed if isinstance(observed, tuple) else (observed, "")

@@ -1,0 +1,69 @@
+"""What a case sent and received: the raw material of a report's ladder and its pcap.
+
+Bounded: a case that is answered with a flood keeps its beginning, and the number of what it does
+not keep.
+"""
+
+from attrs import define, field, frozen
+
+from stunroute.address import Address
+from stunroute.instant import Instant
+
+MOST_CROSSINGS = 2000
+MOST_NOTES = 200
+
+
+@frozen(slots=True)
+class Crossing:
+    """One datagram between ``near``, a socket of the harness, and ``far``. ``sent`` by us or not.
+    ``note`` is what the case calls it."""
+
+    at: Instant
+    near: Address
+    far: Address
+    sent: bool
+    data: bytes = field(repr=False)
+    note: str = ""
+
+
+@frozen(slots=True)
+class Note:
+    """A remark between the datagrams: a step begun, an offer posted."""
+
+    at: Instant
+    text: str
+
+
+@define(slots=True)
+class Trail:
+    """In order. ``secrets`` are lines of a key log (the form that NSS and Wireshark know), so that
+    a pcap of the trail can be read."""
+
+    entries: list[Crossing | Note] = field(factory=list)
+    secrets: list[str] = field(factory=list, repr=False)
+    left_out: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    _notes: int = 0
+
+    def cross(self, crossing: Crossing) -> None:
+        """Keep a datagram."""
+        if crossing.sent:
+            self.sent_bytes += len(crossing.data)
+        else:
+            self.received_bytes += len(crossing.data)
+        if len(self.entries) >= MOST_CROSSINGS:
+            self.left_out += 1
+        else:
+            self.entries.append(crossing)
+
+    def note(self, at: Instant, text: str) -> None:
+        """Keep a remark."""
+        if self._notes < MOST_NOTES:
+            self._notes += 1
+            self.entries.append(Note(at, text))
+
+    def keep_secret(self, line: str) -> None:
+        """Keep a line of a key log, once."""
+        if line not in self.secrets and len(self.secrets) < MOST_NOTES:
+            self.secrets.append(line)
