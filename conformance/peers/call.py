@@ -122,7 +122,9 @@ def _say(channel: RTCDataChannel, tried: Tried, echoed: asyncio.Event) -> None:
 
     @channel.on("message")
     def on_message(message: str | bytes) -> None:
-        if message in (words, words.encode()):
+        # Some put words of their own before it.
+        text = message if isinstance(message, str) else message.decode(errors="replace")
+        if text.endswith(words):
             echoed.set()
 
 

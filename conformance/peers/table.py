@@ -115,6 +115,8 @@ CALL = (*MEDIA, "datachannel")
 BOTH = frozenset({"audio", "data"})
 
 _CHECKS = "Full ICE: it sends checks of its own and expects them to be answered."
+_NICE = "libnice below it accepts no loopback candidate."
+_PREFIXED = "Text comes back with words of its own before it; bytes come back as they are."
 
 PEERS: tuple[Peer, ...] = (
     Peer(
@@ -209,7 +211,7 @@ PEERS: tuple[Peer, ...] = (
         ice=Ice.FULL,
         echoes=BOTH,
         needs_namespace=True,
-        notes=(_CHECKS, "libnice below it accepts no loopback candidate."),
+        notes=(_CHECKS, _NICE, _PREFIXED),
     ),
     Peer(
         name="janus-lite",
@@ -223,7 +225,7 @@ PEERS: tuple[Peer, ...] = (
         echoes=BOTH,
         needs_namespace=True,
         environment=(("PEER_ICE_LITE", "1"),),
-        notes=("libnice below it accepts no loopback candidate.",),
+        notes=(_NICE, _PREFIXED),
     ),
     Peer(
         name="pion",
@@ -272,7 +274,7 @@ PEERS: tuple[Peer, ...] = (
         needs_namespace=True,
         notes=(
             _CHECKS,
-            "libnice below it accepts no loopback candidate.",
+            _NICE,
             "Sound goes back as packets, depayloaded and payloaded again.",
         ),
     ),
