@@ -134,9 +134,10 @@ def decode_flag_untrusted(value: bytes) -> bool:
 
 
 def encode_username(value: bytes) -> bytes:
-    """USERNAME, at most 508 bytes. It is bytes all the way: see ``decode_username_untrusted``."""
+    """USERNAME, at most 763 bytes: those 508 that RFC 8489 lets a sender say would not hold two
+    ufrags of ICE's full length. It is bytes all the way: see ``decode_username_untrusted``."""
     if len(value) > MAXIMUM_USERNAME:
-        raise ValueError("USERNAME is longer than 508 bytes")
+        raise ValueError("USERNAME is longer than 763 bytes")
     return value
 
 
@@ -144,7 +145,7 @@ def decode_username_untrusted(value: bytes) -> bytes:
     """USERNAME as it came. Neither UTF-8 nor the ICE grammar is demanded: other people's ufrags
     hold ``_`` and ``-``, and spaces have been seen at the end. Raises DecodeError for length."""
     if len(value) > MAXIMUM_USERNAME:
-        raise DecodeError("USERNAME is longer than 508 bytes")
+        raise DecodeError("USERNAME is longer than 763 bytes")
     return value
 
 

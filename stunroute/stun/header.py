@@ -27,8 +27,9 @@ ATTRIBUTE_HEADER_LENGTH = 4
 MAXIMUM_ATTRIBUTES = 64
 """Attributes read in one message. A check has about ten; a datagram that consists of thousands of
 empty ones would otherwise buy a millisecond of our time. One more makes it malformed."""
-MAXIMUM_USERNAME = 508
-"""Bytes; RFC 8489, 14.3."""
+MAXIMUM_USERNAME = 763
+"""Bytes that a receiver takes (RFC 8489, 14.3: what RFC 5389 allowed). Two ufrags of ICE's full
+length and their colon are 513."""
 
 _USERNAME = int(Attribute.USERNAME)
 _NOTHING_FOLLOWS = frozenset(

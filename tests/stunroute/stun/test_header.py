@@ -76,7 +76,7 @@ def test_peek_takes_the_first_username() -> None:
     assert stun.peek_username_untrusted(request((6, b"first"), (6, b"second"))) == b"first"
 
 
-@pytest.mark.parametrize("length", [0, 1, 4, 9, 33, 34, 35, 65, MAXIMUM_USERNAME])
+@pytest.mark.parametrize("length", [0, 1, 4, 9, 33, 34, 35, 65, 513, 763])
 def test_peek_cuts_nothing_off(length: int) -> None:
     # TRAPS "STUN and ICE 2": others have cut it at 34 bytes, or the ufrag at 4 characters.
     name = bytes(97 + i % 26 for i in range(length))
