@@ -242,6 +242,20 @@ class TestRestart:
         talk(rig, client, 2, first=2)
         assert len(of_kind(rig, AudioReceived)) == 4
 
+    def test_every_call_and_every_restart_draws_its_own_credentials(self) -> None:
+        rig = Rig.build()
+        ufrags, passwords = set(), set()
+        for index in range(10):
+            client = rig.client(index)
+            call = rig.establish(client)
+            answers = [rig.endpoint.reoffer(call, client.restart(), rig.now) for _ in range(3)]
+            for answer in answers:
+                lines = answer.split("\r\n")
+                ufrags |= {line for line in lines if line.startswith("a=ice-ufrag:")}
+                passwords |= {line for line in lines if line.startswith("a=ice-pwd:")}
+            assert f"a=ice-ufrag:{client.remote_ufrag}" not in ufrags
+        assert len(ufrags) == len(passwords) == 30
+
     def test_the_old_ufrag_is_honoured_for_a_while_and_no_longer(self) -> None:
         rig = Rig.build()
         client = rig.client()

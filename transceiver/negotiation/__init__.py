@@ -48,7 +48,7 @@ from .offer import (
     dtls_role,
     fingerprints,
     mid_extension,
-    says_ice2,
+    tls_id,
 )
 from .records import (
     MID_EXTENSION,
@@ -82,7 +82,7 @@ def negotiate(offer: Description, local: LocalDescription) -> Negotiated:
     check_session(offer)
     choice = choose(offer, local)
     transport = View.transport(offer, choice.indexes)
-    return _settle(transport, choice, local, dtls_role(transport), version=1)
+    return _settle(transport, choice, local, dtls_role(transport))
 
 
 def renegotiate(previous: Negotiated, offer: Description, local: LocalDescription) -> Negotiated:
@@ -102,7 +102,10 @@ def renegotiate(previous: Negotiated, offer: Description, local: LocalDescriptio
         kept = previous.local
         local = evolve(local, ufrag=kept.ufrag, password=kept.password)
     role = dtls_role(transport, previous.role)
-    return _settle(transport, choice, local, role, previous.version + 1, restarted)
+    association = tls_id(transport)
+    if association is not None and previous.remote_tls_id not in (None, association):
+        raise transport.media.error("the tls-id changed: open a new call for that")
+    return _settle(transport, choice, local, role, previous, restarted)
 
 
 def is_restart(previous: Negotiated, offer: Description) -> bool:
@@ -180,7 +183,7 @@ def _settle(
     choice: Choice,
     local: LocalDescription,
     role: Role,
-    version: int,
+    previous: Negotiated | None = None,
     restarted: bool = False,
 ) -> Negotiated:
     offer = transport.offer
@@ -203,11 +206,12 @@ def _settle(
         remote_ssrcs=(),
         section=None,
         sections=len(offer.media),
-        version=version,
+        version=1 if previous is None else previous.version + 1,
         restarted=restarted,
         data=choice.data,
         group=group if transport.group else (),
-        ice2=says_ice2(transport),
+        tls_id=local.tls_id if previous is None else previous.tls_id,
+        remote_tls_id=tls_id(transport),
     )
     if choice.section is not None:
         settled = _with_audio(settled, View.of(offer, choice.section), choice.codec)

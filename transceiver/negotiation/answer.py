@@ -40,9 +40,7 @@ def answer(offer: Description, agreed: Negotiated, transport: int) -> Descriptio
     session = [Line("v", "0"), Line("o", str(origin)), Line("s", "-"), Line("t", "0 0")]
     if agreed.group:
         session.append(attribute("group", Group("BUNDLE", agreed.group)))
-    session.append(attribute("ice-lite"))
-    if agreed.ice2:
-        session.append(attribute("ice-options", "ice2"))
+    session += [attribute("ice-lite"), attribute("ice-options", "ice2")]
     media = []
     for index, offered in enumerate(offer.media):
         if index in agreed.agreed:
@@ -82,6 +80,8 @@ def _accepted(offered: Media, index: int, agreed: Negotiated, transport: bool) -
     else:
         formats, lines = _data(offered, agreed)
     if transport:
+        if agreed.remote_tls_id is not None:
+            lines.append(attribute("tls-id", agreed.tls_id))
         lines += [attribute("candidate", made) for made in candidates(agreed.local.candidates)]
         lines.append(attribute("end-of-candidates"))
     return Media(
@@ -97,11 +97,7 @@ def _audio(agreed: Negotiated) -> tuple[tuple[str, ...], list[Line]]:
     """The format and the attributes of the audio section."""
     codec = agreed.codec
     assert codec is not None, "audio is agreed on with its codec"
-    lines = [
-        attribute("rtcp", "9 IN IP4 0.0.0.0"),
-        *_transport_lines(agreed),
-        *_codec_lines(codec),
-    ]
+    lines = [*_transport_lines(agreed), *_codec_lines(codec)]
     if agreed.may_send:
         lines += [
             attribute("msid", f"{agreed.local.cname} audio"),

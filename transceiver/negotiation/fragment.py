@@ -72,9 +72,7 @@ def parse_untrusted(text: str) -> Fragment:
 def write_fragment(settled: Negotiated) -> str:
     """Our credentials and candidates, for the section whose transport it is. Lines end in CRLF."""
     local = settled.local
-    session = [attribute("ice-lite")]
-    if settled.ice2:
-        session.append(attribute("ice-options", "ice2"))
+    session = [attribute("ice-lite"), attribute("ice-options", "ice2")]
     if settled.group:
         session.append(attribute("group", Group("BUNDLE", settled.group)))
     section = _section(settled)

@@ -310,6 +310,12 @@ def dtls_role(view: View, agreed: Role | None = None) -> Role:
     return role
 
 
+def tls_id(view: View) -> str | None:
+    """The client's name for the DTLS association (RFC 8842, 4). It is only ever compared."""
+    lines = view.find("tls-id")
+    return lines[0].content if lines else None
+
+
 def direction(view: View) -> Direction:
     """The offer's direction; a section that names none takes the session's, else sendrecv."""
     for place in (view.media, view.offer):
@@ -331,12 +337,6 @@ def mid_extension(view: View) -> int | None:
         if extension.uri == MID_EXTENSION and plain and 1 <= extension.id <= 14:
             return extension.id
     return None
-
-
-def says_ice2(view: View) -> bool:
-    """Whether the client knows RFC 8445 by its name in ``ice-options``."""
-    options = (line.content.replace(",", " ").split(" ") for line in view.find("ice-options"))
-    return any("ice2" in named for named in options)
 
 
 def check_audio(media: Media) -> None:

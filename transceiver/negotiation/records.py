@@ -1,6 +1,7 @@
 """What goes into a negotiation and what comes out of it: values, with nothing to decide."""
 
 from enum import Enum
+from hashlib import sha256
 
 from attrs import field, frozen, validators
 
@@ -61,6 +62,12 @@ class LocalDescription:
     max_message_size: int = 262144
     data: bool = True
 
+    @property
+    def tls_id(self) -> str:
+        """A name for a DTLS association that begins with these credentials. It is as random as the
+        password is, and takes nothing from the entropy that a recording has to hold."""
+        return sha256(b"tls-id" + self.ufrag.encode() + self.password.encode()).hexdigest()
+
 
 @frozen(slots=True)
 class CodecChoice:
@@ -99,7 +106,8 @@ class Negotiated:
     audio among ``sections``. Where data is all that was agreed on, ``codec``, ``mid`` and
     ``section`` are None and nothing may be sent or received; where no data was, ``data`` is.
     ``group`` holds the mids of the answer's BUNDLE group, first the one whose section describes
-    the transport for all; ``ice2`` is whether the answer says ``ice2`` (RFC 8445, 10).
+    the transport for all; ``tls_id`` names our end of the DTLS association for as long as the call
+    lasts, ``remote_tls_id`` the client's, None where the offer names none (RFC 8842, 4).
     ``version`` counts our answers, ``restarted`` says that this one restarts ICE.
     """
 
@@ -121,7 +129,8 @@ class Negotiated:
     restarted: bool = False
     data: DataChoice | None = None
     group: tuple[str, ...] = ()
-    ice2: bool = False
+    tls_id: str = ""
+    remote_tls_id: str | None = None
     may_send: bool = field(init=False, eq=False, repr=False)
     """Whether our audio may go out. Kept, as every packet asks for it."""
 

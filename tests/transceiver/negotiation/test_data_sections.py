@@ -76,6 +76,7 @@ def test_the_answer_to_data_alone_line_by_line() -> None:
         "t=0 0",
         "a=group:BUNDLE d",
         "a=ice-lite",
+        "a=ice-options:ice2",
         "m=application 3478 UDP/DTLS/SCTP webrtc-datachannel",
         "c=IN IP4 192.0.2.1",
         "a=ice-ufrag:" + LOCAL.ufrag,

@@ -54,9 +54,9 @@ def test_the_answer_line_by_line() -> None:
         "t=0 0",
         "a=group:BUNDLE 0",
         "a=ice-lite",
+        "a=ice-options:ice2",
         "m=audio 3478 UDP/TLS/RTP/SAVPF 111",
         "c=IN IP4 192.0.2.1",
-        "a=rtcp:9 IN IP4 0.0.0.0",
         "a=ice-ufrag:" + LOCAL.ufrag,
         "a=ice-pwd:" + LOCAL.password,
         "a=fingerprint:sha-256 " + digest,
@@ -334,17 +334,32 @@ def test_rtcp_must_share_the_port() -> None:
     assert not accepted(settled).has("rtcp-mux-only")
 
 
-@pytest.mark.parametrize(
-    ("options", "answered"),
-    [("trickle", None), ("ice2,trickle", "ice2"), ("trickle ice2", "ice2"), ("ice22", None)],
-)
-def test_ice2_is_said_to_those_who_know_it(options: str, answered: str | None) -> None:
-    for text in (
-        PLAIN + f"a=ice-options:{options}\n",
-        changed("t=0 0\n", f"t=0 0\na=ice-options:{options}\n"),
-    ):
-        line = answer_to(text).answer.first("ice-options")
-        assert (line.content if line else None) == answered
+@pytest.mark.parametrize("options", ["", "trickle", "ice2,trickle", "trickle ice2", "ice22"])
+def test_ice2_is_said_to_everybody(options: str) -> None:
+    """Whatever the offer says of itself: the option is a word about us."""
+    line = f"a=ice-options:{options}\n" if options else ""
+    for text in (PLAIN + line, changed("t=0 0\n", f"t=0 0\n{line}")):
+        (said,) = answer_to(text).answer.named("ice-options")
+        assert said.content == "ice2"
+
+
+def test_no_other_port_is_named_for_rtcp() -> None:
+    """RFC 9143, 9.3.1.2: with RTCP on the port of RTP there is nothing to say."""
+    for text in (PLAIN, PLAIN + "a=rtcp:9 IN IP4 0.0.0.0\n"):
+        assert not accepted(answer_to(text)).has("rtcp")
+
+
+@pytest.mark.parametrize("value", ["0123456789abcdefABCD", "+/-_" * 5])
+def test_the_association_gets_a_name_where_the_client_gave_it_one(value: str) -> None:
+    """RFC 8842, 5.3."""
+    assert "tls-id" not in str(answer_to(PLAIN).answer)
+    settled = answer_to(PLAIN + f"a=tls-id:{value}\n")
+    ours = attribute(settled, "tls-id")
+    assert ours is not None
+    assert re.fullmatch("[0-9a-f]{64}", ours)
+    for other in (evolve(LOCAL, password="q" * 32), evolve(LOCAL, ufrag="0" + "b" * 25)):
+        again = answer_to(PLAIN + f"a=tls-id:{value}\n", other)
+        assert attribute(again, "tls-id") not in (None, ours, value)
 
 
 @pytest.mark.parametrize(

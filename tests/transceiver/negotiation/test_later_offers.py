@@ -62,6 +62,18 @@ def test_ufrag_or_password_alone_restart_ice(changes: list[tuple[str, str]]) -> 
     assert (second.role, second.fingerprints) == (first.role, first.fingerprints)
 
 
+def test_the_association_keeps_its_name_and_so_does_the_client_s() -> None:
+    """RFC 8842, 5.3: over a restart of ICE too; another name would ask for another association."""
+    first = PLAIN + "a=tls-id:0123456789abcdefABCD\n"
+    later = changed("ufrag:abcd", "ufrag:efgh", first)
+    for text in (first, later):
+        assert attribute(again(first, text), "tls-id") == attribute(answer_to(first), "tls-id")
+    assert attribute(again(first, PLAIN), "tls-id") is None
+    added = again(PLAIN, later)
+    assert attribute(added, "tls-id") == answer_to(PLAIN).tls_id
+    refused_again(changed("id:0123", "id:3210", first), 6, "tls-id changed", first=first)
+
+
 def test_a_later_offer_may_put_on_hold_and_add_sections() -> None:
     text = changed("a=sendrecv", "a=inactive") + "m=video 9 UDP/TLS/RTP/SAVPF 96\na=mid:v\n"
     second = again(PLAIN, text)
