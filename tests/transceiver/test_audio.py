@@ -66,6 +66,19 @@ def test_a_source_that_says_bye_is_forgotten() -> None:
     assert audio.current is None
 
 
+def test_reports_of_nobody_we_know_and_packets_we_do_not_know_hinder_nothing() -> None:
+    """rfc8843/9.2/8, rfc8843/9.2/9: what belongs to no section is taken in all the same, and APP
+    of any name goes by."""
+    audio = stream()
+    block = rtcp.ReportBlock(0x01020304, 64, 5, 0, 480, 0, 0)
+    application = rtcp.Unknown(rtcp.PacketType.APPLICATION, 3, b"\xde\xad\xbe\xefNAMEdata")
+    stranger = rtcp.ReceiverReport(0xDEADBEEF, (block,))
+    audio.receive_rtcp_untrusted(rtcp.encode_compound([application, stranger, application]), 1.0)
+    assert (audio.sender.remote_lost, audio.sender.remote_jitter_seconds) == (5, 0.01)
+    assert audio.changes == []
+    assert audio.current is None
+
+
 def test_what_is_no_audio_of_ours_says_why() -> None:
     audio = stream()
     assert audio.receive_rtp_untrusted(packet(1, kind=96), 1.0) is Drop.RTP_PAYLOAD_TYPE
