@@ -1,0 +1,6 @@
+"""Cases over real sockets, against a program that somebody else wrote.
+
+Polite by construction: a wire sends to no address that the command line did not lead to, no faster
+than its rate and no longer than its time; signalling goes to one origin. What a server answers is
+read with the same ``_untrusted`` functions as everything else from a network.
+"""

@@ -1,0 +1,148 @@
+"""Sockets and the machine's clock.
+
+One selector per case, so cases may run side by side in threads. Everything that arrives is taken
+out of the kernel at once and kept with the time at which we saw it; a server that floods us fills a
+bounded inbox and then loses packets, as it would in any kernel.
+"""
+
+import contextlib
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from attrs import define, field, frozen
+
+from conformance.wire import Arrival, Forbidden
+from stunroute.address import Address
+from stunroute.allowance import TokenBucket
+from stunroute.instant import Instant
+
+DATAGRAM = 65536
+SOCKETS = 64
+INBOX = 4096
+
+
+@frozen(slots=True)
+class Bounds:
+    """What one case may do to a stranger's server: packets per second (and how many at once),
+    bytes in all, seconds from its first packet to its last."""
+
+    rate: float = 500.0
+    burst: int = 200
+    bytes: int = 8_000_000
+    seconds: float = 120.0
+
+
+@define(slots=True)
+class UdpWire:
+    """``hosts`` are the IP addresses that may be sent to, at any port; ``addresses`` those with one
+    port alone. ``bind`` is the local IP address of all sockets."""
+
+    hosts: frozenset[bytes]
+    addresses: frozenset[Address]
+    bind: str
+    bounds: Bounds = field(factory=Bounds)
+    _selector: selectors.BaseSelector = field(factory=selectors.DefaultSelector)
+    _sockets: dict[Address, socket.socket] = field(factory=dict)
+    _inbox: deque[Arrival] = field(factory=deque)
+    _bucket: TokenBucket = field(init=False)
+    _began: Instant = field(factory=time.monotonic)
+    _sent: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._bucket = TokenBucket(self.bounds.rate, self.bounds.burst)
+
+    @property
+    def now(self) -> Instant:
+        return time.monotonic()
+
+    def open(self) -> Address:
+        return self.adopt(Address.of(self.bind, 0))
+
+    def adopt(self, address: Address) -> Address:
+        """A socket at a given local address; port 0: any. Raises Forbidden for one too many,
+        OSError where the address cannot be had."""
+        if len(self._sockets) >= SOCKETS:
+            raise Forbidden(f"more than {SOCKETS} sockets")
+        family = socket.AF_INET if address.is_ipv4 else socket.AF_INET6
+        made = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            made.setblocking(False)
+            made.bind((address.ip, address.port))
+        except OSError:
+            made.close()
+            raise
+        bound = Address.of(*made.getsockname()[:2])
+        self._sockets[bound] = made
+        self._selector.register(made, selectors.EVENT_READ, bound)
+        return bound
+
+    def may_send_to(self, address: Address) -> bool:
+        given = address in self.addresses or address.host in self.hosts
+        return given and address.is_sendable
+
+    def send(self, data: bytes, socket: Address, destination: Address) -> None:
+        if not self.may_send_to(destination):
+            raise Forbidden(f"{destination} was not given on the command line")
+        self._sent += len(data)
+        if self._sent > self.bounds.bytes:
+            raise Forbidden(f"the case has sent {self.bounds.bytes} bytes")
+        if self.now - self._began > self.bounds.seconds:
+            raise Forbidden(f"the case has run for {self.bounds.seconds:g} s")
+        while not self._bucket.take(self.now):
+            self._collect(1 / self.bounds.rate)
+        with contextlib.suppress(ConnectionRefusedError):  # somebody's port is shut: a silence
+            self._sockets[socket].sendto(data, (destination.ip, destination.port))
+
+    def receive(self, until: Instant) -> Arrival | None:
+        while not self._inbox:
+            left = until - self.now
+            if left <= 0:
+                self._collect(0.0)
+                break
+            self._collect(left)
+        return self._inbox.popleft() if self._inbox else None
+
+    def _collect(self, wait: float) -> None:
+        for key, _ in self._selector.select(wait):
+            self._drain(key.data)
+
+    def _drain(self, bound: Address) -> None:
+        for _ in range(INBOX):
+            try:
+                data, source = self._sockets[bound].recvfrom(DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error of an earlier packet
+                continue
+            if len(self._inbox) < INBOX:
+                self._inbox.append(Arrival(self.now, data, Address.of(*source[:2]), bound))
+
+    def close(self) -> None:
+        """Shut every socket."""
+        for each in self._sockets.values():
+            each.close()
+        self._sockets.clear()
+        self._selector.close()
+
+
+def local_ip(target: Address) -> str:
+    """The address of ours from which the kernel would send to ``target``. Sends nothing. Raises
+    OSError where there is no way."""
+    family = socket.AF_INET if target.is_ipv4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        asking.connect((target.ip, target.port or 9))
+        return str(asking.getsockname()[0])
+
+
+def resolve(host: str) -> tuple[Address, ...]:
+    """The IP addresses of a name, with port 0. Raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    return tuple(dict.fromkeys(Address.of(str(each[4][0]), 0) for each in found))
+
+
+def hosts_of(addresses: Iterable[Address]) -> frozenset[bytes]:
+    """Their hosts, for ``UdpWire.hosts``."""
+    return frozenset(address.host for address in addresses)
