@@ -9,7 +9,7 @@ import pytest
 
 from calls import ELSEWHERE, OTHER_INNER, check_for, deliver, drops, of_kind, phases, talk
 from pair import HOME, INNER, PUBLIC, Rig, endpoint_config
-from stunroute import forward
+from stunroute import forward, stun
 from stunroute.address import Address
 from stunroute.trace import Drop
 from transceiver.config import SessionLimits
@@ -208,6 +208,22 @@ class TestRelays:
         sent = rig.endpoint.next_transmit().data
         assert forward.decode_untrusted(sent).proxy == PUBLIC
 
+    def test_every_candidate_of_the_answer_takes_checks(self) -> None:
+        """RFC 8445, 5.3: from the answer on."""
+        places = (PUBLIC, Address.of("203.0.113.2", 3478), Address.of("2001:db8::2", 3478))
+        for place in places:
+            rig = Rig.build(config=endpoint_config(candidates=places))
+            client = rig.client(setup="active")
+            rig.open(client)
+            rig.endpoint.receive_datagram(
+                forward.encode(HOME, place) + check_for(client), INNER, rig.now
+            )
+            sent = rig.endpoint.next_transmit()
+            assert sent is not None
+            assert forward.decode_untrusted(sent.data).proxy == place
+            answer = stun.decode_untrusted(sent.data[forward.HEADER_LENGTH :])
+            assert answer.message_class is stun.MessageClass.SUCCESS
+
     def test_audio_comes_back_through_a_relay_that_has_lost_its_flows(self) -> None:
         """The client sends no check any more, and we send nothing that it did not send first."""
         rig = Rig.build()
@@ -303,6 +319,36 @@ class TestLifecycle:
         assert phases(rig)[-1] is Phase.ESTABLISHED
         rig.run(40)
         assert of_kind(rig, Ended)[0].reason is EndReason.CONSENT_EXPIRED
+
+    def test_a_call_that_lost_consent_is_not_found_again(self) -> None:
+        """RFC 7675, 5.1: not by its credentials, and not a byte is sent to where it was."""
+        rig = Rig.build()
+        client = rig.client()
+        call = rig.establish(client)
+        late = check_for(client)
+        client.keepalives = False
+        rig.run(31)
+        assert of_kind(rig, Ended)[0].reason is EndReason.CONSENT_EXPIRED
+        sent = len([crossing for crossing in rig.crossings if crossing.destination == HOME])
+        deliver(rig, late)
+        rig.run(5)
+        assert drops(rig)[Drop.UFRAG_UNKNOWN] == 1
+        with pytest.raises(UnknownCall):
+            rig.endpoint.send_audio(call, b"anybody", 0, False, rig.now)
+        assert len([c for c in rig.crossings if c.destination == HOME]) == sent
+
+    def test_a_call_in_which_we_say_nothing_sends_all_the_same(self) -> None:
+        """RFC 8445, 11: no longer than Tr, 15 s, without a packet, though a lite agent sends no
+        keepalives of STUN and the client asks for no answers: reports go out."""
+        rig = Rig.build()
+        client = rig.client()
+        rig.establish(client)
+        client.keepalives = False
+        for index in range(60):
+            talk(rig, client, 1, first=index)
+            rig.run(1.0)
+        sent = [c.at for c in rig.crossings if c.destination == HOME]
+        assert max(b - a for a, b in itertools.pairwise([*sent, rig.now])) < 15.0
 
     def test_media_alone_keep_a_session_alive(self) -> None:
         """STUN and ICE 5: some clients never send a check again once they have nominated."""

@@ -233,6 +233,16 @@ SILENCE: list[tuple[str, Callable[[], bytes], Drop]] = [
         Drop.ICE_INDICATION,
     ),
     (
+        "indication, signed by a stranger",
+        lambda: raw(message_class=stun.MessageClass.INDICATION, key=stun.IntegrityKey(b"guess")),
+        Drop.ICE_INDICATION,
+    ),
+    (
+        "indication for somebody else",
+        lambda: raw(message_class=stun.MessageClass.INDICATION, username=b"someone:else"),
+        Drop.ICE_INDICATION,
+    ),
+    (
         "data indication",
         lambda: raw(message_class=stun.MessageClass.INDICATION, method=7),
         Drop.ICE_INDICATION,

@@ -416,6 +416,18 @@ def test_a_second_restart_ends_the_overlap_of_the_first() -> None:
     assert ice.local_ufrags == (third.ufrag, NEXT.ufrag)
 
 
+def test_a_restart_does_not_turn_the_roles() -> None:
+    """RFC 8445, 9: a lite agent stays controlled, whatever the client makes of the occasion."""
+    ice = agent()
+    answered(ice, check(nominate=True))
+    ice.restart(NEXT, NEXT_THEIRS, 0.0)
+    turned = check(username=NEXT_USERNAME, key=NEXT_KEY, controlled=1)
+    refusal = answered(ice, turned)
+    assert refusal.error_code is not None
+    assert refusal.error_code[0] == 487
+    assert answered(ice, renewed(nominate=True)).message_class is stun.MessageClass.SUCCESS
+
+
 def test_a_restart_needs_a_fresh_ufrag() -> None:
     """STUN and ICE 8: a new password under the old ufrag would be ambiguous."""
     ice = agent()

@@ -62,6 +62,13 @@ def test_error_code_has_its_own_phrase() -> None:
     assert attributes.encode_error_code(699) == b"\0\0\x06\x63"
 
 
+def test_long_reason_phrases_are_refused() -> None:
+    """RFC 8489, 14.8: fewer than 128 characters, however many octets those are."""
+    assert attributes.encode_error_code(400, "\u1e9e" * 127)[4:].decode() == "\u1e9e" * 127
+    with pytest.raises(ValueError):
+        attributes.encode_error_code(400, "x" * 128)
+
+
 def test_reserved_bits_of_an_error_code_are_ignored() -> None:
     assert attributes.decode_error_code_untrusted(b"\xff\xff\xfc\x14") == (420, "")
 

@@ -57,6 +57,16 @@ def test_answers_bear_the_integrity_of_the_request(address: str) -> None:
     assert error.verify_integrity(KEY)
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_padding_is_written_as_zeros(length: int) -> None:
+    """RFC 8489, 14: up to a multiple of four, and counted in no attribute's length."""
+    value = b"x" * length
+    data = stun.build(
+        1, stun.MessageClass.SUCCESS, TRANSACTION, [(0x8022, value)], fingerprint=False
+    )
+    assert data[20:] == b"\x80\x22\x00" + bytes((length,)) + value + bytes(-length % 4)
+
+
 def test_error_with_unknown_attributes() -> None:
     data = stun.binding_error(
         request(),
