@@ -21,7 +21,7 @@ try:
 
     from . import capture, golden
     from .capture import CaptureError
-    from .commands import cite
+    from .commands import cite, fuzz, run
     from .replay import Exact, Verdict, replay
     from .story import Teller
     from .tables import SidecarError
@@ -241,6 +241,8 @@ def inspect_command(
 
 
 main.add_command(cite.command)
+main.add_command(fuzz.command)
+main.add_command(run.command)
 
 
 if __name__ == "__main__":
