@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         *("conformance.sim", "conformance.load", "conformance.mutants"),
     ),
     ("conformance.blackbox", "conformance.drivers"),
-    ("conformance.runner", "conformance.expectations"),
+    ("conformance.expectations",),
+    ("conformance.runner",),
     ("conformance.catalogue",),
     ("conformance.cases",),
     ("conformance.probe",),
@@ -87,7 +88,7 @@ ROOMS_WITH_IO = (
     *("transceiver.aio", "transceiver.sockets", "transceiver.http"),
     *("transceiver.node", "transceiver.embed"),
     *("transceiver.backend", "conformance.blackbox"),
-    *("conformance.peers", "conformance.commands.peers"),
+    *("conformance.peers", "conformance.commands", "conformance.load"),
 )
 CORES_IN_THOSE_ROOMS = (
     *("stunroute.udp.health", "stunroute.udp.memory"),

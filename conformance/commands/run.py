@@ -1,0 +1,215 @@
+"""``conformance run``: ask the cases of a server."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import frozen
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from conformance import catalogue
+from conformance.blackbox.door import Style
+from conformance.blackbox.driver import UdpDriver
+from conformance.blackbox.wire import resolve
+from conformance.case import Case, Profile
+from conformance.drivers.memory import MemoryDriver, SimulatedDriver
+from conformance.expectations import ExpectationError, Expectations, parse
+from conformance.report import console as table
+from conformance.report.run import Run
+from conformance.runner import Driver, Result, run_case
+from conformance.stage import Target
+from stunroute.address import Address
+
+EXIT_FAILED = 1
+EXIT_OUTLIVED = 3
+EXIT_BROKEN = 4
+
+
+@frozen(slots=True)
+class Subject:
+    """Whom to ask: a driver, what it is called, and the options that lead there."""
+
+    driver: Driver
+    title: str
+    options: tuple[str, ...]
+
+
+@click.command("run")
+@click.argument("patterns", nargs=-1, metavar="[CASE...]")
+@click.option("--whip", metavar="URL", help="A server's WHIP endpoint.")
+@click.option("--calls", metavar="URL", help="A server's /v1/realtime/calls.")
+@click.option("--stun", metavar="HOST:PORT", help="A STUN server, or an ICE agent's address.")
+@click.option("--ufrag", help="With --stun: the server's ufrag.")
+@click.option("--pwd", help="With --stun: the server's password.")
+@click.option("--memory", is_flag=True, help="Our own cores, in memory.")
+@click.option("--simulator", is_flag=True, help="Our own cores behind a relay, simulated.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="For HTTP.")
+@click.option("--token", help="A bearer token for HTTP.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Another address that answers may lead to; nothing else is ever sent to.",
+)
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=click.Choice([profile.value for profile in Profile]),
+    help="Only cases of this profile.",
+)
+@click.option("--list", "listing", is_flag=True, help="List the cases and ask nothing.")
+@click.option("--all", "everything", is_flag=True, help="Show what passes too.")
+@click.option("--strict", is_flag=True, help="Lenient is a failure.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 32))
+@click.option("--known", type=click.Path(exists=True, path_type=Path), help="Known failures.")
+@click.option("--patience", default=0.5, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--longest", default=10.0, show_default=True, help="Seconds a case may want.")
+@click.option("--seed", default="0", help="What is drawn for cases.")
+def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
+    """Ask a server the cases, and judge what it does.
+
+    CASE is a name or a glob: 'rfc8489/*'. Without --whip, --calls, --stun, --memory or --simulator
+    only --list makes sense.
+
+    \b
+    Exit status:
+      0  every case passed, was lenient or noted, is a known failure, or could not be asked
+      1  at least one failed or was blocked (with --strict: or was lenient)
+      2  the command line makes no sense
+      3  a known failure passes now: take it out of the file
+      4  the harness itself broke in at least one case
+    """
+    profiles = [Profile(name) for name in options["profiles"]]
+    cases = catalogue.select(catalogue.load(), patterns, profiles)
+    if not cases:
+        raise click.UsageError("no case fits")
+    if listing:
+        _list(cases)
+        return
+    subject = _subject(options)
+    expectations = _expectations(options["known"])
+    began, clock = datetime.now(UTC), time.monotonic()
+    results = _run_all(cases, subject.driver, options["jobs"])
+    run = Run(
+        subject=subject.title,
+        options=subject.options,
+        began=began.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - clock,
+        version=version("stunroute"),
+        results=tuple(results),
+        expectations=expectations,
+        strict=options["strict"],
+        seed=options["seed"],
+    )
+    table.show(run, Console(), everything=options["everything"])
+    sys.exit(status(run))
+
+
+def status(run: Run) -> int:
+    """The exit status of a run: the gravest reason decides."""
+    if any(result.verdict.value == "broken" for result in run.results):
+        return EXIT_BROKEN
+    if any(run.fails(result) for result in run.results):
+        return EXIT_FAILED
+    return EXIT_OUTLIVED if run.outlived else 0
+
+
+def _list(cases: Iterable[Case]) -> None:
+    for case in cases:
+        profiles = ",".join(profile.value for profile in case.profiles)
+        click.echo(f"{case.name}  [{case.level.value}; {profiles}]")
+        click.echo(f"    {case.requirement}")
+
+
+def _subject(options: dict[str, Any]) -> Subject:
+    given = [n for n in ("whip", "calls", "stun", "memory", "simulator") if options[n]]
+    if len(given) != 1:
+        raise click.UsageError("say one of --whip, --calls, --stun, --memory and --simulator")
+    if given[0] == "memory":
+        return Subject(MemoryDriver(), "our own cores, in memory", ("--memory",))
+    if given[0] == "simulator":
+        return Subject(SimulatedDriver(), "our own cores, simulated", ("--simulator",))
+    allowed = [_addresses(text) for text in options["allow"]]
+    common: dict[str, Any] = {
+        "allowed": tuple(address for addresses in allowed for address in addresses),
+        "patience": options["patience"],
+        "longest": options["longest"],
+        "seed": options["seed"],
+    }
+    if given[0] == "stun":
+        target = Target(_addresses(options["stun"])[0], options["ufrag"], options["pwd"])
+        if (target.ufrag is None) != (target.password is None):
+            raise click.UsageError("--ufrag and --pwd go together")
+        if not target.address.port:
+            raise click.UsageError("--stun wants HOST:PORT")
+        driver = UdpDriver(target=target, **common)
+        return Subject(driver, f"STUN at {options['stun']}", ("--stun", options["stun"]))
+    url = options[given[0]]
+    headers = dict(_header(text) for text in options["headers"])
+    if options["token"]:
+        headers["Authorization"] = f"Bearer {options['token']}"
+    driver = UdpDriver(url=url, style=Style(given[0]), headers=headers, **common)
+    return Subject(driver, url, (f"--{given[0]}", url))
+
+
+def _addresses(text: str) -> tuple[Address, ...]:
+    """Of ``HOST`` (every address of it, port 0) or ``HOST:PORT``."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdecimal() or (host.count(":") and not host.startswith("[")):
+        host, port = text, "0"
+    try:
+        found = resolve(host.strip("[]"))
+    except OSError as error:
+        raise click.UsageError(f"{text}: {error}") from error
+    return tuple(Address.of(each.ip, int(port)) for each in found)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator or not name.strip():
+        raise click.UsageError(f"{text!r} is not 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+def _expectations(path: Path | None) -> Expectations:
+    if path is None:
+        return Expectations()
+    try:
+        return parse(path.read_text())
+    except (OSError, ExpectationError) as error:
+        raise click.UsageError(f"{path}: {error}") from error
+
+
+def _run_all(cases: list[Case], driver: Driver, jobs: int) -> list[Result]:
+    """All results in the order of the cases, whoever was done first."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<60.60}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=len(cases))
+        lock = threading.Lock()
+
+        def ask(case: Case) -> Result:
+            result = run_case(case, driver, time.monotonic)
+            with lock:
+                bar.update(task, advance=1, description=case.name)
+            return result
+
+        return _in_order(cases, ask, jobs)
+
+
+def _in_order(cases: list[Case], ask: Callable[[Case], Result], jobs: int) -> list[Result]:
+    if jobs == 1:
+        return [ask(case) for case in cases]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(ask, cases))

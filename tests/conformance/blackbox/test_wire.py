@@ -1,0 +1,114 @@
+"""What the harness may send, and where."""
+
+import socket
+
+import pytest
+
+from conformance.blackbox.wire import SOCKETS, Bounds, UdpWire, hosts_of, resolve
+from conformance.wire import Forbidden
+from stunroute.address import Address
+
+LOCAL = Address.of("127.0.0.1", 0)
+
+
+def wire_to(*addresses: Address, bounds: Bounds | None = None) -> UdpWire:
+    return UdpWire(
+        hosts=hosts_of(address for address in addresses if not address.port),
+        addresses=frozenset(address for address in addresses if address.port),
+        bind="127.0.0.1",
+        bounds=bounds or Bounds(),
+    )
+
+
+@pytest.fixture
+def peer():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        made.settimeout(5)
+        yield made
+
+
+def address_of(sock: socket.socket) -> Address:
+    return Address.of(*sock.getsockname())
+
+
+def test_a_datagram_goes_and_comes_back(peer) -> None:
+    wire = wire_to(LOCAL)
+    try:
+        ours = wire.open()
+        wire.send(b"hello", ours, address_of(peer))
+        data, source = peer.recvfrom(100)
+        assert (data, Address.of(*source)) == (b"hello", ours)
+        peer.sendto(b"you too", source)
+        arrival = wire.receive(wire.now + 5)
+        assert arrival is not None
+        assert (arrival.data, arrival.source, arrival.socket) == (
+            b"you too",
+            address_of(peer),
+            ours,
+        )
+    finally:
+        wire.close()
+
+
+def test_nothing_is_sent_where_nobody_allowed_it(peer) -> None:
+    stranger = Address.of("127.0.0.2", 9)
+    wire = wire_to(address_of(peer))
+    try:
+        ours = wire.open()
+        assert wire.may_send_to(address_of(peer))
+        assert not wire.may_send_to(stranger)
+        assert not wire.may_send_to(Address.of("127.0.0.1", address_of(peer).port ^ 1))
+        with pytest.raises(Forbidden, match="not given"):
+            wire.send(b"x", ours, stranger)
+    finally:
+        wire.close()
+
+
+def test_addresses_that_are_nobodys_are_never_sent_to() -> None:
+    wire = wire_to(Address.of("255.255.255.255", 0), Address.of("224.0.0.1", 0), LOCAL)
+    try:
+        for host in ("255.255.255.255", "224.0.0.1"):
+            assert not wire.may_send_to(Address.of(host, 5000))
+        assert not wire.may_send_to(LOCAL)
+    finally:
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [(Bounds(bytes=3), "3 bytes"), (Bounds(seconds=-1.0), "s")],
+)
+def test_a_case_that_sends_too_much_is_stopped(peer, bounds: Bounds, said: str) -> None:
+    wire = wire_to(LOCAL, bounds=bounds)
+    try:
+        with pytest.raises(Forbidden, match=said):
+            wire.send(b"four", wire.open(), address_of(peer))
+    finally:
+        wire.close()
+
+
+def test_sockets_are_bounded() -> None:
+    wire = wire_to(LOCAL)
+    try:
+        for _ in range(SOCKETS):
+            wire.open()
+        with pytest.raises(Forbidden):
+            wire.open()
+    finally:
+        wire.close()
+
+
+def test_silence_ends_at_its_time(peer) -> None:
+    wire = wire_to(LOCAL)
+    try:
+        wire.open()
+        until = wire.now + 0.01
+        assert wire.receive(until) is None
+        assert wire.now >= until
+    finally:
+        wire.close()
+
+
+def test_a_literal_address_is_its_own_resolution() -> None:
+    assert resolve("127.0.0.1") == (LOCAL,)
