@@ -3,6 +3,7 @@
 It belongs to a process that only sleeps, and is gone when that process and the peer are. It has
 ``lo`` and one veth whose two ends are both inside, so that no packet leaves it; whoever wants to
 talk to the peer has to enter: as a program with ``command``, with one socket through ``inside``.
+The interfaces are not called veth: some agents pass over those, taking them for a container's.
 """
 
 import contextlib
@@ -45,10 +46,10 @@ class Namespace:
             self._await_holder()
             for line in (
                 "link set lo up",
-                "link add veth0 type veth peer name veth1",
-                f"address add {ADDRESS}/24 dev veth0",
-                "link set veth0 up",
-                "link set veth1 up",
+                "link add edge0 type veth peer name edge1",
+                f"address add {ADDRESS}/24 dev edge0",
+                "link set edge0 up",
+                "link set edge1 up",
                 # Some agents enumerate no interface where there is no default route.
                 f"route add default via {_GATEWAY}",
             ):

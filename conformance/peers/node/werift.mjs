@@ -2,15 +2,14 @@
 
 import { HOST, require, serve, versionOf } from "./front.mjs";
 
+// It takes addresses of interfaces that are not loopback, and here has to keep to one that is.
+require("os").networkInterfaces = () => ({
+  own: [{ address: HOST, family: "IPv4", internal: false }],
+});
 const { RTCPeerConnection } = require("werift");
 
 async function open(offer) {
-  const peer = new RTCPeerConnection({
-    iceServers: [],
-    iceUseIpv6: false,
-    iceAdditionalHostAddresses: [HOST],
-    iceInterfaceAddresses: { udp4: HOST },
-  });
+  const peer = new RTCPeerConnection({ iceServers: [], iceUseIpv6: false });
   peer.onTransceiverAdded.subscribe((transceiver) => {
     if (transceiver.kind !== "audio") return;
     transceiver.setDirection("sendrecv");
