@@ -174,7 +174,13 @@ _LEAST = {
     "session_bytes": 4096,
     "work": 65536,
 }
-_MOST = {"mtu": 16384, "replay_window": 32767, "packet": 16384, "streams": 65535}
+_MOST = {
+    "mtu": 16384,
+    "replay_window": 32767,
+    "packet": 16384,
+    "streams": 65535,
+    "delayed_ack": 0.5,  # rfc9260/6.2/14
+}
 
 
 def _workable(_: object, attribute: "Attribute[Any]", value: Any) -> None:

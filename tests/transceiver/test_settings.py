@@ -67,6 +67,11 @@ def test_the_least_that_works(read):
     )
 
 
+def other(inner, index):
+    """Not the default of a bound, and within what it may be."""
+    return min(inner.default + index + 1, settings._MOST.get(inner.name, 1 << 60))
+
+
 def test_every_bound_of_the_core_can_be_set(read):
     text = MINIMAL.replace("node = 7", 'node = 7\ndata = false\ncodecs = ["PCMA", "opus"]')
     text += "[limits]\nsessions = 3\nretry_after = 1.5\nevents = 9\n"
@@ -82,13 +87,13 @@ def test_every_bound_of_the_core_can_be_set(read):
     for name, schema in limits.items():
         text += f"[limits.{name}]\n"
         for index, inner in enumerate(fields(schema)):
-            text += f"{inner.name} = {inner.default + index + 1}\n"
+            text += f"{inner.name} = {other(inner, index)}\n"
     config = read(text).endpoint_config()
     for name, value in wanted.items():
         assert getattr(config, name) == value
     for name, schema in limits.items():
         for index, inner in enumerate(fields(schema)):
-            assert getattr(getattr(config, name), inner.name) == inner.default + index + 1
+            assert getattr(getattr(config, name), inner.name) == other(inner, index)
     assert config.codecs == ("PCMA", "opus")
     assert config.data is False
     # Whatever the core's config may hold one day can be set from here.
@@ -241,6 +246,13 @@ def test_every_bound_has_an_end(read, table, name):
     for value in (least, *([] if most is None else [most])):
         found = read(f"{MINIMAL}\n[limits.{table}]\n{name} = {value}\n").endpoint_config()
         assert getattr(getattr(found, table), name) == value
+
+
+def test_nothing_makes_an_acknowledgement_wait_for_more_than_half_a_second(read):
+    """rfc9260/6.2/14 and rfc9260/6.2/15."""
+    read(f"{MINIMAL}\n[limits.sctp]\ndelayed_ack = 0.5\n")
+    with pytest.raises(ConfigError):
+        read(f"{MINIMAL}\n[limits.sctp]\ndelayed_ack = 0.501\n")
 
 
 @pytest.mark.parametrize("table", ["ice", "dtls", "srtp"])

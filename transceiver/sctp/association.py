@@ -387,6 +387,8 @@ class Association:
                 block.drop(drop)
                 if kind in _AT_THE_HEAD:
                     break
+                if drop is Drop.SCTP_ACK and kind is Sack:
+                    block.refuse_sack()
             if block.state.__class__ is Closed:
                 return
         self._have_read(now)

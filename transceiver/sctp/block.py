@@ -15,7 +15,7 @@ from stunroute.trace import Drop
 from transceiver.config import SctpLimits
 
 from . import events
-from .causes import Cause
+from .causes import Cause, ProtocolViolation
 from .chunks import Abort
 from .cookie import NO_TIE, TIE_LENGTH, Peer
 from .events import Event
@@ -86,6 +86,12 @@ class Block:
         self.outbound.meet(peer.window, forward_tsn=peer.forward_tsn, now=now)
         self.transfer = Transfer(self.limits, self.entropy, peer, tie, self.outbound, now)
         self.outbound.queue.confine(self.outbound_streams)
+
+    def refuse_sack(self) -> None:
+        """A SACK acknowledges what was never sent: who says that wants to be sent more than the way
+        can bear, and must not be served (rfc9260/12.4/5)."""
+        reason = "the peer acknowledged what was never sent"
+        self.abort(ProtocolViolation(reason), reason)
 
     def drop(self, drop: Drop) -> None:
         if len(self.events) < self.limits.events:

@@ -6,6 +6,7 @@ A cause is an element as in ``tlv``; its type is called the cause code. The layo
      1 invalid stream        stream (2), reserved (2)
      2 missing parameter     count (4), parameter types (2 each)
      3 stale cookie          staleness in microseconds (4)
+     5 unresolvable address  the parameter with the address, from its type on
      6 unrecognized chunk    the chunk, from its type on
      8 unrecognized parameters
      9 no user data          TSN (4)
@@ -65,6 +66,17 @@ class OutOfResource:
 
     def encode(self) -> bytes:
         return element(self.code, b"")
+
+
+@frozen(slots=True)
+class UnresolvableAddress:
+    """``address`` is the whole parameter that names an address nobody can send to."""
+
+    code: ClassVar[int] = 5
+    address: bytes
+
+    def encode(self) -> bytes:
+        return element(self.code, self.address)
 
 
 @frozen(slots=True)
@@ -161,6 +173,7 @@ Cause: TypeAlias = (
     | MissingParameters
     | StaleCookie
     | OutOfResource
+    | UnresolvableAddress
     | UnrecognizedChunk
     | InvalidMandatoryParameter
     | UnrecognizedParameters
@@ -185,6 +198,8 @@ def _decode(code: int, value: bytes) -> Cause:
             return StaleCookie(_U32.unpack(value)[0])
         case OutOfResource.code, 0:
             return OutOfResource()
+        case UnresolvableAddress.code, _:
+            return UnresolvableAddress(value)
         case UnrecognizedChunk.code, _:
             return UnrecognizedChunk(value)
         case InvalidMandatoryParameter.code, 0:

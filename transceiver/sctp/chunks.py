@@ -375,15 +375,6 @@ def _forward_untrusted(value: bytes) -> ForwardTsn:
     return ForwardTsn(_TSN.unpack_from(value)[0], tuple(_PAIR.iter_unpack(value[4:])))
 
 
-def _abort(flags: int, value: bytes) -> Abort:
-    """An ABORT ends the association however badly it says why."""
-    try:
-        found = causes.decode_untrusted(value)
-    except DecodeError:
-        found = ()
-    return Abort(found, bool(flags & _REFLECTED))
-
-
 def _decode_untrusted(kind: int, flags: int, value: bytes) -> Chunk:
     match kind:
         case Init.type:
@@ -395,7 +386,7 @@ def _decode_untrusted(kind: int, flags: int, value: bytes) -> Chunk:
         case HeartbeatAck.type:
             return HeartbeatAck(_heartbeat_info_untrusted(value))
         case Abort.type:
-            return _abort(flags, value)
+            return Abort(causes.decode_untrusted(value), bool(flags & _REFLECTED))
         case Shutdown.type:
             return Shutdown(_tsn_untrusted(value))
         case ShutdownAck.type:

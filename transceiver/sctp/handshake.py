@@ -12,10 +12,13 @@ from typing import Final
 from stunroute.instant import Instant
 from transceiver.config import SctpLimits
 
+from .causes import Cause, InvalidMandatoryParameter, UnresolvableAddress
 from .chunks import ForwardTsn, Init, InitAck, ReConfig
 from .cookie import NO_TIE, Cookie
 from .parameters import (
+    HOST_NAME,
     ForwardTsnSupported,
+    OverIp,
     Parameter,
     StateCookie,
     SupportedExtensions,
@@ -26,6 +29,8 @@ from .parameters import (
 from .states import State
 
 _OPENING: Final = (State.COOKIE_WAIT, State.COOKIE_ECHOED)
+LEAST_WINDOW: Final = 1500
+"""Bytes that either side must have room for (RFC 9260, 3.3.2)."""
 _UNRECOGNIZED_BYTES: Final = 512
 """Of a peer's parameters that an INIT ACK gives back at most; what is beyond goes unreported."""
 
@@ -35,7 +40,7 @@ class InitMeans(Enum):
     PERHAPS_RESTART = "perhaps-restart"  # an association stands: answered with a new tag
     CLOSING = "closing"  # the peer has forgotten us: it needs SHUTDOWN ACK first
     INVALID = "invalid"  # a tag of zero: nothing that could be answered
-    IMPOSSIBLE = "impossible"  # no streams: to be refused
+    IMPOSSIBLE = "impossible"  # no streams, no room, an address: to be refused
 
 
 class CookieMeans(Enum):
@@ -49,10 +54,20 @@ class CookieMeans(Enum):
     STRANGE = "strange"  # in no row of the table
 
 
+def objection(chunk: Init | InitAck) -> Cause | None:
+    """What makes it impossible to go on with an INIT or INIT ACK, if anything does."""
+    if not (chunk.outbound and chunk.inbound) or chunk.window < LEAST_WINDOW:
+        return InvalidMandatoryParameter()
+    for parameter in chunk.parameters:
+        if isinstance(parameter, OverIp) and parameter.type == HOST_NAME:
+            return UnresolvableAddress(parameter.encode()[:_UNRECOGNIZED_BYTES])
+    return None
+
+
 def classify_init(chunk: Init, state: State) -> InitMeans:
     if not chunk.tag:
         return InitMeans.INVALID
-    if not (chunk.outbound and chunk.inbound):
+    if objection(chunk) is not None:
         return InitMeans.IMPOSSIBLE
     if state is State.CLOSED or state in _OPENING:
         return InitMeans.BEGIN
@@ -126,7 +141,7 @@ def make_init_ack(
     return InitAck(
         cookie.own_tag,
         limits.receive_window,
-        streams,
+        min(streams, received.inbound),
         streams,
         cookie.own_tsn,
         (StateCookie(sealed), *_abilities(zero_checksum), *reports),

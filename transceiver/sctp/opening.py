@@ -20,7 +20,15 @@ from .causes import (
 )
 from .chunks import HEADER_LENGTH, Abort, Init, InitAck
 from .cookie import NO_TIE, Cookie, Peer
-from .handshake import CookieMeans, InitMeans, classify_cookie, classify_init, state_cookie
+from .handshake import (
+    LEAST_WINDOW,
+    CookieMeans,
+    InitMeans,
+    classify_cookie,
+    classify_init,
+    objection,
+    state_cookie,
+)
 from .outbound import Outbound
 from .packet import room
 from .parameters import StateCookie
@@ -42,7 +50,8 @@ def receive_init(block: Block, chunk: Init, now: Instant) -> Drop | None:
         case InitMeans.INVALID:
             return Drop.SCTP_MALFORMED
         case InitMeans.IMPOSSIBLE:
-            block.packets.append(greeter.refusal(chunk.tag, InvalidMandatoryParameter()))
+            cause = objection(chunk) or InvalidMandatoryParameter()
+            block.packets.append(greeter.refusal(chunk.tag, cause))
             return Drop.SCTP_MALFORMED
         case InitMeans.BEGIN:
             tie = block.tie if isinstance(state, CookieEchoed) else NO_TIE
@@ -65,9 +74,15 @@ def _say_again(block: Block) -> None:
 def receive_init_ack(block: Block, chunk: InitAck, now: Instant) -> Drop | None:
     if not isinstance(block.state, CookieWait):
         return Drop.SCTP_UNEXPECTED
-    cookie = state_cookie(chunk)
-    if not (chunk.tag and chunk.outbound and chunk.inbound):
+    cookie, cause = state_cookie(chunk), objection(chunk)
+    if chunk.tag and chunk.window < LEAST_WINDOW:
+        # This alone is to change nothing (rfc9260/3.3.3/9): INIT goes again.
+        block.packets.append(block.greeter.refusal(chunk.tag, InvalidMandatoryParameter()))
+        return Drop.SCTP_MALFORMED
+    if not chunk.tag:
         return _refuse(block, chunk, InvalidMandatoryParameter())
+    if cause is not None:
+        return _refuse(block, chunk, cause)
     if cookie is None:
         return _refuse(block, chunk, MissingParameters((StateCookie.type,)))
     if len(cookie) > room(block.limits.packet) - HEADER_LENGTH:
@@ -78,7 +93,9 @@ def receive_init_ack(block: Block, chunk: InitAck, now: Instant) -> Drop | None:
 
 
 def _refuse(block: Block, chunk: InitAck, cause: Cause) -> Drop:
-    block.packets.append(block.greeter.packet(chunk.tag, Abort((cause,))))
+    # Where it told no tag, the peer gets its own word back (rfc9260/3.3.3/6).
+    tag, reflected = (chunk.tag, False) if chunk.tag else (block.tag, True)
+    block.packets.append(block.greeter.packet(tag, Abort((cause,), reflected)))
     block.end("the peer's INIT ACK makes no sense", by_peer=False)
     return Drop.SCTP_MALFORMED
 

@@ -170,6 +170,10 @@ class Outstanding:
             self._probe = None
         return Acknowledged(size, flight, advanced, lost, round_trip)
 
+    def has_not_sent(self, cumulative: int) -> bool:
+        """Whether a SACK with that cumulative TSN speaks of what was never sent."""
+        return unwrap(cumulative, self.cumulative) >= self.next_tsn
+
     def pop(self, count: int, now: Instant) -> tuple[int, float | None]:
         """``receive`` of a SACK that acknowledges the first ``count`` chunks, of which there are so
         many, and says nothing of others. Bytes acknowledged for the first time, and the round trip

@@ -40,7 +40,9 @@ _COUNT: Final = Struct("!IHH")
 DTLS_ERROR_DETECTION: Final = 1
 """The error detection method by which DTLS makes up for the checksum (RFC 9653 section 6.1)."""
 
-_OVER_IP: Final = frozenset((5, 6, 9, 11, 12))
+HOST_NAME: Final = 11
+"""The type of the host name address parameter."""
+_OVER_IP: Final = frozenset((5, 6, 9, HOST_NAME, 12))
 """IPv4 and IPv6 address, cookie preservative, host name, supported address types."""
 
 

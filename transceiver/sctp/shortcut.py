@@ -52,6 +52,8 @@ def receive_untrusted(
         )
         if length != _SACK_LENGTH or gaps or duplicates:
             return False
+        if block.outbound.outstanding.has_not_sent(cumulative):
+            return False
         sack, begin = True, 0
         if size > _LEAST:
             begin = _LEAST + DATA_HEADER_LENGTH

@@ -18,8 +18,7 @@ from sctp_pair import (
 from sctp_states import in_state, next_tsn, tag_of, to
 from stunroute.trace import Drop
 from transceiver.sctp import packet
-from transceiver.sctp.association import NotConnected
-from transceiver.sctp.causes import NoUserData, ProtocolViolation, UserAbort
+from transceiver.sctp.causes import NoUserData, ProtocolViolation
 from transceiver.sctp.chunks import (
     Abort,
     CookieAck,
@@ -105,7 +104,7 @@ def test_other_tags() -> None:
             assert drops(pair.a) == [Drop.SCTP_TAG]
     # A reflected one bears the tag of its receiver's peer.
     a.receive_packet(to(a, Abort(reflected=True)), pair.now)
-    a.receive_packet(to(a, Init(9, 1, 1, 1, 1)), pair.now)
+    a.receive_packet(to(a, Init(9, 1500, 1, 1, 1)), pair.now)
     assert drops(pair.a) == [Drop.SCTP_TAG] * 2
     assert a.state is State.ESTABLISHED
     a.receive_packet(to(a, Abort(reflected=True), tag=tag_of(b)), pair.now)
@@ -115,10 +114,10 @@ def test_other_tags() -> None:
 def test_what_must_stand_alone() -> None:
     pair = Pair.connected()
     a = pair.a.association
-    init = Init(9, 1, 1, 1, 1)
+    init = Init(9, 1500, 1, 1, 1)
     for found, tag in (
         ((init, init), 0),
-        ((InitAck(9, 1, 1, 1, 1), CookieAck()), None),
+        ((InitAck(9, 1500, 1, 1, 1), CookieAck()), None),
         ((ShutdownComplete(), ShutdownComplete()), None),
         ((Heartbeat(b"x"), init), None),
     ):
@@ -146,21 +145,38 @@ def test_what_is_not_known() -> None:
         assert any(isinstance(chunk, Error) for chunk in said) is reported
 
 
-def test_an_acknowledgement_of_what_was_never_sent() -> None:
-    pair = Pair.connected(lambda data: [])
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("state", [State.ESTABLISHED, State.SHUTDOWN_SENT])
+def test_an_acknowledgement_of_what_was_never_sent_is_the_end(gaps: bool, state: State) -> None:
+    """rfc9260/12.4/5: however it says so, and the peer hears why."""
+    pair = in_state(state)
     a = pair.a.association
-    a.send(1, 51, b"hello", pair.now)
-    transmits(a)
+    peer = tag_of(pair.b.association)
+    if state is State.ESTABLISHED:
+        a.send(1, 51, b"hello", pair.now)
+        transmits(a)
     out = a._block.outbound.outstanding.next_tsn
-    for chunk in (
-        Sack(out & 0xFFFF_FFFF, 1000),
-        Sack((out - 2) & 0xFFFF_FFFF, 1000, ((2, 2),)),
-        Shutdown(out & 0xFFFF_FFFF),
-    ):
-        a.receive_packet(to(a, chunk), pair.now)
-    assert drops(pair.a) == [Drop.SCTP_ACK] * 3
+    sack = Sack((out - 2) & 0xFFFF_FFFF, 1000, ((2, 2),)) if gaps else Sack(out & 0xFFFF_FFFF, 1000)
+    events(a)
+    a.receive_packet(to(a, sack, Heartbeat(b"not read any more")), pair.now)
+    (said,) = transmits(a)
+    (abort,) = chunks(said)
+    assert isinstance(abort, Abort)
+    assert isinstance(abort.causes[0], ProtocolViolation)
+    assert packet.decode_untrusted(said, accept_zero_checksum=False).tag == peer
+    dropped, ended = events(a)
+    assert dropped == Dropped(Drop.SCTP_ACK)
+    assert isinstance(ended, Closed)
+    assert not ended.by_peer
+
+
+def test_a_shutdown_that_acknowledges_what_was_never_sent_is_let_go() -> None:
+    pair = Pair.connected()
+    a = pair.a.association
+    out = a._block.outbound.outstanding.next_tsn
+    a.receive_packet(to(a, Shutdown(out & 0xFFFF_FFFF)), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_ACK]
     assert a.state is State.ESTABLISHED
-    assert len(a._block.outbound.outstanding) == 1
 
 
 def test_data_without_a_payload_is_the_end() -> None:
@@ -182,7 +198,7 @@ def test_more_control_chunks_than_are_answered() -> None:
         a.receive_packet(to(a, Heartbeat(bytes([number]))), pair.now)
         transmits(a)
     for number in range(many):
-        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1, 1, 1, number)]), pair.now)
+        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1500, 1, 1, number)]), pair.now)
         a.receive_packet(to(a, CookieEcho(b"x")), pair.now)
         transmits(a)
     found = drops(pair.a)
@@ -265,6 +281,35 @@ def test_an_acknowledgement_travels_with_data() -> None:
         del number
     bundles = [kinds(data) for _, data in pair.b.sent]
     assert ["Sack", "Data"] in bundles
+
+
+def test_a_packet_is_acknowledged_once_whatever_is_in_it() -> None:
+    """rfc9260/6.2/10; and at once where it brings nothing new (rfc9260/6.2/21)."""
+    pair = Pair.connected()
+    a = pair.a.association
+    first = next_tsn(pair)
+
+    def data(offset: int) -> Data:
+        tsn = (first + offset) & 0xFFFF_FFFF
+        return Data(tsn, 1, offset, 51, b"x", True, True, unordered=True)
+
+    for offsets in ((0,), (1, 2, 5, 7), (0, 1), (7,), (5, 0, 9, 9)):
+        a.receive_packet(to(a, *map(data, offsets)), pair.now)
+        sent = transmits(a)
+        assert [kinds(one) for one in sent] == [["Sack"]]
+
+
+def test_what_there_is_no_room_for_is_said_at_once() -> None:
+    """rfc9260/6.2/4 and rfc9260/6.2/5."""
+    pair = Pair.connected(limits=evolve(LIMITS, events=1))
+    a = pair.a.association
+    first = next_tsn(pair)
+    for offset in (0, 1, 2, 5):
+        tsn = (first + offset) & 0xFFFF_FFFF
+        a.receive_packet(to(a, Data(tsn, 1, offset, 51, b"x", True, True)), pair.now)
+        (said,) = transmits(a) or [b""]
+        if offset:
+            assert chunks(said) == (Sack(first, 0),)
 
 
 def test_a_message_that_is_too_long_is_let_go_and_told() -> None:
@@ -394,107 +439,3 @@ def test_no_more_goes_at_once_than_four_packets_for_each_thing_that_came() -> No
     a.send(1, 53, bytes(200_000), pair.now)
     assert len(transmits(a)) == 4
     assert len(transmits(a)) == 0
-
-
-# --- closing --------------------------------------------------------------------------------------
-
-
-def test_closing_in_good_order() -> None:
-    pair = Pair.connected()
-    a, b = pair.a.association, pair.b.association
-    for side in (a, b):
-        side.send(1, 53, bytes(30_000), pair.now)
-    a.shutdown(pair.now)
-    with pytest.raises(NotConnected):
-        a.send(1, 53, b"too late", pair.now)
-    pair.run(5)
-    assert [len(message) for message in pair.a.messages() + pair.b.messages()] == [30_000] * 2
-    assert pair.a.others()[-1] == Closed("closed", False)
-    assert pair.b.others()[-1] == Closed("closed", True)
-    assert a.next_timeout() is None
-    assert b.next_timeout() is None
-    for side in (a, b):
-        with pytest.raises(NotConnected):
-            side.send(1, 53, b"too late", pair.now)
-
-
-def test_both_may_close_at_once() -> None:
-    pair = Pair.connected()
-    for side in (pair.a, pair.b):
-        side.association.shutdown(pair.now)
-    pair.run(5)
-    for side in (pair.a, pair.b):
-        assert [type(event) for event in side.others()] == [Closed]
-        assert side.association.state is State.CLOSED
-
-
-@pytest.mark.parametrize("lost", ["Shutdown", "ShutdownAck", "ShutdownComplete"])
-def test_every_packet_of_the_closing_may_be_lost(lost: str) -> None:
-    pair = Pair.connected()
-    left = 2
-
-    def fate(data: bytes) -> list[float]:
-        nonlocal left
-        if kinds(data)[0] == lost and left:
-            left -= 1
-            return []
-        return [0.01]
-
-    pair.fate = fate
-    pair.a.association.shutdown(pair.now)
-    pair.run(20)
-    for side in (pair.a, pair.b):
-        assert side.association.state is State.CLOSED
-        assert [type(event) for event in side.others()] == [Closed]
-
-
-def test_the_owner_may_end_it_at_once() -> None:
-    pair = Pair.connected()
-    pair.a.association.abort(pair.now, "enough " * 100)
-    pair.run(1)
-    assert isinstance(pair.a.others()[-1], Closed)
-    ended = pair.b.others()[-1]
-    assert isinstance(ended, Closed)
-    assert ended.by_peer
-    assert ended.reason.startswith("the peer gave up: enough enough")
-    assert len(ended.reason) < 250
-
-
-@pytest.mark.parametrize(
-    ("causes", "reason"),
-    [
-        ((), "the peer gave up"),
-        ((UserAbort(""),), "the peer gave up with cause 12"),
-        ((ProtocolViolation("bad"),), "the peer gave up: bad"),
-        ((NoUserData(5),), "the peer gave up with cause 9"),
-    ],
-)
-def test_why_the_peer_gave_up(causes: tuple, reason: str) -> None:  # type: ignore[type-arg]
-    pair = Pair.connected()
-    a = pair.a.association
-    a.receive_packet(to(a, Abort(causes)), pair.now)
-    assert events(a) == [Closed(reason, True)]
-    assert transmits(a) == []
-
-
-def test_messages_come_before_the_end() -> None:
-    pair = Pair.connected()
-    a = pair.a.association
-    data = Data(next_tsn(pair), 1, 0, 51, b"last words", True, True)
-    a.receive_packet(to(a, data, Abort()), pair.now)
-    assert [type(event) for event in events(a)] == [MessageReceived, Closed]
-
-
-def test_nothing_is_kept_after_the_end() -> None:
-    pair = Pair.connected(lambda data: [])
-    a = pair.a.association
-    for _ in range(100):
-        a.send(1, 53, bytes(10_000), pair.now)
-    a.abort(pair.now)
-    assert a._block.outbound.queue.charged == 0
-    assert a.buffered_amount(1) == 0
-    a.reset_streams([1], pair.now)
-    a.connect(pair.now)
-    a.shutdown(pair.now)
-    a.abort(pair.now)
-    assert [type(event) for event in events(a)] == [Closed]

@@ -16,11 +16,19 @@ from sctp_pair import (
     make_association,
     transmits,
 )
-from sctp_states import in_state, next_tsn, tag_of, to
+from sctp_states import ENDED, in_state, next_tsn, tag_of, to
 from stunroute.trace import Drop
 from transceiver.sctp import packet
-from transceiver.sctp.causes import ProtocolViolation, StaleCookie
+from transceiver.sctp.causes import (
+    Cause,
+    InvalidMandatoryParameter,
+    MissingParameters,
+    ProtocolViolation,
+    StaleCookie,
+    UnresolvableAddress,
+)
 from transceiver.sctp.chunks import (
+    Abort,
     CookieEcho,
     Data,
     Error,
@@ -29,6 +37,7 @@ from transceiver.sctp.chunks import (
     InitAck,
     Sack,
 )
+from transceiver.sctp.cookie import NO_TIE
 from transceiver.sctp.events import (
     BufferedAmountLow,
     Closed,
@@ -36,7 +45,12 @@ from transceiver.sctp.events import (
     Dropped,
     Restarted,
 )
-from transceiver.sctp.parameters import ForwardTsnSupported, StateCookie
+from transceiver.sctp.parameters import (
+    ForwardTsnSupported,
+    OverIp,
+    Parameter,
+    StateCookie,
+)
 from transceiver.sctp.states import State
 
 
@@ -73,6 +87,30 @@ def test_the_first_messages_travel_with_the_handshake() -> None:
     ]
     assert pair.b.messages() == [b"one", b"two"]
     assert pair.a.messages() == [b"three"]
+
+
+def test_nothing_but_the_cookie_goes_until_it_is_acknowledged() -> None:
+    """rfc9260/5.1/7, rfc9260/6/1: whatever is to be sent, and whatever comes."""
+    pair = Pair.make(lambda data: [])
+    a = pair.a.association
+    a.send(1, 51, b"before", 0.0)
+    a.connect(0.0)
+    assert [kinds(data) for data in transmits(a)] == [["Init"]]
+    pair = in_state(State.COOKIE_ECHOED)
+    a = pair.a.association
+    a.send(1, 51, b"hello", pair.now)
+    a.reset_streams([2], pair.now)
+    for chunk in (
+        Data(next_tsn(pair), 1, 0, 51, b"early", True, True),
+        Heartbeat(b"x"),
+        Sack(1, 1),
+    ):
+        a.receive_packet(to(a, chunk), pair.now)
+        assert transmits(a) == []
+    pair.a.sent.clear()
+    pair.run(3)
+    assert pair.a.sent
+    assert {tuple(kinds(data)) for _, data in pair.a.sent} == {("CookieEcho", "Data")}
 
 
 def test_both_may_begin() -> None:
@@ -221,37 +259,94 @@ def test_a_cookie_under_another_tag() -> None:
     assert a.state is State.ESTABLISHED
 
 
-@pytest.mark.parametrize(
-    "init",
-    [Init(0, 1, 1, 1, 1), Init(1, 1, 0, 1, 1), Init(1, 1, 1, 0, 1)],
-    ids=["no tag", "no outbound streams", "no inbound streams"],
-)
-def test_an_init_that_cannot_be_meant(init: Init) -> None:
-    a = make_association()
-    a.receive_packet(packet.encode(5000, 5000, 0, [init]), 0.0)
-    assert events(a) == [Dropped(Drop.SCTP_MALFORMED)]
-    assert [kinds(data) for data in transmits(a)] == ([["Abort"]] if init.tag else [])
+NAME = OverIp(11, b"example.org\0")
+REFUSED = [(1499, 1, 1, ()), (1500, 0, 1, ()), (1500, 1, 0, ()), (1500, 1, 1, (NAME,))]
+"""Window, streams and parameters that nobody could work with."""
+
+
+@pytest.mark.parametrize("state", [*State, ENDED], ids=str)
+@pytest.mark.parametrize(("window", "outbound", "inbound", "parameters"), REFUSED, ids=str)
+def test_an_init_that_cannot_be_meant(
+    state: State | str,
+    window: int,
+    outbound: int,
+    inbound: int,
+    parameters: tuple[Parameter, ...],
+) -> None:
+    """rfc9260/3.3.2/11, rfc9260/3.3.2/14, rfc9260/3.3.2/16, rfc9260/3.3.2.1.4/2: an ABORT with the
+    tag of the INIT, and whatever stood goes on standing."""
+    pair = in_state(state)
+    a = pair.a.association
+    events(a)
+    before, tag = a.state, tag_of(a)
+    init = Init(77, window, outbound, inbound, 1, parameters)
+    a.receive_packet(packet.encode(5000, 5000, 0, [init]), pair.now)
+    (said,) = transmits(a)
+    read = packet.decode_untrusted(said, accept_zero_checksum=False)
+    assert read.tag == 77
+    (abort,) = read.chunks
+    assert isinstance(abort, Abort)
+    assert not abort.reflected
+    closed = state == ENDED
+    assert events(a) == [Dropped(Drop.SCTP_CLOSED if closed else Drop.SCTP_MALFORMED)]
+    assert (a.state, tag_of(a)) == (before, tag)
+
+
+@pytest.mark.parametrize("state", State, ids=str)
+def test_an_init_without_a_tag_is_not_answered(state: State) -> None:
+    """rfc9260/3.3.2/9."""
+    pair = in_state(state)
+    a = pair.a.association
+    a.receive_packet(packet.encode(5000, 5000, 0, [Init(0, 1500, 1, 1, 1)]), pair.now)
+    assert drops(pair.a) == [Drop.SCTP_MALFORMED]
+    assert transmits(a) == []
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "cause"),
     [
-        InitAck(7, 1, 1, 1, 1),
-        InitAck(0, 1, 1, 1, 1, (StateCookie(b"c"),)),
-        InitAck(7, 1, 0, 1, 1, (StateCookie(b"c"),)),
-        InitAck(7, 1, 1, 1, 1, (StateCookie(bytes(2000)),)),
+        (InitAck(7, 1500, 1, 1, 1), MissingParameters((7,))),
+        (InitAck(0, 1500, 1, 1, 1, (StateCookie(b"c"),)), InvalidMandatoryParameter()),
+        (InitAck(7, 1500, 0, 1, 1, (StateCookie(b"c"),)), InvalidMandatoryParameter()),
+        (InitAck(7, 1500, 1, 0, 1, (StateCookie(b"c"),)), InvalidMandatoryParameter()),
+        (
+            InitAck(7, 1500, 1, 1, 1, (StateCookie(b"c"), NAME)),
+            UnresolvableAddress(NAME.encode()),
+        ),
+        (
+            InitAck(7, 1500, 1, 1, 1, (StateCookie(bytes(2000)),)),
+            ProtocolViolation("a cookie that fits into no packet"),
+        ),
     ],
-    ids=["no cookie", "no tag", "no streams", "too long a cookie"],
+    ids=["no cookie", "no tag", "no streams", "takes no streams", "a name", "too long a cookie"],
 )
-def test_an_init_ack_that_cannot_be_used_is_the_end(answer: InitAck) -> None:
+def test_an_init_ack_that_cannot_be_used_is_the_end(answer: InitAck, cause: Cause) -> None:
+    """rfc9260/3.3.3/2, rfc9260/3.3.3/6, rfc9260/3.3.3/12, rfc9260/3.3.3/15."""
     pair = in_state(State.COOKIE_WAIT)
     a = pair.a.association
     a.receive_packet(to(a, answer), 0.0)
-    assert [kinds(data) for data in transmits(a)] == [["Abort"]]
+    (said,) = transmits(a)
+    read = packet.decode_untrusted(said, accept_zero_checksum=False)
+    assert read.chunks == (Abort((cause,), reflected=not answer.tag),)
+    assert read.tag == (answer.tag or tag_of(a))
     found = events(a)
     assert isinstance(found[0], Closed)
     assert found[1] == Dropped(Drop.SCTP_MALFORMED)
     assert a.state is State.CLOSED
+
+
+def test_an_init_ack_without_room_changes_nothing() -> None:
+    """rfc9260/3.3.3/9: refused, and waited for a better one."""
+    pair = in_state(State.COOKIE_WAIT)
+    a = pair.a.association
+    a.receive_packet(to(a, InitAck(7, 1499, 1, 1, 1, (StateCookie(b"c"),))), 0.0)
+    (said,) = transmits(a)
+    read = packet.decode_untrusted(said, accept_zero_checksum=False)
+    assert (read.tag, read.chunks) == (7, (Abort((InvalidMandatoryParameter(),)),))
+    assert drops(pair.a) == [Drop.SCTP_MALFORMED]
+    assert a.state is State.COOKIE_WAIT
+    a.receive_packet(to(a, InitAck(7, 1500, 1, 1, 1, (StateCookie(b"c"),))), 0.1)
+    assert a.state is State.COOKIE_ECHOED
 
 
 def test_a_peer_that_lost_its_memory_is_recognised() -> None:
@@ -271,13 +366,65 @@ def test_a_peer_that_lost_its_memory_is_recognised() -> None:
     assert pair.b.messages() == [b"after"]
 
 
+def test_after_a_restart_the_window_is_a_new_one() -> None:
+    """rfc9260/5.2.4/6."""
+    pair = Pair.connected()
+    outbound = pair.a.association._block.outbound
+    fresh = outbound.congestion.window
+    outbound.congestion.lose(1)
+    outbound.congestion.time_out()
+    outbound.round_trip.measure(5.0)
+    pair.b = Side("b", make_association("reborn"))
+    pair.b.association.connect(pair.now)
+    pair.run(1)
+    assert Restarted() in pair.a.others()
+    outbound = pair.a.association._block.outbound
+    assert (outbound.congestion.window, outbound.congestion.recovering) == (fresh, False)
+    assert outbound.round_trip.smoothed is None
+
+
+def test_a_stale_cookie_changes_nothing_where_an_association_stands() -> None:
+    """rfc9260/5.2.4/2."""
+    pair = Pair.connected()
+    cookie, tag = cookie_for(pair, Init(77, 100_000, 10, 10, 88))
+    a = pair.a.association
+    before = tag_of(a)
+    a.receive_packet(to(a, CookieEcho(cookie), tag=tag), pair.now + LIMITS.cookie_lifetime + 1)
+    said = [chunk for data in transmits(a) for chunk in chunks(data)]
+    assert any(isinstance(one, Error) and isinstance(one.causes[0], StaleCookie) for one in said)
+    assert (a.state, tag_of(a)) == (State.ESTABLISHED, before)
+
+
+@pytest.mark.parametrize(
+    "state", [State.CLOSED, State.COOKIE_WAIT, State.COOKIE_ECHOED, State.ESTABLISHED]
+)
+def test_what_an_init_is_answered_with(state: State) -> None:
+    """rfc9260/5.2.1/1, rfc9260/5.2.1/6, rfc9260/5.2.1/12, rfc9260/5.2.2/6 to rfc9260/5.2.2/11: the
+    tag that both sides began with, or a new one where all was settled; the cookie knows of the
+    association that stands, if one does; and nothing changes."""
+    pair = in_state(state)
+    a = pair.a.association
+    block = a._block
+    before = (a.state, tag_of(a), block.outbound.tsn, block.tie)
+    cookie, tag = cookie_for(pair, Init(77, 100_000, 10, 10, 88))
+    assert (a.state, tag_of(a), block.outbound.tsn, block.tie) == before
+    read = block.greeter.read_untrusted(cookie)
+    assert read.own_tag == tag
+    assert (tag == tag_of(a)) is (state is not State.ESTABLISHED)
+    known = state in (State.COOKIE_ECHOED, State.ESTABLISHED)
+    assert read.tie == block.tie
+    assert (read.tie != NO_TIE) is known
+    if state is State.COOKIE_WAIT:
+        assert a.next_timeout() is not None, "T1 goes on"
+
+
 def test_an_init_alone_changes_nothing() -> None:
     """A restart is only believed when its COOKIE ECHO has come."""
     pair = Pair.connected()
     a = pair.a.association
     tag = tag_of(a)
     for number in range(5):
-        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1, 1, 1, number)]), pair.now)
+        a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1500, 1, 1, number)]), pair.now)
     answers = [chunks(data)[0] for data in transmits(a)]
     assert len({answer.tag for answer in answers if isinstance(answer, InitAck)}) == 5
     assert tag_of(a) == tag
@@ -338,7 +485,9 @@ def cookie_for(pair: Pair, init: Init) -> tuple[bytes, int]:
     """The cookie, and the tag, with which ``a`` answers an INIT."""
     a = pair.a.association
     a.receive_packet(packet.encode(5000, 5000, 0, [init]), pair.now)
-    (answer,) = chunks(transmits(a)[-1])
+    read = packet.decode_untrusted(transmits(a)[-1], accept_zero_checksum=False)
+    assert read.tag == init.tag
+    (answer,) = read.chunks
     assert isinstance(answer, InitAck)
     cookie = next(one.cookie for one in answer.parameters if isinstance(one, StateCookie))
     return cookie, answer.tag

@@ -3,6 +3,7 @@
 import pytest
 
 from transceiver.config import SctpLimits
+from transceiver.sctp.causes import InvalidMandatoryParameter, UnresolvableAddress
 from transceiver.sctp.chunks import Init, InitAck
 from transceiver.sctp.cookie import NO_TIE, Cookie, Peer
 from transceiver.sctp.handshake import (
@@ -12,10 +13,12 @@ from transceiver.sctp.handshake import (
     classify_init,
     make_init,
     make_init_ack,
+    objection,
     state_cookie,
 )
 from transceiver.sctp.parameters import (
     ForwardTsnSupported,
+    OverIp,
     Parameter,
     StateCookie,
     SupportedExtensions,
@@ -26,7 +29,7 @@ from transceiver.sctp.parameters import (
 from transceiver.sctp.states import State
 
 LIMITS = SctpLimits()
-GOOD = Init(1, 2, 3, 4, 5)
+GOOD = Init(1, 1500, 3, 4, 5)
 OPENING = (State.CLOSED, State.COOKIE_WAIT, State.COOKIE_ECHOED)
 STANDING = (
     State.ESTABLISHED,
@@ -50,9 +53,21 @@ def test_init_in_every_state(state: State) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_an_init_that_cannot_be_meant(state: State) -> None:
-    assert classify_init(Init(0, 2, 3, 4, 5), state) is InitMeans.INVALID
-    assert classify_init(Init(1, 2, 0, 4, 5), state) is InitMeans.IMPOSSIBLE
-    assert classify_init(Init(1, 2, 3, 0, 5), state) is InitMeans.IMPOSSIBLE
+    assert classify_init(Init(0, 1500, 3, 4, 5), state) is InitMeans.INVALID
+    assert classify_init(Init(1, 1500, 0, 4, 5), state) is InitMeans.IMPOSSIBLE
+    assert classify_init(Init(1, 1500, 3, 0, 5), state) is InitMeans.IMPOSSIBLE
+
+
+@pytest.mark.parametrize("kind", [Init, InitAck])
+def test_what_nobody_could_work_with(kind: type[Init] | type[InitAck]) -> None:
+    name = OverIp(11, b"example.org\0")
+    assert objection(kind(1, 1500, 1, 1, 5)) is None
+    assert objection(kind(1, 1499, 1, 1, 5)) == InvalidMandatoryParameter()
+    assert objection(kind(1, 1500, 0, 1, 5)) == InvalidMandatoryParameter()
+    assert objection(kind(1, 1500, 1, 0, 5)) == InvalidMandatoryParameter()
+    assert objection(kind(1, 1500, 1, 1, 5, (name,))) == UnresolvableAddress(name.encode())
+    for other in (5, 6, 9, 12):
+        assert objection(kind(1, 1500, 1, 1, 5, (OverIp(other, bytes(4)),))) is None
 
 
 def meaning(

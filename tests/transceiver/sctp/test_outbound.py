@@ -206,6 +206,45 @@ def test_t3_runs_while_anything_is_out_and_begins_again_with_progress() -> None:
     assert subject.deadline is None
 
 
+def test_t3_begins_again_where_the_first_of_all_goes_again_and_only_there() -> None:
+    """rfc9260/6.1/24 and rfc9260/6.1/25."""
+    subject = outbound()
+    send(subject, 8 * (ROOM - 16))
+    fill(subject)
+    for last in (2, 3, 4):
+        sack(subject, 0, (2, last), now=0.1)
+    assert subject.deadline == 0.5
+    timeout = subject.round_trip.timeout
+    assert numbers(fill(subject, 0.3)) == [1]
+    assert subject.deadline == pytest.approx(0.3 + timeout)
+    subject = outbound()
+    send(subject, 8 * (ROOM - 16))
+    fill(subject)
+    sack(subject, 1, now=0.1)
+    deadline = subject.deadline
+    # The second is still on its way for all we know; the third is missing.
+    subject.outstanding.sent[0].misses = -10
+    for last in (4, 5, 6):
+        sack(subject, 1, (3, last - 1), now=0.2)
+    assert numbers(fill(subject, 0.3)) == [3]
+    assert subject.deadline == deadline
+
+
+def test_what_is_acknowledged_counts_before_what_is_found_lost() -> None:
+    """rfc9260/7.2.4/6: the window grows for the one, and then it is halved for the other."""
+    subject = outbound()
+    send(subject, 1_000_000)
+    fill(subject)
+    window = subject.congestion.window
+    for last in (2, 3):
+        sack(subject, 1, (2, last))
+        fill(subject)
+    grown = subject.congestion.window
+    assert grown > window
+    sack(subject, 2 - 1, (2, 4))
+    assert subject.congestion.window == grown // 2
+
+
 def test_a_rest_lets_the_window_shrink_once_for_each_timeout() -> None:
     subject = outbound()
     subject.congestion.window = 64 * ROOM

@@ -123,6 +123,7 @@ def test_round_trip_of_causes(given_causes: tuple[Cause, ...]) -> None:
         ("0001 0008 0007 0000", causes.InvalidStream(7)),
         ("0002 000a 00000001 0007 0000", causes.MissingParameters((7,))),
         ("0003 0008 000f4240", causes.StaleCookie(1_000_000)),
+        ("0005 000c 000b 0006 6100 0000", causes.UnresolvableAddress(b"\0\x0b\0\6a\0\0\0")),
         ("0009 0008 00000007", causes.NoUserData(7)),
         ("000c 0007 627965 00", causes.UserAbort("bye")),
         ("000d 0006 c3a9 0000", causes.ProtocolViolation("\N{LATIN SMALL LETTER E WITH ACUTE}")),

@@ -153,9 +153,9 @@ def test_what_belongs_to_no_association_has_a_checksum() -> None:
     """TRAPS, SCTP 3: whoever gets it may have agreed to nothing."""
     pair = Pair.connected()
     a = pair.a.association
-    a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1, 1, 1, 1)]), pair.now)
+    a.receive_packet(packet.encode(5000, 5000, 0, [Init(9, 1500, 1, 1, 1)]), pair.now)
     a.abort(pair.now)
-    a.receive_packet(to(a, Init(9, 1, 1, 1, 1), tag=0), pair.now)
+    a.receive_packet(to(a, Init(9, 1500, 1, 1, 1), tag=0), pair.now)
     sent = transmits(a)
     assert [kinds(data) for data in sent] == [["InitAck"], ["Abort"], ["Abort"]]
     assert all(checked(data) for data in sent)
@@ -166,7 +166,7 @@ def test_a_peer_that_may_not_leave_it_out() -> None:
     pair = Pair.connected(zero=(False, True))
     a = pair.a.association
     assert ZeroChecksumAcceptable() not in init_of(Pair.make(zero=(False, True))).parameters
-    data = bytearray(to(a, *chunks(to(a, Init(9, 1, 1, 1, 1), tag=0)), tag=0))
+    data = bytearray(to(a, *chunks(to(a, Init(9, 1500, 1, 1, 1), tag=0)), tag=0))
     data[8:12] = bytes(4)
     a.receive_packet(bytes(data), pair.now)
     assert [event.drop for event in events(a)] == [Drop.SCTP_CHECKSUM]  # type: ignore[union-attr]
@@ -203,6 +203,7 @@ VARIANTS = [
     (1024, 1024, (SupportedExtensions((0x40, 0xC2, 0xC0, 0x82)),)),  # I-DATA among them
     (65535, 65535, (ZeroChecksumAcceptable(), ForwardTsnSupported())),
     (10, 65535, ()),
+    (65535, 10, ()),
 ]
 """Streams out and in, and parameters, as clients of today send them."""
 
@@ -212,7 +213,8 @@ def test_inits_of_the_field_are_answered(
     outbound: int, inbound: int, parameters: tuple[Parameter, ...]
 ) -> None:
     """TRAPS, facts measured: INITs range from 1024/2048 streams to 65535, with and without
-    FORWARD-TSN as a parameter, zero checksum from one stack, I-DATA offered by one."""
+    FORWARD-TSN as a parameter, zero checksum from one stack, I-DATA offered by one. We never
+    ask for more streams than the peer takes (rfc9260/3.3.3/11)."""
     association = Association(entropy=entropy_of("us"), limits=LIMITS)
     init = Init(77, 100_000, outbound, inbound, 1, parameters)
     association.receive_packet(packet.encode(5000, 5000, 0, [init]), 0.0)
