@@ -1,7 +1,7 @@
 """Bencode, in which rtpengine is spoken to: byte strings, integers, lists and dictionaries.
 
-Strings go out as UTF-8 and come in as bytes. Dictionaries have string keys, sorted by their bytes,
-each once; reading takes the canonical form alone, since a reply in another one is no reply.
+Strings go out as UTF-8 and come in as bytes. Keys of dictionaries are text, each there once; they
+go out sorted by their bytes, as they should be, and come in as they are, for rtpengine sorts none.
 """
 
 from stunroute.errors import DecodeError
@@ -86,15 +86,13 @@ def _list(data: bytes, at: int, depth: int) -> tuple[Value, int]:
 
 def _dictionary(data: bytes, at: int, depth: int) -> tuple[Value, int]:
     found: dict[str, Value] = {}
-    last: bytes | None = None
     while data[at : at + 1] != b"e":
         key, at = _string(data, at)
-        if last is not None and key <= last:
-            raise DecodeError("keys out of order")
-        last = key
         try:
             name = key.decode()
         except UnicodeDecodeError:
             raise DecodeError("a key is no text") from None
+        if name in found:
+            raise DecodeError("a key is there twice")
         found[name], at = _value(data, at, depth)
     return found, at + 1

@@ -290,7 +290,8 @@ PEERS: tuple[Peer, ...] = (
         echoes=frozenset({"audio"}),
         notes=(
             "It stands between two parties: the far one here speaks plain RTP and echoes.",
-            "It has no data channels.",
+            "It has no data channels, refuses their section, and bundles nothing.",
+            "aiortc cannot be its caller where it refuses a section: it looks for ICE there too.",
         ),
     ),
 )
