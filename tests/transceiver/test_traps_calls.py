@@ -202,6 +202,18 @@ def test_nothing_of_an_impostor_is_used(setup: str) -> None:
     assert session._srtp is None
 
 
+def test_no_two_calls_share_a_key() -> None:
+    """rfc3711/9.1/3, and neither do the two directions of one."""
+    rig = Rig.build()
+    keys = []
+    for index in range(5):
+        client = rig.client(index, setup=("active", "passive")[index % 2])
+        rig.establish(client)
+        assert client.keys is not None
+        keys += [client.keys.local, client.keys.remote]
+    assert len(set(keys)) == len(keys) == 10
+
+
 # --- SRTP 3: two ways at once ---------------------------------------------------------------------
 
 

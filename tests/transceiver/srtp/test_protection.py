@@ -349,6 +349,14 @@ def test_a_known_source_gets_no_second_guess(profile: SrtpProfile) -> None:
     assert not opens(receiver, profile, 65536 + 6)
 
 
+@every_profile
+def test_rollover_of_what_we_send(profile: SrtpProfile) -> None:
+    """rfc3711/3.3.1/2: the counter goes into the nonce and under the tag from the wrap on."""
+    sender = peer_context(profile)
+    for index in (*range(65530, 65540), 65536 + 30000, 65536 + 60000, 2 * 65536 + 5):
+        assert sender.protect_rtp(rtp(index)) == sealed(profile, index)
+
+
 # --- replay ---------------------------------------------------------------------------------------
 
 
