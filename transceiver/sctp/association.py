@@ -442,6 +442,10 @@ class Association:
                 return transfer.receive(chunk, now)
             case Heartbeat() | ReConfig():
                 transfer = block.conversing
+                if transfer is None and chunk.__class__ is Heartbeat:
+                    # COOKIE ACK is on its way or lost: the answer goes once it has come
+                    # (rfc9260/8.3/3, rfc9260/5.1/7).
+                    transfer = block.transfer
                 if transfer is None:
                     return Drop.SCTP_UNEXPECTED
                 return transfer.receive(chunk, now) if block.bucket.take(now) else Drop.SCTP_RATE

@@ -1,6 +1,7 @@
 """An association from its owner's side and from the wire."""
 
 import itertools
+import random
 import struct
 
 import pytest
@@ -281,6 +282,26 @@ def test_an_acknowledgement_travels_with_data() -> None:
         del number
     bundles = [kinds(data) for _, data in pair.b.sent]
     assert ["Sack", "Data"] in bundles
+
+
+def test_no_packet_is_too_long_whatever_shares_it() -> None:
+    """rfc9260/6.9/9 and rfc9260/6.10/1: data both ways, with acknowledgements among them, gaps,
+    heartbeats and resets."""
+    chance = random.Random(5)
+    pair = Pair.connected(lambda data: [] if chance.random() < 0.1 else [0.01])
+    for number in range(60):
+        for side in (pair.a, pair.b):
+            side.association.send(number % 5, 53, bytes(chance.randrange(1, 4000)), pair.now)
+        pair.a.association.reset_streams([number % 5], pair.now)
+        pair.run(0.03)
+    pair.run(30)
+    assert len(pair.a.messages()) == len(pair.b.messages()) == 60
+    bundles = set()
+    for side in (pair.a, pair.b):
+        for _, data in side.sent:
+            assert len(data) <= LIMITS.packet
+            bundles.add(tuple(dict.fromkeys(kinds(data))))
+    assert ("Sack", "Data") in bundles
 
 
 def test_a_packet_is_acknowledged_once_whatever_is_in_it() -> None:

@@ -4,9 +4,10 @@ import pytest
 from attrs import evolve
 
 from sctp_pair import LIMITS, Pair, chunks, kinds, prompt, transmits
-from sctp_states import to
+from sctp_states import in_state, to
 from stunroute.trace import Drop
-from transceiver.sctp.chunks import Heartbeat, HeartbeatAck
+from transceiver.sctp.chunks import CookieAck, Heartbeat, HeartbeatAck
+from transceiver.sctp.states import State
 
 
 def test_heartbeats_when_nothing_is_under_way() -> None:
@@ -16,6 +17,17 @@ def test_heartbeats_when_nothing_is_under_way() -> None:
         kinds(data) for _, data in pair.a.sent
     ] == [["HeartbeatAck"], ["Heartbeat"]] * 3
     assert pair.a.association._block.outbound.round_trip.smoothed == pytest.approx(0.02)
+
+
+def test_a_heartbeat_that_overtakes_the_cookie_ack_is_answered_behind_it() -> None:
+    """rfc9260/8.3/3."""
+    pair = in_state(State.COOKIE_ECHOED)
+    a = pair.a.association
+    a.receive_packet(to(a, Heartbeat(b"early")), pair.now)
+    assert transmits(a) == []
+    a.receive_packet(to(a, CookieAck()), pair.now)
+    (said,) = transmits(a)
+    assert chunks(said)[0] == HeartbeatAck(b"early")
 
 
 def test_only_the_answer_to_the_last_heartbeat_measures() -> None:

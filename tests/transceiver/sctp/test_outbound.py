@@ -172,6 +172,38 @@ def test_flags_say_where_a_message_begins_and_ends() -> None:
     ]
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_the_fragments_of_a_message_have_in_common(ordered: bool) -> None:
+    """rfc9260/3.3.1/5, rfc9260/3.3.1/7, rfc9260/3.3.1/8, rfc9260/3.3.1/13: everything but their
+    numbers, which follow one another, whatever waits on other streams."""
+    subject = outbound()
+    subject.queue.stream(1).ssn = 9
+    send(subject, 3_000, ordered=ordered)
+    send(subject, 3_000, stream=2)
+    fragments = [data for chunks in fill(subject) for data in chunks]
+    first, rest = fragments[:3], fragments[3:]
+    assert {data.stream for data in first} == {1}
+    assert {data.stream for data in rest} == {2}
+    assert {data.unordered for data in first} == {not ordered}
+    assert {data.ppid for data in fragments} == {51}
+    assert len({data.ssn for data in first}) == 1
+    assert not ordered or first[0].ssn == 9
+    assert [data.tsn - TSN for data in fragments] == list(range(len(fragments)))
+
+
+def test_a_shutdown_takes_nothing_back() -> None:
+    """rfc9260/3.3.8/2: it has no gaps to name, and that says nothing of them."""
+    subject = outbound()
+    send(subject, 6 * (ROOM - 16))
+    fill(subject)
+    sack(subject, 1, (2, 4))
+    before = subject.outstanding.flight
+    assert subject.receive_cumulative(TSN, 0.2) is None
+    assert subject.outstanding.flight == before
+    subject.repeat(0.3)
+    assert numbers(fill(subject, 0.3)) == [2, 6]
+
+
 def test_who_waits_asks_for_an_acknowledgement() -> None:
     """When a stream is about to be reset, or all about to end, or the window is full."""
     for reason in ("nothing", "reset", "end", "full"):

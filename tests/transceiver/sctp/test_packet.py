@@ -13,6 +13,7 @@ from transceiver.sctp.chunks import (
     Chunk,
     CookieAck,
     Data,
+    InitAck,
     Sack,
     Shutdown,
     ShutdownAck,
@@ -26,6 +27,7 @@ from transceiver.sctp.packet import (
     decode_untrusted,
     encode,
 )
+from transceiver.sctp.parameters import ForwardTsnSupported, StateCookie
 
 
 def encoded(packet: Packet, *, checksum: bool = True) -> bytes:
@@ -153,6 +155,22 @@ def test_a_chunk_that_cannot_be_read_spoils_its_packet() -> None:
     data = assemble(1, 2, 3, [Data(1, 2, 3, 4, b"abcd", True, True).encode(), bad])
     with pytest.raises(DecodeError):
         decode_untrusted(data, accept_zero_checksum=False)
+
+
+@pytest.mark.parametrize("filling", [b"\xff\xff\xff", b"\x00\x00\x01", b"\x06\x00\x00"])
+def test_what_padding_contains_means_nothing(filling: bytes) -> None:
+    """rfc9260/3.2/4 and rfc9260/3.2.1/3: of chunks, of parameters and of causes."""
+    data, ack = Data(1, 2, 3, 4, b"a", True, True), ShutdownAck()
+    plain = data.encode()
+    spoilt = assemble(1, 2, 3, [plain[:-3] + filling, ack.encode()])
+    assert decode_untrusted(spoilt, accept_zero_checksum=False).chunks == (data, ack)
+    cookie, other = StateCookie(b"c"), ForwardTsnSupported()
+    init = InitAck(1, 2, 3, 4, 5, (cookie, other))
+    whole = init.encode()
+    spoilt = whole[:-7] + filling + whole[-4:]
+    assert spoilt != whole
+    packet = decode_untrusted(assemble(1, 2, 3, [spoilt]), accept_zero_checksum=False)
+    assert packet.chunks == (init,)
 
 
 def test_the_last_padding_may_be_missing() -> None:
