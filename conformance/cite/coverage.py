@@ -38,8 +38,10 @@ class Entry:
     tests: tuple[Witness, ...]
 
     def answer(self, role: Role) -> Answer:
-        """How it is answered for a role that it binds."""
-        by_case = any(role in case.roles for case in self.cases)
+        """How it is answered for a role that it binds. A case that would be lenient touches an
+        absolute requirement and does not answer it."""
+        absolute = self.requirement.level.absolute
+        by_case = any(role in case.roles and case.fails >= absolute for case in self.cases)
         by_test = any(role in test.roles for test in self.tests)
         if by_case or by_test:
             return (Answer.BOTH if by_test else Answer.CASE) if by_case else Answer.TEST
@@ -162,9 +164,6 @@ def _unfit(requirement: Requirement, named: Sequence[Witness]) -> Iterator[Probl
     for one in named:
         if one.roles.isdisjoint(requirement.applies):
             what = f"answers {requirement.id}, which binds a {roles} alone"
-            yield Problem(f"case {one.name}", what)
-        if requirement.level.absolute and not one.fails:
-            what = f"answers {requirement.id}, a {requirement.level.value}, and would not fail"
             yield Problem(f"case {one.name}", what)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import cattrs
 from attrs import frozen
+from cattrs.v import format_exception
 
 from .model import ID, Document, Inapplicable, Problem, Requirement
 
@@ -91,7 +92,8 @@ def _entries(
         except Exception as error:
             said = entry.get("id") if isinstance(entry, dict) else None
             place = said if isinstance(said, str) else f"{name}, {key} {number}"
-            problems += [Problem(place, what) for what in cattrs.transform_error(error, path="")]
+            whats = cattrs.transform_error(error, path="", format_exception=_said)
+            problems += [Problem(place, what) for what in whats]
     return tuple(found)
 
 
@@ -169,6 +171,10 @@ def _member(value: object, enum: type[Enum]) -> Enum:
         if member.value == value:
             return member
     raise ValueError(f"is not one of {', '.join(str(member.value) for member in enum)}")
+
+
+def _said(error: BaseException, type_: type | None) -> str:
+    return str(error) if type(error) is ValueError else format_exception(error, type_)
 
 
 def _converter() -> cattrs.Converter:

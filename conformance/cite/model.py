@@ -106,10 +106,9 @@ def is_id(text: str) -> bool:
 def order(name: str) -> tuple[Any, ...]:
     """A key that sorts ids and names of cases as people read them: 6.3.1/2 before 6.3.1/10 before
     14.1/1, appendices last."""
-    parts = re.split(r"[/.]", name)
-    return tuple((not part[:1].isdigit(), _number(part), part) for part in parts)
+    return tuple(tuple(map(_rank, part.split("."))) for part in name.split("/"))
 
 
-def _number(part: str) -> int:
+def _rank(part: str) -> tuple[bool, int, str]:
     found = re.match(r"[0-9]+", part)
-    return int(found[0]) if found else 0
+    return found is None, int(found[0]) if found else 0, part

@@ -70,7 +70,7 @@ def roles_of(reference: str) -> frozenset[Role]:
     return frozenset(Role)
 
 
-def tests_of(text: str) -> dict[str, bool]:
+def find_tests(text: str) -> dict[str, bool]:
     """The tests of a file as pytest would name them, without parameters, and whether each has any.
 
     Methods are ``Class::method``. A state machine of Hypothesis counts by the name under which its
@@ -118,7 +118,7 @@ class Suite:
             return f"there is no {file}"
         try:
             if file not in self._tests:
-                self._tests[file] = tests_of(self._files[file])
+                self._tests[file] = find_tests(self._files[file])
         except SyntaxError as error:
             return f"{file} cannot be parsed: line {error.lineno}"
         if name not in self._tests[file]:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance.case import Case, Level, Profile
-from conformance.cite import coverage, repository
+from conformance.cite import coverage, page, repository
 from conformance.cite.check import check
-from conformance.cite.coverage import Answer, Coverage, Figures
+from conformance.cite.coverage import Answer, Coverage
 from conformance.cite.loader import load
 from conformance.cite.model import Role, Witness
 
@@ -58,7 +58,7 @@ def command(
     Exit status:
       0  files, code, tests and cases agree
       1  they do not: the problems are listed
-      2  something cannot be read, this is no checkout, or the command line makes no sense
+      2  a file cannot be read or written, this is no checkout, or the command line is wrong
       3  --check: the committed snapshot is not the current one
     """
     if snapshot and compare:
@@ -71,12 +71,13 @@ def command(
         _unreadable(str(error))
     finding = check(loaded, files, witnesses(_cases()))
     text = coverage.snapshot(finding.coverage)
-    if html is not None:
-        from conformance.cite import page
-
-        html.write_text(page.render(finding), "utf-8")
-    if snapshot:
-        (root / SNAPSHOT).write_text(text, "utf-8")
+    try:
+        if html is not None:
+            html.write_text(page.render(finding), "utf-8")
+        if snapshot:
+            (root / SNAPSHOT).write_text(text, "utf-8")
+    except OSError as error:
+        _unreadable(str(error))
     _print(finding.coverage, list_open)
     for problem in finding.problems:
         click.echo(str(problem))
@@ -142,12 +143,12 @@ def _print(found: Coverage, list_open: bool) -> None:
     for role in Role:
         console.print(_table(found, role))
         figures = found.figures(role)
+        goal = f"goal {page.percent(GOALS[role])}"
         met = "reached" if figures.share >= GOALS[role] else "not reached"
-        console.print(
-            f"{role.value}: {figures.answered} of {figures.total - figures.excluded} answered by a "
-            f"case or a test: {percent(figures.share)} (goal {percent(GOALS[role])}: {met}); "
-            f"{percent(figures.share_of_all)} of all {figures.total}\n",
-            highlight=False,
+        click.echo(
+            f"{role.value}: {page.percent(figures.share)} answered by a case or a test "
+            f"({figures.answered} of {figures.total - figures.excluded}; {goal}: {met}), "
+            f"{page.percent(figures.share_of_all)} of all {figures.total}\n"
         )
     if list_open:
         for entry in found.entries:
@@ -163,20 +164,10 @@ def _table(found: Coverage, role: Role) -> Table:
     table = Table(title=role.value, title_justify="left", show_footer=True)
     total = found.figures(role)
     table.add_column("RFC", footer="all")
-    for head, foot in zip(heads, _cells(total), strict=True):
+    for head, foot in zip(heads, page.cells(total), strict=True):
         table.add_column(head, foot, justify="right")
     for document in found.documents:
         figures = found.figures(role, document)
         if figures.total:
-            table.add_row(str(document.rfc), *_cells(figures))
+            table.add_row(str(document.rfc), *page.cells(figures))
     return table
-
-
-def _cells(figures: Figures) -> list[str]:
-    counts = (figures.total, figures.by_case, figures.by_test, figures.excluded, figures.open)
-    return [*map(str, counts), percent(figures.share), percent(figures.share_of_all)]
-
-
-def percent(share: float) -> str:
-    """A share for people. Never rounded up: 99.96 % is not all."""
-    return f"{int(share * 1000) / 10:.1f} %"
