@@ -6,12 +6,13 @@ own, never imported by the suite: a peer may crash, leak and block without harm 
 """
 
 from .errors import PeerError
-from .installing import install, missing, prefix
+from .installing import VARIABLE, install, missing, prefix, use_prefix
 from .running import Running, start
 from .table import PEERS, Door, Ice, Peer, by_name
 
 __all__ = [
     "PEERS",
+    "VARIABLE",
     "Door",
     "Ice",
     "Peer",
@@ -22,4 +23,5 @@ __all__ = [
     "missing",
     "prefix",
     "start",
+    "use_prefix",
 ]

@@ -31,6 +31,11 @@ def prefix() -> Path:
     return Path(cache).expanduser().resolve() / "stunroute-peers"
 
 
+def use_prefix(folder: Path) -> None:
+    """Have ``prefix()`` name this folder, for this program and those that it starts."""
+    os.environ[VARIABLE] = str(folder)
+
+
 def home(peer: Peer) -> Path:
     """Where a peer's own files lie. Variants of one program share them."""
     return prefix() / Path(peer.program).stem
