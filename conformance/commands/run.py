@@ -1,5 +1,7 @@
 """``conformance run``: ask the cases of a server."""
 
+import shlex
+import subprocess
 import sys
 import threading
 import time
@@ -18,19 +20,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from conformance import catalogue
 from conformance.blackbox.door import Style
 from conformance.blackbox.driver import UdpDriver
+from conformance.blackbox.relay import UdpRelayDriver
 from conformance.blackbox.wire import resolve
 from conformance.case import Case, Profile
 from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.expectations import ExpectationError, Expectations, parse
+from conformance.relay_stage import Node
 from conformance.report import console as table
 from conformance.report.run import Run
 from conformance.runner import Driver, Result, run_case
 from conformance.stage import Target
 from stunroute.address import Address
+from stunroute.errors import ConfigError
+from stunroute.hint import HintConfiguration, KeyRing
 
 EXIT_FAILED = 1
 EXIT_OUTLIVED = 3
 EXIT_BROKEN = 4
+
+_SUBJECTS = ("whip", "calls", "stun", "relay", "memory", "simulator")
 
 
 @frozen(slots=True)
@@ -49,6 +57,25 @@ class Subject:
 @click.option("--stun", metavar="HOST:PORT", help="A STUN server, or an ICE agent's address.")
 @click.option("--ufrag", help="With --stun: the server's ufrag.")
 @click.option("--pwd", help="With --stun: the server's password.")
+@click.option("--relay", metavar="HOST:PORT", help="A relay's public address.")
+@click.option(
+    "--hint-key",
+    "hint_keys",
+    multiple=True,
+    metavar="ID:ROUTING[:PASSWORD]",
+    help="With --relay: a hint configuration, keys in hexadecimal. @FILE reads it from a file.",
+)
+@click.option(
+    "--next-hop",
+    "next_hops",
+    multiple=True,
+    metavar="CLUSTER/NODE=HOST:PORT",
+    help="With --relay: where it believes a node to be; we listen there.",
+)
+@click.option("--verifies", is_flag=True, help="With --relay: it checks MESSAGE-INTEGRITY.")
+@click.option(
+    "--restart", metavar="COMMAND", help="With --relay: kills it and starts an empty one."
+)
 @click.option("--memory", is_flag=True, help="Our own cores, in memory.")
 @click.option("--simulator", is_flag=True, help="Our own cores behind a relay, simulated.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="For HTTP.")
@@ -77,8 +104,8 @@ class Subject:
 def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Ask a server the cases, and judge what it does.
 
-    CASE is a name or a glob: 'rfc8489/*'. Without --whip, --calls, --stun, --memory or --simulator
-    only --list makes sense.
+    CASE is a name or a glob: 'rfc8489/*'. Without --whip, --calls, --stun, --relay, --memory or
+    --simulator only --list makes sense.
 
     \b
     Exit status:
@@ -131,9 +158,9 @@ def _list(cases: Iterable[Case]) -> None:
 
 
 def _subject(options: dict[str, Any]) -> Subject:
-    given = [n for n in ("whip", "calls", "stun", "memory", "simulator") if options[n]]
+    given = [name for name in _SUBJECTS if options[name]]
     if len(given) != 1:
-        raise click.UsageError("say one of --whip, --calls, --stun, --memory and --simulator")
+        raise click.UsageError(f"say one of {', '.join(f'--{name}' for name in _SUBJECTS)}")
     if given[0] == "memory":
         return Subject(MemoryDriver(), "our own cores, in memory", ("--memory",))
     if given[0] == "simulator":
@@ -145,12 +172,12 @@ def _subject(options: dict[str, Any]) -> Subject:
         "longest": options["longest"],
         "seed": options["seed"],
     }
+    if given[0] == "relay":
+        return _relay(options, common)
     if given[0] == "stun":
-        target = Target(_addresses(options["stun"])[0], options["ufrag"], options["pwd"])
+        target = Target(_endpoint(options["stun"]), options["ufrag"], options["pwd"])
         if (target.ufrag is None) != (target.password is None):
             raise click.UsageError("--ufrag and --pwd go together")
-        if not target.address.port:
-            raise click.UsageError("--stun wants HOST:PORT")
         driver = UdpDriver(target=target, **common)
         return Subject(driver, f"STUN at {options['stun']}", ("--stun", options["stun"]))
     url = options[given[0]]
@@ -159,6 +186,64 @@ def _subject(options: dict[str, Any]) -> Subject:
         headers["Authorization"] = f"Bearer {options['token']}"
     driver = UdpDriver(url=url, style=Style(given[0]), headers=headers, **common)
     return Subject(driver, url, (f"--{given[0]}", url))
+
+
+def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
+    if not options["hint_keys"] or not options["next_hops"]:
+        raise click.UsageError("--relay wants --hint-key and --next-hop")
+    if options["jobs"] != 1:
+        raise click.UsageError("--relay asks one case at a time: the next hops are where they are")
+    driver = UdpRelayDriver(
+        public=_endpoint(options["relay"]),
+        nodes=tuple(_node(text) for text in options["next_hops"]),
+        keyring=KeyRing(_hint_key(text) for text in options["hint_keys"]),
+        verifies=options["verifies"],
+        restart=_restarting(options["restart"]) if options["restart"] else None,
+        **common,
+    )
+    again = ["--relay", options["relay"]]
+    for name in ("hint_keys", "next_hops"):
+        option = f"--{name.replace('_', '-').removesuffix('s')}"
+        # A key given in clear stays out of reports.
+        for text in options[name]:
+            secret = name == "hint_keys" and not text.startswith("@")
+            again += [option, "ID:ROUTING:PASSWORD" if secret else text]
+    return Subject(driver, f"the relay at {options['relay']}", tuple(again))
+
+
+def _hint_key(text: str) -> HintConfiguration:
+    try:
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text().strip()
+        identifier, routing, *password = text.split(":")
+        if len(password) > 1:
+            raise ValueError("more than two keys")
+        second = bytes.fromhex(password[0]) if password else None
+        return HintConfiguration(identifier, bytes.fromhex(routing), second)
+    except (OSError, ValueError, ConfigError) as error:
+        raise click.UsageError("--hint-key wants ID:ROUTING[:PASSWORD] in hexadecimal") from error
+
+
+def _node(text: str) -> Node:
+    name, separator, where = text.partition("=")
+    cluster, _, number = name.partition("/")
+    if not separator or not cluster.isdecimal() or not number.isdecimal():
+        raise click.UsageError(f"{text!r} is not CLUSTER/NODE=HOST:PORT")
+    return Node(int(cluster), int(number), _endpoint(where))
+
+
+def _restarting(words: str) -> Callable[[], None]:
+    def restart() -> None:
+        subprocess.run(shlex.split(words), check=True, timeout=60)
+
+    return restart
+
+
+def _endpoint(text: str) -> Address:
+    (address, *_) = _addresses(text)
+    if not address.port:
+        raise click.UsageError(f"{text!r} is not HOST:PORT")
+    return address
 
 
 def _addresses(text: str) -> tuple[Address, ...]:

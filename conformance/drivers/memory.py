@@ -11,8 +11,9 @@ from typing import Any
 
 from attrs import define, field
 
-from conformance.case import Case
+from conformance.case import Case, Profile
 from conformance.client import fixed_identity, seeded
+from conformance.relay_stage import RelayStage
 from conformance.stage import Http, Opened, Refused, Stage
 from conformance.wire import Wire
 from stunroute import forward
@@ -28,6 +29,7 @@ from transceiver.endpoint import Endpoint
 from transceiver.errors import CallError
 from transceiver.events import AudioReceived, EndReason, MessageReceived
 
+from .relay import RelayDriver
 from .virtual import Emission, VirtualWire
 
 PUBLIC = Address.of("203.0.113.1", 3478)
@@ -167,8 +169,12 @@ class MemoryDriver:
     make_server: Callable[[str], tuple[Endpoint, KeyRing]] = field(default=make_endpoint)
 
     @contextmanager
-    def stage(self, case: Case) -> Iterator[Stage]:
-        """A fresh server for a case."""
+    def stage(self, case: Case) -> Iterator[Stage | RelayStage]:
+        """A fresh server for a case, or a fresh relay for a case about relays."""
+        if Profile.RELAY in case.profiles:
+            with RelayDriver(self.name).stage(case) as stage:
+                yield stage
+            return
         endpoint, _ = self.make_server(case.name)
         wire = VirtualWire(EchoServer(endpoint), frozenset({PUBLIC}))
         yield _stage(case, wire, endpoint)
@@ -182,8 +188,12 @@ class SimulatedDriver:
     make_server: Callable[[str], tuple[Endpoint, KeyRing]] = field(default=make_endpoint)
 
     @contextmanager
-    def stage(self, case: Case) -> Iterator[Stage]:
-        """A fresh server behind a fresh relay for a case."""
+    def stage(self, case: Case) -> Iterator[Stage | RelayStage]:
+        """A fresh server behind a fresh relay for a case, or the relay alone."""
+        if Profile.RELAY in case.profiles:
+            with RelayDriver(self.name).stage(case) as stage:
+                yield stage
+            return
         endpoint, keyring = self.make_server(case.name)
         config = endpoint.config
         directory = StaticDirectory({(config.cluster, config.node): NextHop(OWNER)})

@@ -1,0 +1,64 @@
+"""The driver before somebody's relay, over UDP: we are its clients and its next hops."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from attrs import define, field
+
+from conformance.case import Case, Profile, Unsupported
+from conformance.client import seeded
+from conformance.relay_stage import Node, RelayStage
+from conformance.stage import PATIENCE
+from stunroute.address import Address
+from stunroute.hint import KeyRing
+
+from .wire import Bounds, UdpWire, hosts_of, local_ip
+
+
+@define(slots=True)
+class UdpRelayDriver:
+    """``public`` is the relay's address for clients; ``nodes`` are the next hops that it was
+    configured with, on this machine. Its inner address is learned from what it delivers, and has to
+    be on a host of ``allowed`` or on the relay's own. One case at a time: the next hops' sockets
+    are where they are."""
+
+    public: Address
+    nodes: tuple[Node, ...]
+    keyring: KeyRing = field(repr=False)
+    verifies: bool = False
+    restart: Callable[[], None] | None = None
+    allowed: tuple[Address, ...] = ()
+    patience: float = PATIENCE
+    longest: float = 10.0
+    seed: str = "0"
+    bounds: Bounds = field(factory=Bounds)
+    name: str = "udp"
+
+    @contextmanager
+    def stage(self, case: Case) -> Iterator[RelayStage]:
+        """Open the next hops, and shut them when the case is over. Raises Unsupported, OSError."""
+        if Profile.RELAY not in case.profiles:
+            raise Unsupported("asks a server, not a relay")
+        if case.lasts > self.longest:
+            raise Unsupported(f"takes {case.lasts:g} s (--longest)")
+        wire = UdpWire(
+            hosts=hosts_of((self.public, *(each for each in self.allowed if not each.port))),
+            addresses=frozenset(each for each in self.allowed if each.port),
+            bind=local_ip(self.public),
+            bounds=self.bounds,
+        )
+        try:
+            for node in self.nodes:
+                wire.adopt(node.address)
+            yield RelayStage(
+                wire,
+                seeded(f"{self.seed} {case.name}"),
+                self.public,
+                self.nodes,
+                self.keyring,
+                verifies=self.verifies,
+                restart=self.restart,
+                patience=self.patience,
+            )
+        finally:
+            wire.close()

@@ -1,0 +1,170 @@
+"""The stage before a relay: the harness is its clients and its transceivers.
+
+Clients have sockets in the public network and send to the relay's public address; nodes have
+sockets where the relay believes its transceivers to be. So a case sees both legs: what the relay
+makes of a client's packet, and what it makes of a node's. Hints are minted here, with the keys that
+the relay was given.
+"""
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from stunroute import forward, stun
+from stunroute.address import Address
+from stunroute.errors import DecodeError
+from stunroute.hint import KeyRing
+from stunroute.instant import Entropy, Instant
+
+from .stage import PATIENCE
+from .trail import Crossing, Trail
+from .wire import Arrival, Wire
+
+
+@frozen(slots=True)
+class Node:
+    """A transceiver that we play: its name in hints, and our socket."""
+
+    cluster: int
+    number: int
+    address: Address
+
+
+@frozen(slots=True)
+class Session:
+    """A call that is up only on paper: what its client sends checks with."""
+
+    node: Node
+    ufrag: bytes
+    password: bytes = field(repr=False)
+
+
+@frozen(slots=True)
+class Delivery:
+    """What reached a node. ``leg`` is None where the header cannot be read; ``inner`` is the
+    address it came from, to which the node sends."""
+
+    node: Node
+    leg: forward.Leg | None
+    payload: bytes = field(repr=False)
+    inner: Address
+    at: Instant
+
+
+@frozen(slots=True)
+class Reception:
+    """What reached a client's socket."""
+
+    client: Address
+    source: Address
+    payload: bytes = field(repr=False)
+    at: Instant
+
+
+@define(slots=True)
+class RelayStage:
+    """``public`` is the relay's. ``nodes`` has at least one; a case that needs more says so.
+    ``verifies``: the relay is said to check MESSAGE-INTEGRITY itself. ``restart`` kills the relay
+    and starts an empty one in its place; None where nobody can."""
+
+    wire: Wire
+    entropy: Entropy
+    public: Address
+    nodes: tuple[Node, ...]
+    keyring: KeyRing = field(repr=False)
+    verifies: bool = False
+    restart: Callable[[], None] | None = None
+    trail: Trail = field(factory=Trail)
+    patience: float = PATIENCE
+
+    @property
+    def now(self) -> Instant:
+        return self.wire.now
+
+    def client(self) -> Address:
+        """A new client's socket."""
+        return self.wire.open()
+
+    def mint(self, node: Node) -> Session:
+        """A session on a node. Where no password key is known nobody can check the password either,
+        and any will do."""
+        ufrag = self.keyring.mint(node.cluster, node.number, self.entropy, 0.0)
+        if not self.keyring.can_verify(ufrag[0]):
+            return Session(node, ufrag.encode(), self.entropy(16).hex().encode())
+        return Session(node, ufrag.encode(), self.keyring.password(ufrag.encode()))
+
+    def check(
+        self,
+        session: Session,
+        *,
+        password: bytes | None = None,
+        username: bytes | None = None,
+        attributes: tuple[tuple[int, bytes], ...] = (),
+    ) -> bytes:
+        """A client's check for a session, good but for what the arguments change."""
+        name = session.ufrag + b":peer" if username is None else username
+        return stun.build(
+            stun.Method.BINDING,
+            stun.MessageClass.REQUEST,
+            self.entropy(12),
+            [
+                (stun.Attribute.USERNAME, name),
+                (stun.Attribute.PRIORITY, stun.encode_uint32(1853824767)),
+                (stun.Attribute.ICE_CONTROLLING, stun.encode_uint64(1)),
+                *attributes,
+            ],
+            integrity=stun.IntegrityKey(session.password if password is None else password),
+        )
+
+    def up(self, data: bytes, client: Address, note: str = "") -> None:
+        """A client sends."""
+        self._send(data, client, self.public, note)
+
+    def down(
+        self, payload: bytes, delivery: Delivery, *, client: Address | None = None, note: str = ""
+    ) -> None:
+        """A node sends back the way a delivery came, to its client or to another one."""
+        to = client or (delivery.leg.client if delivery.leg is not None else self.public)
+        proxy = delivery.leg.proxy if delivery.leg is not None else self.public
+        self.down_raw(forward.encode(to, proxy) + payload, delivery.node, delivery.inner, note)
+
+    def down_raw(self, data: bytes, node: Node, inner: Address, note: str = "") -> None:
+        """A node sends bytes to the relay's inner address as they are."""
+        self._send(data, node.address, inner, note)
+
+    def next(self, within: float | None = None) -> Delivery | Reception | None:
+        """What arrives next, at a node or at a client; None where nothing does in that time."""
+        until = self.now + (self.patience if within is None else within)
+        arrival = self.wire.receive(until)
+        if arrival is None:
+            return None
+        crossing = Crossing(arrival.at, arrival.socket, arrival.source, False, arrival.data)
+        self.trail.cross(crossing)
+        for node in self.nodes:
+            if node.address == arrival.socket:
+                return self._delivery(node, arrival)
+        return Reception(arrival.socket, arrival.source, arrival.data, arrival.at)
+
+    def all(self, seconds: float | None = None) -> list[Delivery | Reception]:
+        """Everything that arrives in that time."""
+        until = self.now + (self.patience if seconds is None else seconds)
+        heard = []
+        while (each := self.next(max(0.0, until - self.now))) is not None:
+            heard.append(each)
+        return heard
+
+    def note(self, text: str) -> None:
+        """A remark for the trail."""
+        self.trail.note(self.now, text)
+
+    def _delivery(self, node: Node, arrival: Arrival) -> Delivery:
+        try:
+            leg = forward.decode_untrusted(arrival.data)
+        except DecodeError:
+            return Delivery(node, None, arrival.data, arrival.source, arrival.at)
+        payload = arrival.data[forward.HEADER_LENGTH :]
+        return Delivery(node, leg, payload, arrival.source, arrival.at)
+
+    def _send(self, data: bytes, socket: Address, destination: Address, note: str) -> None:
+        self.wire.send(data, socket, destination)
+        self.trail.cross(Crossing(self.now, socket, destination, True, data, note))
