@@ -1,0 +1,128 @@
+"""Cases that ask one question in STUN and differ in one value.
+
+A ``question`` is a case whose steps send one message and judge what comes back. Its oracle is one
+of the few below: what may become of a message is decided by why it is wrong, not by where.
+"""
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from conformance.case import Case, Level, Observed, Profile, case
+from conformance.stage import Stage
+
+from .stun import Answered, Asker, need_credentials, probe, reach
+
+BOTH = (Profile.ICE_LITE, Profile.STUN)
+ICE = (Profile.ICE_LITE,)
+
+FAULTS = (Answered.UNSOUND, Answered.OTHER_ERROR, Answered.GARBAGE, Answered.DEAD)
+"""Never right."""
+REFUSALS = (
+    Answered.BAD_REQUEST,
+    Answered.UNAUTHENTICATED,
+    Answered.UNKNOWN_ATTRIBUTE,
+    Answered.ROLE_CONFLICT,
+)
+
+
+@frozen(slots=True)
+class Oracle:
+    """What is right, what is wrong and what is put up with."""
+
+    good: tuple[Answered, ...]
+    bad: tuple[Answered, ...]
+    lenient: tuple[Answered, ...] = ()
+
+
+TAKEN = Oracle(good=(Answered.SUCCESS,), bad=(*FAULTS, *REFUSALS, Answered.SILENCE))
+"""The message is a good one."""
+
+DISCARDED = Oracle(
+    good=(Answered.SILENCE,),
+    lenient=(Answered.BAD_REQUEST,),
+    bad=(
+        *FAULTS,
+        Answered.SUCCESS,
+        Answered.UNAUTHENTICATED,
+        Answered.UNKNOWN_ATTRIBUTE,
+        Answered.ROLE_CONFLICT,
+    ),
+)
+"""The message breaks the rules of all messages (RFC 8489, 6.3). Who says 400 to it has read what it
+should not, and answers a request all the same."""
+
+OVERLOOKED = Oracle(
+    good=(Answered.SILENCE,),
+    lenient=(Answered.BAD_REQUEST, Answered.SUCCESS),
+    bad=(*FAULTS, Answered.UNAUTHENTICATED, Answered.UNKNOWN_ATTRIBUTE, Answered.ROLE_CONFLICT),
+)
+"""The same, where a whole and authentic message stands inside: who answers that harms nobody."""
+
+SILENT = Oracle(good=(Answered.SILENCE,), bad=(*FAULTS, *REFUSALS, Answered.SUCCESS))
+"""Nobody may be answered who has asked nothing."""
+
+INCOMPLETE = Oracle(
+    good=(Answered.BAD_REQUEST,),
+    lenient=(Answered.SILENCE,),
+    bad=(
+        *FAULTS,
+        Answered.SUCCESS,
+        Answered.UNAUTHENTICATED,
+        Answered.UNKNOWN_ATTRIBUTE,
+        Answered.ROLE_CONFLICT,
+    ),
+)
+"""Proof is missing: 400. Silence is a choice that some servers make on purpose, lest a stranger
+make them send; a client only learns later what is wrong."""
+
+UNPROVED = Oracle(
+    good=(Answered.UNAUTHENTICATED,),
+    lenient=(Answered.SILENCE, Answered.BAD_REQUEST),
+    bad=(*FAULTS, Answered.SUCCESS, Answered.UNKNOWN_ATTRIBUTE, Answered.ROLE_CONFLICT),
+)
+"""The proof is wrong: 401, and silence as above."""
+
+UNREADABLE = Oracle(
+    good=(Answered.BAD_REQUEST, Answered.SILENCE),
+    lenient=(Answered.SUCCESS,),
+    bad=(*FAULTS, Answered.UNAUTHENTICATED, Answered.UNKNOWN_ATTRIBUTE, Answered.ROLE_CONFLICT),
+)
+"""A value has not the form that its type has. No rule says what to do; a server that looks away
+answers, one that looks refuses, and nobody falls over it."""
+
+
+def question(
+    name: str,
+    requirement: str,
+    *,
+    sends: str,
+    oracle: Oracle,
+    request: Callable[[Asker], bytes],
+    profiles: tuple[Profile, ...] = BOTH,
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = (),
+    traps: tuple[str, ...] = (),
+) -> Case:
+    """A case that sends what ``request`` makes. Without the profile ``stun`` it needs a server
+    with credentials."""
+
+    @case(
+        name,
+        requirement,
+        sends=sends,
+        profiles=profiles,
+        good=oracle.good,
+        bad=oracle.bad,
+        lenient=oracle.lenient,
+        level=level,
+        requirements=requirements,
+        traps=traps,
+    )
+    def steps(stage: Stage) -> Observed:
+        asker = reach(stage)
+        if Profile.STUN not in profiles:
+            need_credentials(asker)
+        return probe(asker, request(asker)).observed
+
+    return steps
