@@ -125,7 +125,6 @@ def _judge_beginning(media: Media) -> tuple[Heard, str]:
     # RFC 3711 leaves a receiver no way to know; to guess is more than it asks for.
     lenient=(Heard.SILENCE,),
     bad=(Heard.LESS, Heard.MORE, Heard.ALTERED, Heard.DEAD),
-    requirements=("rfc3711/3.3.1/4",),
     traps=("SRTP, RTP, RTCP 1",),
 )
 def first_lost(stage: Stage) -> Observed:
@@ -144,7 +143,6 @@ def first_lost(stage: Stage) -> Observed:
     good=(Heard.RIGHT,),
     lenient=(Heard.SILENCE,),  # as above
     bad=(Heard.LESS, Heard.MORE, Heard.ALTERED, Heard.DEAD),
-    requirements=("rfc3711/3.3.1/4",),
     traps=("SRTP, RTP, RTCP 1",),
 )
 def first_late(stage: Stage) -> Observed:

@@ -23,7 +23,8 @@ def check(
 ) -> Finding:
     """Hold requirements against the text of the repository's Python files (by path) and against
     the cases (by the id that they name). The same input gives the same finding."""
-    found = coverage.cover(loaded.documents, cases)
+    suite = scanner.Suite(files)
+    found = coverage.cover(loaded.documents, cases, lambda reference: not suite.wrong(reference))
     known = coverage.known_ids(loaded.documents)
     said = [
         mention
@@ -34,7 +35,7 @@ def check(
     requirements = [entry.requirement for entry in found.entries]
     problems = [
         *loaded.problems,
-        *scanner.wrong_references(requirements, scanner.Suite(files)),
+        *scanner.wrong_references(requirements, suite),
         *coverage.wrong_tests(found),
         *coverage.wrong_cases(loaded.documents, cases),
         *scanner.unknown_mentions(said, known),

@@ -5,7 +5,7 @@ a transceiver leaves the relay's half of a requirement open. What is excluded le
 is the headline, and is counted beside it, so that nobody can exclude his way to a hundred unseen.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 from attrs import frozen
@@ -111,12 +111,19 @@ def count(answers: Iterable[Answer]) -> Figures:
     )
 
 
-def cover(documents: Sequence[Document], cases: Mapping[str, Sequence[Witness]]) -> Coverage:
-    """Put requirements and answers together. ``cases`` are the cases by the id they answer."""
+def cover(
+    documents: Sequence[Document],
+    cases: Mapping[str, Sequence[Witness]],
+    exists: Callable[[str], bool] = bool,
+) -> Coverage:
+    """Put requirements and answers together. ``cases`` are the cases by the id they answer;
+    ``exists`` says whether a reference to a test leads to one, else it answers nothing."""
     entries = []
     for document in documents:
         for requirement in sorted(document.requirements, key=lambda one: order(one.id)):
-            tests = [Witness(name, scanner.roles_of(name)) for name in requirement.tests]
+            tests = [
+                Witness(name, scanner.roles_of(name)) for name in requirement.tests if exists(name)
+            ]
             named = sorted(cases.get(requirement.id, ()), key=lambda case: order(case.name))
             entries.append(Entry(requirement, tuple(named), tuple(tests)))
     return Coverage(tuple(documents), tuple(entries))
@@ -201,7 +208,7 @@ def _line(entry: Entry) -> str:
         f"{role.value}={entry.answer(role).value}" for role in Role if role in requirement.applies
     ]
     words = [requirement.id, *roles]
-    by = [*(case.name for case in entry.cases), *requirement.tests]
+    by = [witness.name for witness in (*entry.cases, *entry.tests)]
     return " ".join([*words, "<-", ", ".join(by)] if by else words)
 
 

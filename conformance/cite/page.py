@@ -1,5 +1,6 @@
 """The report as one HTML page that needs nothing else, neither a server nor the network."""
 
+import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -169,7 +170,12 @@ def _entry(entry: Entry, document: Document) -> str:
 
 
 def _names(witnesses: Iterable[Witness]) -> str:
-    return "".join(f"<li><code>{escape(witness.name)}</code>" for witness in witnesses)
+    return "".join(f"<li><code>{_breakable(witness.name)}</code>" for witness in witnesses)
+
+
+def _breakable(name: str) -> str:
+    """A long name that may be broken behind its joints, and is copied without the breaks."""
+    return re.sub(r"([/_]|::)(?=.)", r"\1<wbr>", escape(name))
 
 
 def _others(document: Document) -> str:

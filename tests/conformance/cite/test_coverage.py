@@ -112,6 +112,13 @@ def test_what_a_requirement_may_not_name() -> None:
     ]
 
 
+def test_a_test_that_is_gone_answers_nothing() -> None:
+    requirements = asked(1, tests=(SERVER_TEST,)), asked(2, tests=(SERVER_TEST + "_gone",))
+    found = check(Loaded((document(*requirements),), ()), FILES, {}).coverage
+    assert [e.answer(Role.SERVER) for e in found.entries] == [Answer.TEST, Answer.OPEN]
+    assert "rfc9999/1/2 relay=open server=open\n" in snapshot(found)
+
+
 def test_code_may_name_what_is_written_down_and_nothing_else() -> None:
     text = "# rfc9999/1/1 and rfc9999/2/1, but rfc9999/1/2\n"
     files = FILES | {"stunroute/a.py": text, "tests/conformance/cite/test_b.py": text}
@@ -153,7 +160,7 @@ def test_the_page_says_everything_and_needs_nothing() -> None:
         "Rare &lt;b&gt;.",
         "Pigeons &amp; &lt;owls&gt;",
         'id="rfc9999/1/1" data-rfc="rfc9999" data-relay="case" data-server="case"',
-        "<code>c/1/a</code>",
+        "<code>c/<wbr>1/<wbr>a</code>",
         "1 bind neither role",
         "prefers-color-scheme: dark",
     ):
