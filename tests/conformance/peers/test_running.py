@@ -1,0 +1,82 @@
+"""Programs are started, waited for, and ended with their children and nobody else's."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance import peers
+from conformance.peers import PeerError
+from conformance.peers.table import Door, Package, Peer, Runner, Source
+
+SHELL = Package(Source.DEBIAN, "shell", marker="/bin/sh")
+READY = 'printf \'{"url": "http://%s/whip", "version": "7"}\' "$PEER_HOST" > "$PEER_READY"\n'
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A peer that is a shell script."""
+    path = tmp_path / "server"
+    path.touch()
+    peer = Peer("made", "Made", Door.WHIP, Runner.NODE, "node/made.mjs", (SHELL,), ("stun",))
+    monkeypatch.setattr("conformance.peers.running.by_name", lambda: {"made": peer})
+    monkeypatch.setattr("conformance.peers.running.command_of", lambda _: ["sh", str(path)])
+    return path
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and was not reaped is none."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_it_is_up_while_the_block_runs(script: Path) -> None:
+    script.write_text(READY + "exec cat\n")
+    with peers.start("made") as running:
+        assert (running.name, running.door) == ("made", Door.WHIP)
+        assert (running.url, running.version) == ("http://127.0.0.1/whip", "7")
+        assert running.command(["true", "-x"]) == ["true", "-x"]
+        assert running.inside(os.getpid) == os.getpid()
+        assert alive(running.pid)
+    assert not alive(running.pid)
+
+
+def test_its_children_end_with_it(script: Path, tmp_path: Path) -> None:
+    # The child ignores being asked, and the program itself leaves before it is asked.
+    noted = tmp_path / "child"
+    script.write_text(
+        f"(trap '' TERM; while :; do sleep 1; done) & echo $! > {noted}\n{READY}exit 0\n"
+    )
+    with peers.start("made"):
+        child = int(noted.read_text())
+        assert alive(child)
+    deadline = time.monotonic() + 10
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(child)
+
+
+def test_a_block_that_fails_ends_it_too(script: Path) -> None:
+    script.write_text(READY + "exec cat\n")
+    with pytest.raises(ZeroDivisionError), peers.start("made") as running:
+        raise ZeroDivisionError
+    assert not alive(running.pid)
+
+
+def test_one_that_ends_while_starting_has_the_last_word(script: Path) -> None:
+    script.write_text("echo the port is taken; exit 1\n")
+    with pytest.raises(PeerError, match="ended while starting: the port is taken"):
+        peers.start("made").__enter__()
+
+
+def test_one_that_never_gets_ready_is_given_up(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.peers.running.READY_SECONDS", 0.1)
+    script.write_text("exec cat\n")
+    with pytest.raises(PeerError, match="not ready in time: it said nothing"):
+        peers.start("made").__enter__()
