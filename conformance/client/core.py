@@ -212,6 +212,8 @@ class Client:
                 self.audio.append(rtp.decode_untrusted(packet))
         except SrtpError as error:
             self.drops.append(error.drop)
+        except DecodeError:
+            self.drops.append("malformed RTP")
 
     def _receive_stun(self, data: bytes, now: Instant) -> None:
         try:
