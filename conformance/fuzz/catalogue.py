@@ -5,6 +5,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from . import (
+    cores_call,
+    cores_dtls,
+    cores_relay,
+    cores_sctp,
     parsers_dtls,
     parsers_media,
     parsers_own,
@@ -22,6 +26,10 @@ TABLES: tuple[Table, ...] = (
     parsers_media.TABLE,
     parsers_text.TABLE,
     parsers_own.TABLE,
+    cores_relay.TABLE,
+    cores_dtls.TABLE,
+    cores_sctp.TABLE,
+    cores_call.TABLE,
 )
 
 _GENERIC = (

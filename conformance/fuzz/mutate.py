@@ -90,10 +90,12 @@ def mutated_operations(
 ) -> bytes:
     """A row of operations after a change that leaves it one. ``change`` alters the argument of one
     operation, which may get as long as its second argument says."""
-    row = operations.decode(data)
+    setting, row = operations.decode(data)
+    if dice.below(16) == 0:
+        setting = dice.below(256)
     for _ in range(1 + dice.below(3)):
         _change_row(row, dice, longest, change, others)
-    return operations.encode(row[: operations.MOST])[:longest]
+    return operations.encode(setting, row[: operations.MOST])[:longest]
 
 
 def _change_row(
@@ -115,7 +117,7 @@ def _change_row(
         case 5 if row:
             row.insert(dice.below(len(row) + 1), row[at])
         case 6:
-            other = operations.decode(dice.take(others))
+            _, other = operations.decode(dice.take(others))
             begin = dice.below(len(other))
             row[at:at] = other[begin : begin + 1 + dice.below(4)]
         case _:

@@ -110,10 +110,11 @@ def _unprotect(rtcp: bool) -> Run:
         return ours, SrtpContext(SrtpKeys(profile, other, one), limits)
 
     def run(data: bytes) -> None:
-        ours, peer = contexts(data[0] if data else 0)
+        setting, row = operations_of(data, 8)
+        ours, peer = contexts(setting)
         seal = peer.protect_rtcp if rtcp else peer.protect_rtp
         unseal = ours.unprotect_rtcp_untrusted if rtcp else ours.unprotect_rtp_untrusted
-        for kind, packet in operations_of(data[1:], 8):
+        for kind, packet in row:
             if not kind & 1:
                 try:
                     packet = seal(packet)
@@ -177,7 +178,7 @@ def _audio(rtcp: bool) -> Run:
         stream = AudioStream("rtc_x", "opus", 111, 48000, 7, "us", Stream("audio"), limits)
         stream.start(0.0)
         now = 0.0
-        for kind, packet in operations_of(data, 24):
+        for kind, packet in operations_of(data, 24)[1]:
             now += kind / 100
             try:
                 if rtcp and kind & 1:

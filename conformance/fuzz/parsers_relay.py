@@ -210,7 +210,8 @@ def _peek_username() -> Run:
             username = message.username
         except DecodeError:
             return
-        if message.message_class is stun.MessageClass.REQUEST:
+        asks = message.message_class is stun.MessageClass.REQUEST
+        if asks and message.method == stun.Method.BINDING:
             insist(peeked == username, "what is peeked is what is decoded")
 
     return only(run)

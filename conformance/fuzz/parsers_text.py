@@ -298,7 +298,7 @@ def _exchange(through: bool) -> Run:
         exchange.connected(0, 0.0)
         exchange.connected(70000, 0.0)
         now = 1.0
-        for kind, argument in operations_of(data, 24):
+        for kind, argument in operations_of(data, 24)[1]:
             now += (kind >> 4) / 10
             match kind & 15:
                 case 0 | 1 | 2 | 3 | 4 | 5:

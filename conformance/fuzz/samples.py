@@ -57,6 +57,7 @@ SDP_TAIL = (
 
 def add(seeds: Seeds) -> None:
     """Enter all of them."""
+    _add_rows(seeds)
     seeds.add("octets", bytes(8), bytes(range(48)), b"\xff" * 33, b"\x01" + bytes(range(60)))
     seeds.add("ufrag", b"0" * 26, bytes(range(11)), b"z" + b"0" * 25, b"0abc")
     seeds.add("value", b"\x00\x01\x11\x22\xc0\x00\x02\x01", b"\x00\x04\x00\x1d\x00\x17")
@@ -71,6 +72,19 @@ def add(seeds: Seeds) -> None:
     seeds.add("secret", b"ek_" + b"A" * 60, b"\x07AAAA")
     fragment = "a=ice-options:trickle\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n" + SDP_TAIL
     seeds.add("sdp", SDP_TAIL.encode(), fragment.encode())
+
+
+def _add_rows(seeds: Seeds) -> None:
+    """The rows that the cores' own modules list. They are imported here because they take their
+    chunks from this module."""
+    from . import cores_call, cores_dtls, cores_relay, cores_sctp
+
+    seeds.add("dtls-row", *cores_dtls.SEEDS)
+    seeds.add("sctp-row", *cores_sctp.SEEDS)
+    seeds.add("channel-row", *cores_sctp.SEEDS)
+    seeds.add("relay-row", *cores_relay.SEEDS)
+    for kind, rows in cores_call.SEEDS.items():
+        seeds.add(kind, *rows)
 
 
 def _add_json(seeds: Seeds) -> None:
@@ -88,12 +102,12 @@ def _add_json(seeds: Seeds) -> None:
     seeds.add("query", b"model=gpt&dcid=65534", b"dcid=1")
     wire = [json.dumps(event).encode() for event in EVENTS]
     said = [json.dumps(event).encode() for event in AGENT_EVENTS]
-    seeds.add("event-row", operations.encode([(0, text) for text in wire]))
-    seeds.add("event-row", operations.encode([(15, text) for text in said]))
+    seeds.add("event-row", operations.encode(0, [(0, text) for text in wire]))
+    seeds.add("event-row", operations.encode(0, [(15, text) for text in said]))
     talk = [(9, b"hello"), (14, b""), (11, b""), (7, b"x"), (8, b""), (10, b""), (12, b"")]
     for text in (*wire, *said):
         kind = 15 if text in said else 1
-        seeds.add("event-row", operations.encode([(kind, text), *talk, (kind, text), (13, b"")]))
+        seeds.add("event-row", operations.encode(0, [(kind, text), *talk, (kind, text), (13, b"")]))
 
 
 def _form(session: bytes) -> bytes:

@@ -69,7 +69,7 @@ class Seeds:
             for at in range(0, len(row), _ROW):
                 cut = row[at : at + _ROW]
                 pairs = [(number & 1, data[:400]) for number, data in enumerate(cut)]
-                self.add(f"{kind}-row", operations.encode(pairs))
+                self.add(f"{kind}-row", operations.encode(at & 0xFF, pairs))
 
     def _add_datagram(self, data: bytes, rows: dict[str, list[bytes]]) -> None:
         match demux.classify(data):

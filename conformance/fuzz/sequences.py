@@ -18,7 +18,7 @@ def run(target: Target, seeds: Sequence[bytes], count: int) -> tuple[int, Escape
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
-    known = sorted({one for data in seeds for one in operations.decode(data)})
+    known = sorted({one for data in seeds for one in operations.decode(data)[1]})
     one = target.make()
     tried = 0
     escape: Escape | None = None
@@ -31,11 +31,11 @@ def run(target: Target, seeds: Sequence[bytes], count: int) -> tuple[int, Escape
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(altered(known), max_size=16), st.binary(max_size=1))
-    def attempt(row: list[Operation], first: bytes) -> None:
+    @given(st.lists(altered(known), max_size=16), st.integers(0, 255))
+    def attempt(row: list[Operation], setting: int) -> None:
         nonlocal tried, escape
         tried += 1
-        data = (first + operations.encode(row))[: target.length]
+        data = operations.encode(setting, row)[: target.length]
         try:
             one(data)
         except Exception as error:

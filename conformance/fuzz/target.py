@@ -25,8 +25,8 @@ class Violation(AssertionError):
 class Target:
     """``name`` is the function's dotted name, or ``core.`` and the name of a core. ``seeds`` is the
     kind of input that it reads (``seeds.KINDS``), ``length`` the longest input in bytes that makes
-    sense, ``weight`` its share of a campaign's time. An input of ``operations`` is a row of them,
-    and mutated as such."""
+    sense, ``weight`` its share of a campaign's time. An input of ``operations`` is a setting and a
+    row of them (the module of that name), and mutated as such."""
 
     name: str
     make: Make = field(repr=False)
