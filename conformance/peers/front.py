@@ -69,6 +69,8 @@ class Door:
     """Answers offers by HTTP and remembers the calls."""
 
     open: Open
+    routes: tuple[Route, ...] = ()
+    """More than the door itself."""
     _calls: dict[str, Call] = field(init=False, factory=dict)
     _count: int = field(init=False, default=0)
 
@@ -78,6 +80,7 @@ class Door:
             routes=[
                 Route("/whip", self._post, methods=["POST"]),
                 Route("/whip/{call}", self._delete, methods=["DELETE"]),
+                *self.routes,
             ]
         )
 
@@ -113,17 +116,23 @@ class Door:
         self._calls.clear()
 
 
-async def serve(open_call: Open, version: str) -> None:
-    """Answer offers until told to leave."""
-    door = Door(open_call)
+@contextlib.asynccontextmanager
+async def listening(door: Door) -> AsyncIterator[str]:
+    """A door by HTTP, and its address: ``http://127.0.0.1:4711``."""
     server = HttpServer(door.app, Address.of(HOST, 0))
     address = await server.start()
-    ready(f"http://{address}/whip", version)
     try:
-        await told_to_leave()
+        yield f"http://{address}"
     finally:
         await door.close()
         await server.stop()
+
+
+async def serve(open_call: Open, version: str) -> None:
+    """Answer offers until told to leave."""
+    async with listening(Door(open_call)) as base:
+        ready(f"{base}/whip", version)
+        await told_to_leave()
 
 
 async def told_to_leave() -> None:

@@ -116,6 +116,7 @@ BOTH = frozenset({"audio", "data"})
 
 _CHECKS = "Full ICE: it sends checks of its own and expects them to be answered."
 _NICE = "libnice below it accepts no loopback candidate."
+_PAGE = "A page answers the offers; mDNS names for candidates are switched off."
 _PREFIXED = "Text comes back with words of its own before it; bytes come back as they are."
 
 PEERS: tuple[Peer, ...] = (
@@ -277,6 +278,34 @@ PEERS: tuple[Peer, ...] = (
             _NICE,
             "Sound goes back as packets, depayloaded and payloaded again.",
         ),
+    ),
+    Peer(
+        name="chromium",
+        title="Chromium, a page in it",
+        door=Door.WHIP,
+        runner=Runner.MODULE,
+        program="browser",
+        packages=(_debian("chromium", "/usr/bin/chromium"),),
+        profiles=CALL,
+        ice=Ice.FULL,
+        echoes=BOTH,
+        needs_namespace=True,
+        environment=(("PEER_PROGRAM", "chromium"),),
+        notes=(_CHECKS, _PAGE, "Sound is decoded and encoded again on the way back."),
+    ),
+    Peer(
+        name="firefox",
+        title="Firefox, a page in it",
+        door=Door.WHIP,
+        runner=Runner.MODULE,
+        program="browser",
+        packages=(_debian("firefox-esr", "/usr/bin/firefox-esr"),),
+        profiles=CALL,
+        ice=Ice.FULL,
+        echoes=BOTH,
+        needs_namespace=True,
+        environment=(("PEER_PROGRAM", "firefox"),),
+        notes=(_CHECKS, _PAGE, "Sound is decoded and encoded again on the way back."),
     ),
     Peer(
         name="rtpengine",
