@@ -5,10 +5,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from . import (
-    cores_call,
-    cores_dtls,
-    cores_relay,
-    cores_sctp,
+    cores,
     parsers_dtls,
     parsers_media,
     parsers_own,
@@ -26,10 +23,7 @@ TABLES: tuple[Table, ...] = (
     parsers_media.TABLE,
     parsers_text.TABLE,
     parsers_own.TABLE,
-    cores_relay.TABLE,
-    cores_dtls.TABLE,
-    cores_sctp.TABLE,
-    cores_call.TABLE,
+    cores.TABLE,
 )
 
 _GENERIC = (

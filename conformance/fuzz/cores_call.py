@@ -11,16 +11,12 @@ from .operations import decode as operations_of
 from .operations import encode
 from .play import drained, expire, patched, played
 from .stock import Master, Stream
-from .target import Run, Table, insist, text_of
-
-TABLE = Table()
-
+from .target import Run, insist, text_of
 
 # --- ICE ----------------------------------------------------------------------------------------
 
 
-@TABLE.target("core.ice", seeds="ice-row", length=1200, weight=2.0, operations=True)
-def _ice() -> Run:
+def ice() -> Run:
     """Operations: 0-3 a datagram as it is, 4-7 a request signed under our password with the
     attributes that the argument lists, 8 the same one again from elsewhere, 9 media came, 10 ICE
     restarts, 11 time passes. The upper half of a kind is the path."""
@@ -120,8 +116,7 @@ class _Scene:
     said: list[str] = field(factory=list)
 
 
-@TABLE.target("core.endpoint", seeds="call-row", length=1600, weight=3.0, operations=True)
-def _endpoint() -> Run:
+def endpoint() -> Run:
     """An endpoint with one call, and its client. The setting says how far the call is: its offer
     answered, or all of it up. Operations: 0-2 a datagram of the client's address, 3 one of another,
     4 the leg's datagram as it is, 5 the client's next one, 6 the same altered, 7 given and kept, 8
@@ -133,7 +128,7 @@ def _endpoint() -> Run:
     from transceiver.events import EndReason, MessageReceived
     from transceiver.srtp import SrtpContext
 
-    from .stock_calls import INNER, PUBLIC, endpoint
+    from .stock_calls import INNER, PUBLIC, make_endpoint
 
     home, elsewhere = Address.of("192.0.2.33", 50000), Address.of("192.0.2.34", 50000)
 
@@ -174,7 +169,7 @@ def _endpoint() -> Run:
 
     def fresh() -> _Scene:
         client = Client(entropy=Stream("client"), address=home, contents=("audio", "data"))
-        core = endpoint()
+        core = make_endpoint()
         answered = core.open_call(client.offer(), 0.0)
         client.accept(answered.answer, 0.0)
         scene = _Scene(core, client, answered.call)
@@ -302,16 +297,15 @@ def _call_rows() -> Iterator[bytes]:
 # --- negotiation --------------------------------------------------------------------------------
 
 
-@TABLE.target("core.negotiation", seeds="sdp", length=4000, weight=2.0)
-def _negotiation() -> Run:
+def negotiation() -> Run:
     """An offer opens a call; what stands behind a NUL is offered next, or sent as a fragment where
     that is not taken for an offer. Answers can be read by the parser that reads offers."""
     from transceiver import sdp
     from transceiver.errors import CallError
 
-    from .stock_calls import endpoint
+    from .stock_calls import make_endpoint
 
-    master = Master(endpoint())
+    master = Master(make_endpoint())
 
     def play(data: bytes) -> object:
         core = master.copy()
@@ -344,8 +338,7 @@ def _negotiation() -> Run:
 # --- the jitter buffer --------------------------------------------------------------------------
 
 
-@TABLE.target("core.jitter", seeds="jitter-row", length=600, weight=1.0, operations=True)
-def _jitter() -> Run:
+def jitter() -> Run:
     """Operations: 0-7 a packet comes (steps of sequence and timestamp, its length), 8-13 a piece
     of sound is wanted, 14 time passes, 15 the source is forgotten."""
     from transceiver.config import VoiceLimits

@@ -18,7 +18,6 @@ than what a flight may be; and no timer stays due.
 """
 
 from collections import deque
-from collections.abc import Callable
 
 from attrs import define, field
 
@@ -33,9 +32,8 @@ from .operations import decode as operations_of
 from .operations import encode
 from .play import drained, expire, patched, played
 from .stock import NOT_BEFORE, Master, Stream
-from .target import Run, Table, insist
+from .target import Run, insist
 
-TABLE = Table()
 _FLIGHT = 40
 """Datagrams that may follow from one: a flight with a long certificate, or a few of them."""
 
@@ -142,22 +140,20 @@ def _established(role: Role) -> Scene:
     return scene
 
 
-def _target(role: Role) -> Callable[[], Run]:
-    def make() -> Run:
-        masters = (Master(_fresh(role)), Master(_established(role)))
+def make(role: Role) -> Run:
+    """The target whose subject has that role."""
+    masters = (Master(_fresh(role)), Master(_established(role)))
 
-        def play(data: bytes) -> object:
-            setting, row = operations_of(data)
-            scene = masters[setting & 1].copy()
-            for kind, argument in row:
-                _carry_out(scene, kind & 15, argument)
-            expire(scene.subject, scene.now, scene.collect)
-            _talk(scene)
-            return scene.said, scene.subject.stage, scene.subject.refusal
+    def play(data: bytes) -> object:
+        setting, row = operations_of(data)
+        scene = masters[setting & 1].copy()
+        for kind, argument in row:
+            _carry_out(scene, kind & 15, argument)
+        expire(scene.subject, scene.now, scene.collect)
+        _talk(scene)
+        return scene.said, scene.subject.stage, scene.subject.refusal
 
-        return played(play)
-
-    return make
+    return played(play)
 
 
 def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
@@ -227,13 +223,6 @@ def _act(scene: Scene, kind: int, argument: bytes) -> None:
             peer.close(scene.now)
     scene.collect()
 
-
-TABLE.target("core.dtls-client", seeds="dtls-row", length=1600, weight=2.0, operations=True)(
-    _target(Role.CLIENT)
-)
-TABLE.target("core.dtls-server", seeds="dtls-row", length=1600, weight=2.0, operations=True)(
-    _target(Role.SERVER)
-)
 
 SEEDS = tuple(
     encode(established, row)

@@ -35,9 +35,8 @@ from .operations import decode as operations_of
 from .operations import encode
 from .play import drained, expire, played
 from .stock import Stream
-from .target import Run, Table, insist
+from .target import Run, insist
 
-TABLE = Table()
 CLIENTS = (
     *(Address.of(f"198.51.100.{1 + n // 2}", 4000 + n) for n in range(12)),
     Address.of("2001:db8::7", 4000),
@@ -141,7 +140,9 @@ def _check(node: int, transaction: bytes, extra: bytes, right: bool) -> bytes:
     return data if right else data[:-10] + bytes((data[-10] ^ 1,)) + data[-9:]
 
 
-def _make() -> Run:
+def make() -> Run:
+    """The target."""
+
     def play(data: bytes) -> object:
         setting, row = operations_of(data)
         verify = Verify.EDGE if setting & 1 else Verify.OWNER
@@ -214,9 +215,6 @@ def _around(scene: Scene, kind: int, who: int, argument: bytes) -> None:
             relay.reconfigure(
                 config, RING, DIRECTORY, upstream={OTHER_PROXY: UPSTREAM}, now=scene.now
             )
-
-
-TABLE.target("core.relay", seeds="relay-row", length=1600, weight=3.0, operations=True)(_make)
 
 
 def _rows() -> Iterator[bytes]:

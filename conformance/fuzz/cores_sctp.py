@@ -37,9 +37,8 @@ from .operations import encode
 from .play import drained, expire, patched, played
 from .samples import sample_chunks
 from .stock import Master, Stream
-from .target import Run, Table, insist
+from .target import Run, insist
 
-TABLE = Table()
 LIMITS = SctpLimits(
     streams=32,
     receive_window=16_384,
@@ -136,29 +135,26 @@ def _standing(scene: Scene) -> Scene:
     return scene
 
 
-def _target(fresh: Callable[[], Scene]) -> Callable[[], Run]:
-    def make() -> Run:
-        masters = (Master(fresh()), Master(_standing(fresh())))
+def _target(fresh: Callable[[], Scene]) -> Run:
+    masters = (Master(fresh()), Master(_standing(fresh())))
 
-        def play(data: bytes) -> object:
-            setting, row = operations_of(data)
-            scene = masters[setting & 1].copy()
-            if setting & 6 == 2:
-                scene.subject.connect(0.0)
-            elif setting & 6 == 4:
-                scene.peer.connect(0.0)
-            scene.collect()
-            for kind, argument in row:
-                _carry_out(scene, kind & 15, argument)
-                scene.check()
-            expire(scene.subject, scene.now, scene.collect)
-            _talk(scene)
+    def play(data: bytes) -> object:
+        setting, row = operations_of(data)
+        scene = masters[setting & 1].copy()
+        if setting & 6 == 2:
+            scene.subject.connect(0.0)
+        elif setting & 6 == 4:
+            scene.peer.connect(0.0)
+        scene.collect()
+        for kind, argument in row:
+            _carry_out(scene, kind & 15, argument)
             scene.check()
-            return scene.said
+        expire(scene.subject, scene.now, scene.collect)
+        _talk(scene)
+        scene.check()
+        return scene.said
 
-        return played(play)
-
-    return make
+    return played(play)
 
 
 def sealed(data: bytes) -> bytes:
@@ -272,12 +268,14 @@ def _act_on_channels(scene: Scene, core: DataChannels, kind: int, argument: byte
             core.retry(scene.now)
 
 
-TABLE.target("core.sctp", seeds="sctp-row", length=1600, weight=2.0, operations=True)(
-    _target(_fresh_association)
-)
-TABLE.target("core.channels", seeds="channel-row", length=1600, weight=2.0, operations=True)(
-    _target(_fresh_channels)
-)
+def associations() -> Run:
+    """The target whose subject is an association."""
+    return _target(_fresh_association)
+
+
+def channels() -> Run:
+    """The target whose subject is data channels over one."""
+    return _target(_fresh_channels)
 
 
 def _rows() -> Iterator[bytes]:

@@ -205,9 +205,9 @@ def _secret_request() -> Run:
 def _locate() -> Run:
     from transceiver.endpoint import Endpoint
 
-    from .stock_calls import endpoint
+    from .stock_calls import make_endpoint
 
-    core: Endpoint = endpoint()
+    core: Endpoint = make_endpoint()
 
     def run(data: bytes) -> None:
         text = text_of(data)

@@ -16,7 +16,7 @@ def keyring() -> KeyRing:
     return KeyRing((HintConfiguration.generate("0", Stream("hints")),))
 
 
-def endpoint() -> Endpoint:
+def make_endpoint() -> Endpoint:
     """One behind one relay, without a call."""
     config = EndpointConfig(cluster=1, node=7, candidates=(PUBLIC,), relays=frozenset({INNER}))
     return Endpoint(
