@@ -79,6 +79,25 @@ class Checked(Seen):
     WRONG = "not as it should be"
 
 
+COMPLETED = (Handshaken.COMPLETED,)
+NOT_COMPLETED = (
+    Handshaken.STOPPED,
+    Handshaken.UNANSWERED,
+    Handshaken.ALERTED,
+    Handshaken.UNSOUND,
+    Handshaken.DEAD,
+)
+"""The oracle of a handshake that must succeed."""
+REFUSED = (Refusal.RECOVERED, Refusal.ALERTED)
+NOT_REFUSED = (Refusal.ACCEPTED, Refusal.DEAD)
+"""With STUCK, which is lenient, the oracle of something that the authenticated address itself has
+said and must not be accepted: an alert is as good as silence, and nobody is obliged to wait for
+something better."""
+DEVIANT_IGNORED = (Refusal.RECOVERED,)
+NOT_IGNORED = (Refusal.STUCK, Refusal.ALERTED, Refusal.ACCEPTED, Refusal.DEAD)
+"""The oracle of what may be anybody's and must not disturb the handshake."""
+
+
 class Odd(Exception):
     """The server said something that breaks a rule; ``str`` says which."""
 
