@@ -1,0 +1,322 @@
+"""Attributes of offers as they come in the field, and what the answer says to them."""
+
+import re
+from collections.abc import Callable
+
+from conformance.case import Case, Level, Observed, Profile, case
+from conformance.probe.sdp import Offered, direction, pose
+from conformance.stage import Stage
+
+_SDP = (Profile.SDP,)
+_FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
+_NOT_ANSWERED = (*_FAULTS, Offered.REFUSED)
+_TRANSPORT = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=ice-options")
+
+
+def hoisted(offer: str) -> str:
+    """The transport's attributes at the session instead of in the section."""
+    session, section = offer.split("m=", 1)
+    lines = section.split("\r\n")
+    above = [line for line in lines if line.startswith(_TRANSPORT)]
+    below = [line for line in lines if not line.startswith(_TRANSPORT)]
+    moved = "".join(f"{line}\r\n" for line in above)
+    return f"{session}{moved}m=" + "\r\n".join(below)
+
+
+def added(*lines: str) -> Callable[[str], str]:
+    """More lines at the end of the only section."""
+    return lambda offer: offer + "".join(f"{line}\r\n" for line in lines)
+
+
+def _fingerprints(*make: Callable[[str], str]) -> Callable[[str], str]:
+    """The offer's fingerprint line, as each of ``make`` has it, in its place."""
+
+    def change(offer: str) -> str:
+        found = re.search(r"a=fingerprint:[^\r]*\r\n", offer)
+        if found is None:
+            return offer
+        return offer.replace(found[0], "".join(f(found[0]) for f in make))
+
+    return change
+
+
+def _taken(
+    name: str,
+    requirement: str,
+    sends: str,
+    change: Callable[[str], str],
+    *,
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = (),
+    traps: tuple[str, ...] = (),
+) -> Case:
+    """A case of an offer that has to be answered soundly."""
+
+    @case(
+        name,
+        requirement,
+        sends=sends,
+        profiles=_SDP,
+        good=(Offered.ANSWERED,),
+        bad=_NOT_ANSWERED,
+        level=level,
+        requirements=requirements,
+        traps=traps,
+    )
+    def steps(stage: Stage) -> Observed:
+        return pose(stage, change).observed
+
+    return steps
+
+
+TAKEN = (
+    _taken(
+        "rfc8839/5.4/credentials-at-the-session",
+        "ufrag, password, fingerprint and setup may stand at the session and then hold for every "
+        "section.",
+        "an offer whose transport attributes stand before the first section",
+        hoisted,
+        traps=("Facts",),
+    ),
+    _taken(
+        "rfc8839/4.2.5/options-with-a-comma",
+        "ICE options that the grammar does not have are ignored.",
+        "a=ice-options:ice2,trickle",
+        lambda offer: offer.replace("a=ice-options:trickle", "a=ice-options:ice2,trickle"),
+        traps=("Facts",),
+    ),
+    _taken(
+        "rfc8839/4.2.5/unknown-options",
+        "ICE options that nobody knows are ignored.",
+        "a=ice-options:trickle sped googspedv1",
+        lambda offer: offer.replace(
+            "a=ice-options:trickle", "a=ice-options:trickle sped googspedv1"
+        ),
+        traps=("Facts",),
+    ),
+    _taken(
+        "rfc8839/5.1/no-candidates",
+        "An offer without candidates is answered: its agent is learned from its checks.",
+        "an offer without any a=candidate",
+        lambda offer: re.sub(r"a=(?:candidate|end-of)[^\n]*\n", "", offer),
+        traps=("Facts", "STUN and ICE 11"),
+    ),
+    _taken(
+        "rfc8839/5.1/names-for-candidates",
+        "Candidates with names instead of addresses are ignored, not fatal.",
+        "an offer whose only candidate is a .local name",
+        lambda offer: re.sub(
+            r"(a=candidate:1 1 udp \d+ )\S+( \d+)",
+            r"\g<1>4d3a7b0c-0000-4000-8000-0123456789ab.local\g<2>",
+            offer,
+        ),
+        traps=("Facts", "STUN and ICE 11"),
+    ),
+    _taken(
+        "rfc8839/5.1/candidates-of-every-kind",
+        "Candidates that cannot be used (TCP, component 2, another family, unknown types and "
+        "extensions) are ignored.",
+        "an offer with TCP, component-2, IPv6, relayed and unknown candidates beside a good one",
+        added(
+            "a=candidate:2 2 udp 2113937150 192.0.2.9 9 typ host",
+            "a=candidate:3 1 tcp 1518280447 192.0.2.9 9 typ host tcptype active",
+            "a=candidate:4 1 udp 2122260223 2001:db8::9 9 typ host generation 0 network-id 1",
+            "a=candidate:5 1 udp 41885439 192.0.2.9 9 typ relay raddr 0.0.0.0 rport 0",
+            "a=candidate:6 1 sctp 1 192.0.2.9 9 typ shy with its own words",
+        ),
+        requirements=("rfc8839/5.1/1",),
+        traps=("Facts",),
+    ),
+    _taken(
+        "rfc8122/5/fingerprint-in-capitals",
+        "The name of a hash function is the same in capitals.",
+        "a=fingerprint:SHA-256 with the right digest",
+        _fingerprints(lambda line: line.replace("sha-256", "SHA-256")),
+        traps=("DTLS 12", "Facts"),
+    ),
+    _taken(
+        "rfc8122/5/fingerprint-in-small-letters",
+        "The digits of a fingerprint may be small letters.",
+        "a=fingerprint with its digits in lower case",
+        _fingerprints(lambda line: line.lower()),
+        traps=("DTLS 12",),
+    ),
+    _taken(
+        "rfc8122/5.1/several-fingerprints",
+        "Several fingerprints may be offered, also by functions that nobody knows.",
+        "the right sha-256 fingerprint after one of an unknown function",
+        _fingerprints(lambda line: "a=fingerprint:sha-999 AA:BB\r\n", lambda line: line),
+        traps=("DTLS 12",),
+    ),
+    _taken(
+        "rfc8866/9/unknown-lines",
+        "Attributes that nobody knows are ignored.",
+        "an offer with unknown attributes at the session and in the section",
+        lambda offer: added("a=x-nobody-knows:this at all", "a=x-flag", "b=X-YZ:128")(
+            offer.replace("t=0 0\r\n", "t=0 0\r\na=x-session:what\r\n")
+        ),
+        traps=("SDP 2",),
+    ),
+    _taken(
+        "rfc8866/6.6/opus-in-capitals",
+        "Names of codecs are the same in capitals.",
+        "a=rtpmap:111 OPUS/48000/2",
+        lambda offer: offer.replace("opus/48000", "OPUS/48000"),
+        traps=("Facts",),
+    ),
+    _taken(
+        "rfc8285/6/extensions-offered",
+        "An answer has header extensions only from among those offered.",
+        "an offer with audio level, MID and an unknown header extension",
+        added(
+            "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            "a=extmap:4/sendrecv urn:ietf:params:rtp-hdrext:sdes:mid",
+            "a=extmap:14 urn:example:nobody:knows",
+            "a=extmap-allow-mixed",
+        ),
+    ),
+    _taken(
+        "rfc8829/5.2.1/sources-described",
+        "Lines about the client's sources and streams are taken or ignored.",
+        "an offer with msid, ssrc, ssrc-group and rtcp-fb lines",
+        added(
+            "a=msid:stream track",
+            "a=ssrc:4021 cname:x",
+            "a=ssrc:4021 msid:stream track",
+            "a=ssrc-group:FID 4021 4022",
+            "a=rtcp-fb:111 transport-cc",
+            "a=rtcp-rsize",
+        ),
+    ),
+)
+
+
+def _mapped(number: int) -> Case:
+    @case(
+        f"rfc3264/6.1/opus-as-{number}",
+        f"Opus that is offered as payload type {number} is answered as {number}.",
+        sends=f"an offer whose Opus has payload type {number}",
+        profiles=_SDP,
+        good=(Offered.ANSWERED,),
+        bad=_NOT_ANSWERED,
+        traps=("SDP 2",),
+    )
+    def steps(stage: Stage) -> Observed:
+        posed = pose(stage, codecs=((number, "opus/48000/2"),))
+        if posed.text is not None and posed.text.sections[0].formats[:1] != (str(number),):
+            return Offered.UNSOUND, f"answered as {posed.text.sections[0].formats}"
+        return posed.observed
+
+    return steps
+
+
+MAPPED = tuple(_mapped(number) for number in (96, 109, 127))
+
+
+def _turned(offered: str, answers: tuple[str, ...]) -> Case:
+    said = " or ".join(answers)
+
+    @case(
+        f"rfc3264/6.1/to-{offered}",
+        f"What is offered as {offered} is answered as {said}.",
+        sends=f"an offer with a={offered}",
+        profiles=_SDP,
+        good=(Offered.ANSWERED,),
+        bad=_NOT_ANSWERED,
+    )
+    def steps(stage: Stage) -> Observed:
+        posed = pose(stage, lambda offer: offer.replace("a=sendrecv", f"a={offered}"))
+        if posed.text is not None:
+            told = direction(posed.text, posed.text.sections[0])
+            if told not in answers and not posed.is_rejected(0):
+                return Offered.UNSOUND, f"answered as {told}"
+        return posed.observed
+
+    return steps
+
+
+TURNED = (
+    _turned("sendonly", ("recvonly", "inactive")),
+    _turned("recvonly", ("sendonly", "inactive")),
+    _turned("inactive", ("inactive",)),
+)
+
+
+def _roles(setup: str, answer: tuple[str, ...], requirements: tuple[str, ...] = ()) -> Case:
+    said = " or ".join(answer)
+
+    @case(
+        f"rfc8842/5.3/setup-{setup}",
+        f"To a=setup:{setup} the answer says {said}: exactly one side is the DTLS client.",
+        sends=f"an offer with a=setup:{setup}",
+        profiles=(Profile.SDP, Profile.DTLS),
+        good=(Offered.ANSWERED,),
+        lenient=(Offered.REFUSED,),
+        bad=_FAULTS,
+        requirements=requirements,
+        traps=("DTLS 5",),
+    )
+    def steps(stage: Stage) -> Observed:
+        posed = pose(stage, setup=setup)
+        if posed.text is not None and not posed.is_rejected(0):
+            told = posed.text.of(posed.text.sections[0], "setup")
+            if told not in answer:
+                return Offered.UNSOUND, f"a=setup:{told}"
+        return posed.observed
+
+    return steps
+
+
+ROLES = (
+    _roles("actpass", ("active", "passive")),
+    _roles("active", ("passive",)),
+    _roles("passive", ("active",)),
+)
+
+
+@case(
+    "rfc5761/5.1.1/no-mux-offered",
+    "Where multiplexing RTP and RTCP is not offered, the answer does not claim it.",
+    sends="an offer without a=rtcp-mux",
+    profiles=(Profile.SDP, Profile.SRTP),
+    good=(Offered.ANSWERED, Offered.REFUSED),
+    bad=_FAULTS,
+    requirements=("rfc5761/5.1.1/3",),
+)
+def no_mux_offered(stage: Stage) -> Observed:
+    return pose(stage, lambda offer: offer.replace("a=rtcp-mux\r\n", "")).observed
+
+
+@case(
+    "rfc3264/6/no-codec-in-common",
+    "Where no codec is known the section is rejected or the offer refused.",
+    sends="an offer of an audio section with one codec that nobody has",
+    profiles=_SDP,
+    good=(Offered.ANSWERED, Offered.REFUSED),
+    bad=_FAULTS,
+)
+def no_codec(stage: Stage) -> Observed:
+    posed = pose(stage, codecs=((101, "x-nobody/8000"),))
+    if posed.text is not None and not posed.is_rejected(0):
+        return Offered.UNSOUND, "a codec that cannot be known was taken"
+    return posed.observed
+
+
+@case(
+    "rfc3264/6/pcmu-alone",
+    "PCMU by its static payload type is taken, with or without a=rtpmap.",
+    sends="an offer of PCMU alone, without a=rtpmap",
+    profiles=_SDP,
+    good=(Offered.ANSWERED,),
+    lenient=(Offered.REFUSED,),
+    bad=_FAULTS,
+)
+def pcmu_alone(stage: Stage) -> Observed:
+    posed = pose(
+        stage,
+        lambda offer: offer.replace("a=rtpmap:0 PCMU/8000\r\n", ""),
+        codecs=((0, "PCMU/8000"),),
+    )
+    if posed.is_rejected(0):
+        return Offered.REFUSED, "the section is rejected"
+    return posed.observed
