@@ -90,6 +90,7 @@ ROOMS_WITH_IO = (
     *("transceiver.node", "transceiver.embed"),
     *("transceiver.backend", "conformance.blackbox"),
     *("conformance.peers", "conformance.commands", "conformance.load"),
+    *("conformance.fuzz.runner", "conformance.fuzz.campaign"),
 )
 CORES_IN_THOSE_ROOMS = (
     *("stunroute.udp.health", "stunroute.udp.memory"),

@@ -47,16 +47,16 @@ def _channels() -> Run:
 
 @TABLE.target("core.ice", seeds="ice-row", length=1200, weight=2.0, operations=True)
 def _ice() -> Run:
-    from . import cores_call
+    from . import cores_ice
 
-    return cores_call.ice()
+    return cores_ice.make()
 
 
 @TABLE.target("core.endpoint", seeds="call-row", length=1600, weight=3.0, operations=True)
 def _endpoint() -> Run:
-    from . import cores_call
+    from . import cores_endpoint
 
-    return cores_call.endpoint()
+    return cores_endpoint.make()
 
 
 @TABLE.target("core.negotiation", seeds="sdp", length=4000, weight=2.0)

@@ -18,6 +18,7 @@ than what a flight may be; and no timer stays due.
 """
 
 from collections import deque
+from collections.abc import Iterator
 
 from attrs import define, field
 
@@ -63,7 +64,8 @@ class Scene:
             self.ours.append(datagram)
             self.said.append(datagram.hex())
         insist(count <= _FLIGHT, "one datagram makes us send no more than a flight")
-        for event in drained(self.subject.next_event):
+        events: Iterator[Event] = drained(self.subject.next_event)
+        for event in events:
             self.note(event)
         self.pending.extend(drained(self.peer.next_transmit))
         for _ in drained(self.peer.next_event):

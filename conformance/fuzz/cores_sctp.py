@@ -162,7 +162,8 @@ def sealed(data: bytes) -> bytes:
     if len(data) < packet.HEADER_LENGTH:
         return data
     bare = data[:8] + bytes(4) + data[12:]
-    return bare[:8] + crc32c(bare).to_bytes(4, "little") + bare[12:]
+    checksum: int = crc32c(bare)
+    return bare[:8] + checksum.to_bytes(4, "little") + bare[12:]
 
 
 def _behind_header(scene: Scene, chunks: bytes) -> bytes:

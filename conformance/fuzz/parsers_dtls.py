@@ -104,7 +104,9 @@ def _master_secret() -> Run:
     from transceiver.dtls.handshake12 import require_extended_master_secret_untrusted
 
     def run(data: bytes) -> None:
-        extensions = {Extension.EXTENDED_MASTER_SECRET: data[1:]} if data else {}
+        extensions: dict[int, bytes] = {}
+        if data:
+            extensions[Extension.EXTENDED_MASTER_SECRET] = data[1:]
         require_extended_master_secret_untrusted(extensions)
         insist(len(data) == 1, "the extension is there and empty")
 

@@ -84,7 +84,7 @@ def _capture() -> Run:
     return only(run, capture.CaptureError)
 
 
-@TABLE.target("core.sidecar", seeds="sidecar", length=4000)
+@TABLE.target("core.sidecar", seeds="sidecar", length=8000)
 def _sidecar() -> Run:
     from conformance import sidecar
     from conformance.tables import SidecarError

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from stunroute import stun
+from stunroute import forward, stun
+from stunroute.address import Address
 from transceiver.datachannel.messages import Ack, Open
 from transceiver.sctp import causes, chunks, packet, parameters
 
@@ -58,6 +59,8 @@ SDP_TAIL = (
 def add(seeds: Seeds) -> None:
     """Enter all of them."""
     _add_rows(seeds)
+    client, proxy = Address.of("192.0.2.1", 4000), Address.of("2001:db8::1", 3478)
+    seeds.add("leg", forward.encode(client, proxy) + b"payload", forward.encode(proxy, client))
     seeds.add("octets", bytes(8), bytes(range(48)), b"\xff" * 33, b"\x01" + bytes(range(60)))
     seeds.add("ufrag", b"0" * 26, bytes(range(11)), b"z" + b"0" * 25, b"0abc")
     seeds.add("value", b"\x00\x01\x11\x22\xc0\x00\x02\x01", b"\x00\x04\x00\x1d\x00\x17")
@@ -77,14 +80,15 @@ def add(seeds: Seeds) -> None:
 def _add_rows(seeds: Seeds) -> None:
     """The rows that the cores' own modules list. They are imported here because they take their
     chunks from this module."""
-    from . import cores_call, cores_dtls, cores_relay, cores_sctp
+    from . import cores_call, cores_dtls, cores_endpoint, cores_ice, cores_relay, cores_sctp
 
     seeds.add("dtls-row", *cores_dtls.SEEDS)
     seeds.add("sctp-row", *cores_sctp.SEEDS)
     seeds.add("channel-row", *cores_sctp.SEEDS)
     seeds.add("relay-row", *cores_relay.SEEDS)
-    for kind, rows in cores_call.SEEDS.items():
-        seeds.add(kind, *rows)
+    seeds.add("ice-row", *cores_ice.SEEDS)
+    seeds.add("call-row", *cores_endpoint.SEEDS)
+    seeds.add("jitter-row", *cores_call.JITTER_SEEDS)
 
 
 def _add_json(seeds: Seeds) -> None:

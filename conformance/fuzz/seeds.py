@@ -28,7 +28,7 @@ KINDS = (
 """What there are seeds of."""
 MOST = 200
 """Seeds of one kind. More would be read anew by every process that begins."""
-LONGEST = 4096
+LONGEST = 8192
 _ROW = 6
 """Datagrams in a row of them."""
 

@@ -5,11 +5,15 @@ of the seeds', as it was or altered, and each row may hold the same one twice, l
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import operations
 from .operations import Operation
 from .smoke import Escape
 from .target import Target
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 
 def run(target: Target, seeds: Sequence[bytes], count: int) -> tuple[int, Escape | None]:
@@ -50,7 +54,7 @@ def run(target: Target, seeds: Sequence[bytes], count: int) -> tuple[int, Escape
     return tried, escape
 
 
-def altered(known: Sequence[Operation]):  # type: ignore[no-untyped-def]
+def altered(known: Sequence[Operation]) -> "SearchStrategy[Operation]":
     """One operation: of the known ones, with its kind or a few octets changed, or any."""
     from hypothesis import strategies as st
 

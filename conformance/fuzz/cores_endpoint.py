@@ -1,0 +1,238 @@
+"""An endpoint with one call as a target, its client on the other side.
+
+The setting says how far the call is: its offer answered, or all of it up. Then come operations::
+
+    0-2  a datagram from the client's address      9  our datagrams reach the client
+      3  one from another address                 10  the client speaks
+      4  the leg's datagram, as it is             11  time passes
+      5  the client's next datagram               12  we speak
+      6  the same, with octets altered            13  the client restarts ICE
+      7  the same, given and kept                 14  all that is under way arrives
+      8  the client's next datagram is lost       15  we hang up
+
+What is asked of the outcome: everything that is sent goes to the relay and names the call's client,
+another address gets no answer, events are the call's, messages are those of the client, and no
+timer stays due.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from attrs import define, field
+
+from conformance.client import Client
+from stunroute import forward
+from stunroute.address import Address
+from transceiver.datachannel import DataChannels
+from transceiver.datachannel.channels import ChannelError
+from transceiver.endpoint import Endpoint
+from transceiver.events import EndReason, MessageReceived
+from transceiver.srtp import SrtpContext
+
+from .operations import decode as operations_of
+from .operations import encode
+from .play import drained, expire, patched, played
+from .stock import Master, Stream
+from .stock_calls import INNER, PUBLIC, make_endpoint
+from .target import Run, insist, text_of
+
+HOME, ELSEWHERE = Address.of("192.0.2.33", 50000), Address.of("192.0.2.34", 50000)
+_HELD = 64
+_WAYS = 16
+"""Headers of the leg that an endpoint may remember for one call."""
+
+
+@define(slots=True)
+class _Scene:
+    """``pending`` is what the client has sent and the endpoint has not been given, ``ours`` what
+    goes the other way."""
+
+    endpoint: Endpoint
+    client: Client
+    call: str
+    now: float = 0.0
+    pending: deque[bytes] = field(factory=deque)
+    ours: deque[bytes] = field(factory=deque)
+    said: list[str] = field(factory=list)
+
+    def collect(self) -> int:
+        """Take what both sides have to say; how many datagrams we send."""
+        count = 0
+        for transmit in drained(self.endpoint.next_transmit):
+            count += 1
+            leg = forward.decode_untrusted(transmit.data)
+            insist(transmit.address == INNER, "everything goes to the relay")
+            insist(leg.client in (HOME, ELSEWHERE), "nothing goes to a third party")
+            self.ours.append(transmit.data[forward.HEADER_LENGTH :])
+            self.said.append(transmit.data.hex())
+        for event in drained(self.endpoint.next_event):
+            insist(getattr(event, "call", self.call) == self.call, "events are of the call")
+            if isinstance(event, MessageReceived):
+                insist(event.message in ("hi", b"hi"), "messages are the client's")
+            self.said.append(type(event).__name__)
+        self.pending.extend(one.data for one in drained(self.client.next_transmit))
+        for queue in (self.pending, self.ours):
+            while len(queue) > _HELD:
+                queue.popleft()
+        return count
+
+    def give(self, payload: bytes, client: Address = HOME) -> int:
+        """A datagram of the client's; how many of ours follow."""
+        datagram = forward.encode(client, PUBLIC) + payload
+        self.endpoint.receive_datagram(datagram, INNER, self.now)
+        return self.collect()
+
+    def arrive(self) -> None:
+        """Let our datagrams reach the client."""
+        while self.ours:
+            self.client.receive_datagram(self.ours.popleft(), PUBLIC, self.now)
+        self.collect()
+
+    def talk(self) -> None:
+        """Let all that is under way arrive."""
+        self.collect()
+        for _ in range(30):
+            if not self.pending and not self.ours:
+                return
+            self.arrive()
+            while self.pending:
+                self.give(self.pending.popleft())
+
+
+def _fresh() -> _Scene:
+    client = Client(entropy=Stream("client"), address=HOME, contents=("audio", "data"))
+    core = make_endpoint()
+    answered = core.open_call(client.offer(), 0.0)
+    client.accept(answered.answer, 0.0)
+    scene = _Scene(core, client, answered.call)
+    scene.collect()
+    return scene
+
+
+def _up() -> _Scene:
+    scene = _fresh()
+    for _ in range(8):
+        scene.talk()
+        scene.now += 0.1
+        scene.client.handle_timeout(scene.now)
+        scene.endpoint.handle_timeout(scene.now)
+    assert scene.client.secured
+    scene.said.clear()
+    return scene
+
+
+def _restored(master: Master[_Scene]) -> _Scene:
+    """A copy, with protection of its own: libsrtp's state cannot be copied, and nothing has been
+    sent under those keys."""
+    scene = master.copy()
+    for slot in scene.endpoint._slots.values():
+        context = slot.session._srtp
+        if context is not None:
+            slot.session._srtp = SrtpContext(context.keys, context.limits)
+    if scene.client._context is not None:
+        scene.client._context = SrtpContext(scene.client._context.keys)
+    return scene
+
+
+def make() -> Run:
+    """The target."""
+    masters = (Master(_fresh()), Master(_up()))
+
+    def play(data: bytes) -> object:
+        setting, row = operations_of(data, 32)
+        scene = _restored(masters[setting & 1])
+        for kind, argument in row:
+            _carry_out(scene, kind & 15, argument)
+            scene.collect()
+        scene.talk()
+        insist(len(scene.endpoint._ways) <= _WAYS, "ways that are remembered are bounded")
+        return scene.said
+
+    return played(play)
+
+
+def _carry_out(scene: _Scene, kind: int, argument: bytes) -> None:
+    pending = scene.pending
+    match kind:
+        case 0 | 1 | 2:
+            scene.give(argument)
+        case 3:
+            insist(not scene.give(argument, ELSEWHERE), "a stranger is not answered")
+        case 4:
+            scene.endpoint.receive_datagram(argument, INNER, scene.now)
+        case 5 if pending:
+            scene.give(pending.popleft())
+        case 6 if pending:
+            scene.give(patched(pending.popleft(), argument))
+        case 7 if pending:
+            scene.give(patched(pending[0], argument))
+        case 8 if pending:
+            pending.popleft()
+        case 9:
+            scene.arrive()
+        case 11:
+            scene.now += (argument[0] if argument else 1) / 10
+            expire(scene.endpoint, scene.now, scene.collect)
+            scene.client.handle_timeout(scene.now)
+        case 14:
+            scene.talk()
+        case 10 if scene.client.secured and not scene.client.closed:
+            _speak(scene, argument)
+        case 12 | 13 | 15 if scene.call in scene.endpoint.calls:
+            _act(scene, kind, argument)
+
+
+def _speak(scene: _Scene, argument: bytes) -> None:
+    """The client sends sound, a report, or does something with its channels."""
+    how = argument[0] if argument else 0
+    client = scene.client
+    if how & 1 and client.channels is not None:
+        client.with_channels(_on_channels(how, scene.now), scene.now)
+    elif how & 2:
+        client.send_rtcp(b"\x80\xc9\x00\x01" + argument[1:5].ljust(4, b"\x00"))
+    else:
+        client.send_audio(argument[1:], how * 960)
+
+
+def _on_channels(how: int, now: float) -> Callable[[DataChannels], None]:
+    def act(channels: DataChannels) -> None:
+        try:
+            if how & 4:
+                channels.open("chat", now=now)
+            elif how & 8:
+                channels.close(how >> 4, now)
+            else:
+                channels.send(how >> 4, "hi", now)
+        except ChannelError:
+            return
+
+    return act
+
+
+def _act(scene: _Scene, kind: int, argument: bytes) -> None:
+    """What our application does."""
+    endpoint, call, now = scene.endpoint, scene.call, scene.now
+    match kind:
+        case 12:
+            endpoint.send_audio(call, argument, 0, False, now)
+            endpoint.open_channel(call, text_of(argument[:40]), now)
+        case 13:
+            scene.client.accept(endpoint.reoffer(call, scene.client.restart(), now), now)
+        case 15:
+            endpoint.close_call(call, EndReason.HANGUP, now)
+
+
+def _call_rows() -> Iterator[bytes]:
+    speak = [(10, b"\x00voice"), (14, b""), (10, b"\x05"), (14, b""), (10, b"\x01"), (14, b"")]
+    for setting in (0, 1):
+        yield encode(setting, [(14, b""), *speak, (12, b"ours"), (14, b""), (15, b"")])
+        yield encode(setting, [(5, b""), (9, b""), (5, b""), (9, b""), (11, b"\x05"), (14, b"")])
+        yield encode(setting, [(7, b"\x00\x08\x01"), (3, b"\x80\x00abc"), (13, b""), (14, b"")])
+        yield encode(setting, [*speak, (6, b"\x00\x14\xff"), (8, b""), (11, b"\xff"), (14, b"")])
+        yield encode(
+            setting, [(4, b"\x56\xec" + bytes(60)), (0, b"\x17\xfe\xfd"), (1, b"\x00\x01")]
+        )
+
+
+SEEDS = tuple(_call_rows())
+"""Rows that reach a little of everything."""
