@@ -103,6 +103,9 @@ def run_command(name: str, arguments: tuple[str, ...]) -> None:
         argv = [sys.executable, "-m", "conformance", "run", *told, *arguments]
         click.echo(f"{running.peer.title} {running.version}", err=True)
         status = subprocess.run(running.command(argv)).returncode
+        if running.ended is not None:
+            click.echo(f"{name} ended while it was judged: {running.ended}", err=True)
+            status = status or EXIT_FAILED
     sys.exit(status)
 
 

@@ -198,10 +198,10 @@ async def run(name: str) -> None:
         argv = command(name, home, f"{base}/")
         told = await front.said(argv[0], "--version")
         version = re.search(r"\d+(?:\.\d+)+", told)
-        async with front.child(argv):
+        async with front.child(argv) as process:
             await asyncio.wait_for(page.here.wait(), START_SECONDS)
             front.ready(f"{base}/whip", version[0] if version else "unknown")
-            await front.told_to_leave()
+            await front.told_to_leave(process)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field, frozen
 from starlette.applications import Starlette
@@ -128,22 +129,43 @@ async def listening(door: Door) -> AsyncIterator[str]:
         await server.stop()
 
 
-async def serve(open_call: Open, version: str) -> None:
-    """Answer offers until told to leave."""
+async def serve(
+    open_call: Open, version: str, process: asyncio.subprocess.Process | None = None
+) -> None:
+    """Answer offers until told to leave, or until the child that answers them has ended."""
     async with listening(Door(open_call)) as base:
         ready(f"{base}/whip", version)
-        await told_to_leave()
+        await told_to_leave(process)
 
 
-async def told_to_leave() -> None:
-    """Until SIGTERM or SIGINT, or until whoever started this program is gone."""
+async def told_to_leave(process: asyncio.subprocess.Process | None = None) -> None:
+    """Until SIGTERM or SIGINT, or until whoever started this program is gone.
+
+    Raises SystemExit where ``process`` ends before: a server that a case has killed must not seem
+    to be there still.
+    """
     loop, leave = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
     if not sys.stdin.isatty():
         with contextlib.suppress(OSError, ValueError, PermissionError):
             loop.add_reader(sys.stdin.fileno(), _read, leave)
-    await leave.wait()
+    waiting: set[asyncio.Task[Any]] = {asyncio.create_task(leave.wait())}
+    if process is not None:
+        waiting.add(asyncio.create_task(_watch(process)))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+    if not leave.is_set() and process is not None:
+        raise SystemExit(f"it ended by itself, with {process.returncode}")
+
+
+async def _watch(process: asyncio.subprocess.Process) -> None:
+    await process.wait()
+    # Where all are asked to leave at once, it may have been quicker than we are.
+    await asyncio.sleep(0.2)
 
 
 def _read(leave: asyncio.Event) -> None:

@@ -143,7 +143,7 @@ async def run() -> None:
     ):
         janus = Janus(web, secret)
         await front.until(janus.alive, process, START_SECONDS)
-        await front.serve(janus.answer, await janus.version())
+        await front.serve(janus.answer, await janus.version(), process)
 
 
 def main() -> None:

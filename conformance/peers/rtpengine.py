@@ -179,7 +179,7 @@ async def run() -> None:
         try:
             await front.until(control.alive, process, START_SECONDS)
             version = (await front.said("rtpengine", "--version")).removeprefix("Version:").strip()
-            await front.serve(Engine(control).answer, version)
+            await front.serve(Engine(control).answer, version, process)
         finally:
             transport.close()
 

@@ -44,6 +44,14 @@ class Running:
     version: str
     pid: int
     namespace: Namespace | None = None
+    _process: "_Process | None" = None
+
+    @property
+    def ended(self) -> str | None:
+        """What it said last, where it has ended by itself; None while it is up."""
+        if self._process is None or not self._process.over:
+            return None
+        return self._process.last_words()
 
     @property
     def name(self) -> str:
@@ -77,7 +85,7 @@ def start(name: str) -> Iterator[Running]:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stunroute-peer-")))
         process = stack.enter_context(_Process(peer, namespace, scratch))
         told = process.await_ready()
-        yield Running(peer, told["url"], told["version"], process.pid, namespace)
+        yield Running(peer, told["url"], told["version"], process.pid, namespace, process)
 
 
 def command_of(peer: Peer) -> list[str]:
@@ -142,14 +150,19 @@ class _Process:
     def __exit__(self, *_: object) -> None:
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + END_SECONDS
-        # Looked at without being reaped: while the leader is not, no other group has its number.
-        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        while os.waitid(os.P_PID, self.pid, flags) is None and time.monotonic() < deadline:
+        while not self.over and time.monotonic() < deadline:
             time.sleep(0.01)
         self._signal(signal.SIGKILL)
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether the program has ended. It is looked at without being reaped: while it is not,
+        no other group of processes can have its number."""
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.pid, flags) is not None
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -162,14 +175,13 @@ class _Process:
             if self._ready.is_file():
                 told: dict[str, str] = json.loads(self._ready.read_text())
                 return told
-            # Not reaped here: see ``__exit__``.
-            flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
-            if os.waitid(os.P_PID, self.pid, flags) is not None:
-                raise PeerError(f"{self.peer.name} ended while starting: {self._last_words()}")
+            if self.over:
+                raise PeerError(f"{self.peer.name} ended while starting: {self.last_words()}")
             time.sleep(0.02)
-        raise PeerError(f"{self.peer.name} was not ready in time: {self._last_words()}")
+        raise PeerError(f"{self.peer.name} was not ready in time: {self.last_words()}")
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of what it wrote."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return " | ".join(lines[-8:]) or "it said nothing"
 

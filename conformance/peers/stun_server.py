@@ -27,7 +27,20 @@ def _stund(port: int) -> list[str]:
     return ["stund", "-h", "127.0.0.1", "-a", "127.0.0.2", "-p", str(port), "-o", str(other)]
 
 
-_PROGRAMS = {"coturn": (_coturn, "coturn"), "stund": (_stund, "stun-server")}
+def _p1_stun(port: int) -> list[str]:
+    address = front.HOST.replace(".", ",")
+    start = (
+        "{ok, _} = application:ensure_all_started(stun), "
+        f"ok = stun_listener:add_listener({{{address}}}, {port}, udp, [])."
+    )
+    return ["erl", "-noshell", "-noinput", "-eval", start]
+
+
+_PROGRAMS = {
+    "coturn": (_coturn, "coturn"),
+    "p1_stun": (_p1_stun, "erlang-p1-stun"),
+    "stund": (_stund, "stun-server"),
+}
 
 
 async def answers(port: int) -> bool:
@@ -50,7 +63,7 @@ async def run(name: str) -> None:
     async with front.child(make(port)) as process:
         await front.until(lambda: answers(port), process, 10.0)
         front.ready(f"{front.HOST}:{port}", await front.debian_version(package))
-        await front.told_to_leave()
+        await front.told_to_leave(process)
 
 
 def main() -> None:

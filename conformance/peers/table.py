@@ -148,6 +148,17 @@ PEERS: tuple[Peer, ...] = (
         notes=("Started as a STUN server alone (--stun-only): no TURN, no credentials.",),
     ),
     Peer(
+        name="p1_stun",
+        title="ejabberd's STUN server (p1_stun)",
+        door=Door.STUN,
+        runner=Runner.MODULE,
+        program="stun_server",
+        packages=(_debian("erlang-p1-stun", "/usr/lib/erlang/lib/p1_stun-*"),),
+        profiles=("stun",),
+        environment=(("PEER_PROGRAM", "p1_stun"),),
+        notes=("Started alone in Erlang, without ejabberd and without credentials.",),
+    ),
+    Peer(
         name="stund",
         title="stun-server (vovida stund)",
         door=Door.STUN,

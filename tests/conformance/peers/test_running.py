@@ -67,6 +67,19 @@ def test_a_block_that_fails_ends_it_too(script: Path) -> None:
     assert not alive(running.pid)
 
 
+def test_one_that_ends_by_itself_is_noticed(script: Path) -> None:
+    script.write_text(READY + "read line; echo it was too much; exit 1\n")
+    with peers.start("made") as running:
+        assert running.ended is None
+        assert running.name == "made"
+    script.write_text("echo it was too much\n" + READY + "exit 1\n")
+    with peers.start("made") as running:
+        deadline = time.monotonic() + 10
+        while running.ended is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert running.ended == "it was too much"
+
+
 def test_one_that_ends_while_starting_has_the_last_word(script: Path) -> None:
     script.write_text("echo the port is taken; exit 1\n")
     with pytest.raises(PeerError, match="ended while starting: the port is taken"):
