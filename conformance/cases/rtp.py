@@ -263,8 +263,8 @@ def mid_first(stage: Stage) -> Observed:
     return media.fire([*named, *media.shots(5)])
 
 
-def _opaque(media: Media, profile: int, value: bytes, **fields: bool | None) -> Shot:
-    return media.shot(opaque_extension=(profile, value), **fields)
+def _opaque(media: Media, profile: int, value: bytes, wanted: bool | None = True) -> Shot:
+    return media.shot(opaque_extension=(profile, value), wanted=wanted)
 
 
 @case(
