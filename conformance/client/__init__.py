@@ -7,7 +7,7 @@ every case that needs a call to be up before its own question can be asked.
 """
 
 from .answer import Answer, AnswerError, Candidate, read_answer_untrusted
-from .core import KEEPALIVE, Client
+from .core import KEEPALIVE, Client, Heard
 from .offer import write_offer
 from .seeds import fixed_identity, ice_text, seeded
 
@@ -17,6 +17,7 @@ __all__ = [
     "AnswerError",
     "Candidate",
     "Client",
+    "Heard",
     "fixed_identity",
     "ice_text",
     "read_answer_untrusted",

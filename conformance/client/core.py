@@ -7,7 +7,7 @@ a check has been. A server that is no lite agent sends checks of its own; they a
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, field
 
@@ -40,6 +40,15 @@ KEEPALIVE = 2.5
 """Seconds between two checks of a call that is up."""
 CHECKS = 8
 """Checks under way at most; the oldest is given up."""
+CHECK_PATIENCE = 1.6
+"""A check that is still unanswered when so many seconds lie between two of its repetitions is given
+up, and a fresh one goes out: a repetition that comes from another address than the first copy, as
+behind a NAT that has rebound, looks like somebody else's and is not answered."""
+KEPT = 65_536
+"""Of each kind of thing that comes in, so many are kept; the oldest goes."""
+_T = TypeVar("_T")
+Heard: TypeAlias = rtp.RtpPacket | datachannel.Event | bytes | Drop | str
+"""What comes in: audio, what happens on data channels, decrypted RTCP, and what was let go."""
 _PRIORITY = 1853824767
 """Of a peer-reflexive candidate that prefers its one address (RFC 8445, 5.1.2.1)."""
 
@@ -60,7 +69,7 @@ class Client:
     """The far side of one call. Verbs in: ``start``, ``receive_datagram``, ``handle_timeout``,
     ``send_audio``, ``send_rtcp``, ``with_channels``, ``close``, ``restart``, ``rebind``. Out:
     ``next_transmit``, ``next_timeout``; what came in is kept in ``audio``, ``rtcp``, ``heard`` and
-    ``drops``."""
+    ``drops``, unless there is somebody to ``tell``."""
 
     entropy: Entropy
     address: Address
@@ -78,6 +87,8 @@ class Client:
     """Whether the offer names our candidate; a lite agent does without."""
     usable: Callable[[Address], bool] = lambda _: True
     """Which addresses of an answer may be sent to."""
+    tell: Callable[[Heard], None] | None = None
+    """Is given all that comes in, and then nothing of it is kept. It must not call back in."""
 
     ufrag: str = field(init=False)
     password: str = field(init=False)
@@ -96,6 +107,8 @@ class Client:
     drops: list[Drop | str] = field(init=False, factory=list)
     mapped: Address | None = field(init=False, default=None)
     validated_at: Instant | None = field(init=False, default=None)
+    answered_at: Instant | None = field(init=False, default=None)
+    """When a check was answered last."""
     nominated: bool = field(init=False, default=False)
     closed: bool = field(init=False, default=False)
     failed: str | None = field(init=False, default=None)
@@ -189,7 +202,7 @@ class Client:
     def receive_datagram(self, data: bytes, source: Address, now: Instant) -> None:
         """``source`` is the relay's public address as the client sees it."""
         if source != self.server:
-            self.drops.append("stranger")
+            self._keep(self.drops, "stranger")
             return
         match classify(data):
             case Kind.STUN:
@@ -200,33 +213,33 @@ class Client:
             case Kind.RTP | Kind.RTCP as kind if self._context is not None:
                 self._receive_media(data, kind)
             case kind:
-                self.drops.append(f"unexpected {kind.name}")
+                self._keep(self.drops, f"unexpected {kind.name}")
 
     def _receive_media(self, data: bytes, kind: Kind) -> None:
         assert self._context is not None
         try:
             if kind is Kind.RTCP:
-                self.rtcp.append(self._context.unprotect_rtcp_untrusted(data))
+                self._keep(self.rtcp, self._context.unprotect_rtcp_untrusted(data))
             else:
                 packet = self._context.unprotect_rtp_untrusted(data)
-                self.audio.append(rtp.decode_untrusted(packet))
+                self._keep(self.audio, rtp.decode_untrusted(packet))
         except SrtpError as error:
-            self.drops.append(error.drop)
+            self._keep(self.drops, error.drop)
         except DecodeError:
-            self.drops.append("malformed RTP")
+            self._keep(self.drops, "malformed RTP")
 
     def _receive_stun(self, data: bytes, now: Instant) -> None:
         try:
             message = stun.decode_untrusted(data)
         except DecodeError:
-            self.drops.append("malformed STUN")
+            self._keep(self.drops, "malformed STUN")
             return
         if message.message_class is stun.MessageClass.REQUEST:
             self._answer_check(message)
             return
         check = next((c for c in self._checks if c.transaction_id == message.transaction_id), None)
         if check is None:
-            self.drops.append("unknown transaction")
+            self._keep(self.drops, "unknown transaction")
             return
         self._checks.remove(check)
         if message.message_class is stun.MessageClass.ERROR:
@@ -234,9 +247,10 @@ class Client:
             self.errors.append(error[0] if error else 0)
             return
         if not message.verify_integrity(stun.IntegrityKey(self.remote_password.encode())):
-            self.drops.append("integrity")
+            self._keep(self.drops, "integrity")
             return
         self.mapped = message.xor_mapped_address
+        self.answered_at = now
         self.nominated = self.nominated or check.nominates
         if self.validated_at is None:
             self.validated_at = now
@@ -250,7 +264,7 @@ class Client:
         key = stun.IntegrityKey(self.password.encode())
         named = f"{self.ufrag}:{self.remote_ufrag}".encode()
         if message.value(stun.Attribute.USERNAME) != named or not message.verify_integrity(key):
-            self.drops.append("forged check")
+            self._keep(self.drops, "forged check")
         elif message.value(stun.Attribute.ICE_CONTROLLING) is not None:
             self._send(stun.binding_error(message, stun.ErrorCode.ROLE_CONFLICT, key=key))
         else:
@@ -260,11 +274,7 @@ class Client:
     def handle_timeout(self, now: Instant) -> None:
         if self.closed or self.server is None:
             return
-        for check in self._checks:
-            if check.resend_at <= now:
-                check.interval *= 2
-                check.resend_at = now + check.interval
-                self._send(check.data)
+        self._resend_checks(now)
         if self._next_check is not None and self._next_check <= now:
             self._next_check = None
             self._send_check(now)
@@ -278,6 +288,18 @@ class Client:
             if due is not None and due <= now:
                 self.channels.handle_timeout(now)
                 self._drain_channels(now)
+
+    def _resend_checks(self, now: Instant) -> None:
+        overdue = [check for check in self._checks if check.resend_at <= now]
+        for check in overdue:
+            if check.interval >= CHECK_PATIENCE:
+                self._checks.remove(check)
+                if self._next_check is None:
+                    self._next_check = now
+                continue
+            check.interval *= 2
+            check.resend_at = now + check.interval
+            self._send(check.data)
 
     def _send_check(self, now: Instant) -> None:
         if self.nominated and not self.keepalives:
@@ -367,6 +389,16 @@ class Client:
             due.append(deadline)
         return min(due, default=None)
 
+    def _keep(self, kept: list[_T], thing: _T) -> None:
+        """Tell of what has come in, or else keep it."""
+        if self.tell is not None:
+            told: Any = thing
+            self.tell(told)
+            return
+        kept.append(thing)
+        if len(kept) > KEPT:
+            del kept[0]
+
     def _send(self, data: bytes) -> None:
         assert self.server is not None, "no answer yet"
         self._out.append(Transmit(data, self.server))
@@ -391,7 +423,7 @@ class Client:
                 case Failed(reason=reason):
                     self.failed = reason
                 case Dropped(drop=drop):
-                    self.drops.append(drop)
+                    self._keep(self.drops, drop)
                 case _:
                     pass
 
@@ -403,4 +435,4 @@ class Client:
         while (data := self.dtls.next_transmit()) is not None:
             self._send(data)
         while (event := self.channels.next_event()) is not None:
-            self.heard.append(event)
+            self._keep(self.heard, event)
