@@ -1,0 +1,68 @@
+"""``conformance mutants``."""
+
+import contextlib
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.commands import mutants
+from conformance.mutants.model import Mutant, mutant, swapped
+from stunroute import stun
+
+KILLER = "rfc8489/6.3.1/unknown-required-attribute"
+
+
+@mutant("takes-anything", "Answers requests with attributes that it does not know.", killer=KILLER)
+def takes_anything():
+    with swapped(stun.Message, "unknown_comprehension_required", lambda message: ()):
+        yield
+
+
+HARMLESS = Mutant("harmless", "Breaks nothing.", KILLER, contextlib.nullcontext)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    def ask(*known: Mutant, arguments=()):
+        monkeypatch.setattr(mutants, "load", lambda: known)
+        cases = [case for case in mutants.catalogue.load() if case.name.startswith("rfc8489/6.3")]
+        monkeypatch.setattr(mutants.catalogue, "load", lambda: cases)
+        return CliRunner().invoke(mutants.command, list(arguments))
+
+    return ask
+
+
+def test_a_mutant_that_is_killed_is_status_0(asked) -> None:
+    done = asked(takes_anything)
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 killed" in done.output
+
+
+def test_a_mutant_that_lives_is_status_1(asked) -> None:
+    done = asked(HARMLESS)
+    assert done.exit_code == 1
+    assert "ALIVE" in done.output
+
+
+def test_a_mutant_that_everything_notices_is_status_3(asked) -> None:
+    @mutant("dead", "Answers nothing.", killer=KILLER)
+    def dead():
+        with swapped(stun, "decode_untrusted", _refuse):
+            yield
+
+    def _refuse(data):
+        raise stun.message.DecodeError("no")
+
+    done = asked(dead, arguments=["--few=0", "--others"])
+    assert done.exit_code == 3, done.output
+    assert "rfc8489/6.3" in done.output
+
+
+def test_mutants_are_listed(asked) -> None:
+    done = asked(HARMLESS, arguments=["--list"])
+    assert done.exit_code == 0
+    assert "Breaks nothing." in done.output
+
+
+def test_no_mutant_of_that_name_is_status_2(asked) -> None:
+    assert asked(HARMLESS, arguments=["x*"]).exit_code == 2
