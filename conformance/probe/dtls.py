@@ -426,7 +426,10 @@ class Puppet:
         return good
 
     def echoes(self) -> bool:
-        """Whether audio of ours brings audio of theirs."""
+        """Whether audio of ours brings audio of theirs, or a report: what has come before, and may
+        be a goodbye, does not count."""
+        self.wait(0.0)
+        self.media.clear()
         for _ in range(TRIES):
             self.send_audio()
             if self.wait(self.patience / TRIES, self.heard_media):

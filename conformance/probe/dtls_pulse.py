@@ -38,15 +38,20 @@ def says_last_flight_again(puppet: Puppet) -> bool:
 
 @define(slots=True)
 class Pulse:
-    """Take it when the handshake is over; raises Unsupported where nothing shows any life."""
+    """Take it when the handshake is over; raises Unsupported where nothing shows any life.
+    ``by_media`` false: media does not count, because it has keys of its own."""
 
     puppet: Puppet
+    by_media: bool = True
     beats: Callable[[], bool] = field(init=False)
     _records: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         puppet = self.puppet
-        for way in (puppet.echoes, lambda: puppet.is_client and says_last_flight_again(puppet)):
+        ways = [puppet.echoes] if self.by_media else []
+        if puppet.is_client:
+            ways.append(lambda: says_last_flight_again(puppet))
+        for way in ways:
             if way():
                 self.beats = way
                 break
