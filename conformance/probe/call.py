@@ -147,20 +147,24 @@ class Call:
             self.stage.send(transmit.data, self.socket, transmit.address)
 
 
-def open_call(stage: Stage, **options: Any) -> Call:
-    """Offer, and take the answer. ``options`` are the client's (contents, setup, profiles, ...).
-    Raises Unsupported where the stage has no door or the answer leads where we may not send,
+def open_call(
+    stage: Stage, *, edit: Callable[[str], str] = str, ufrag: str = "", **options: Any
+) -> Call:
+    """Offer, and take the answer. ``options`` are the client's (contents, setup, profiles, ...),
+    ``edit`` has the offer before it goes out, ``ufrag`` is the client's where it should be a
+    certain one. Raises Unsupported where the stage has no door or the answer leads where we may not send,
     Blocked where the door refuses or answers nonsense."""
     if stage.door is None:
         raise Unsupported("there is no signalling: only an address was given")
-    client = Client(
-        entropy=stage.entropy,
-        address=stage.open_socket(),
-        announces=True,
-        usable=stage.wire.may_send_to,
-        **options,
-    )
-    offer = client.offer()
+    usual: dict[str, Any] = {
+        "entropy": stage.entropy,
+        "address": stage.open_socket(),
+        "announces": True,
+        "usable": stage.wire.may_send_to,
+    }
+    client = Client(**(usual | options))
+    client.ufrag = ufrag or client.ufrag
+    offer = edit(client.offer())
     stage.note("offer")
     try:
         opened = stage.door.open(offer)
