@@ -407,6 +407,16 @@ class Puppet:
         """Whether a message comes back after all that was done."""
         return any(self.echoes(stream, self.stage.entropy(8)) for _ in range(TRIES))
 
+    def comes_back(self, message: bytes, within: float = 3.0) -> Reaction:
+        """Whether a binary message that was sent on stream 0 comes back whole."""
+        if self.hear(lambda *each: each == (0, dcep.BINARY, message), within) is not None:
+            return Reaction.ANSWERED
+        if not self.is_alive():
+            return Reaction.DEAD
+        if any(len(payload) > 12 for _, _, payload in self.messages):
+            return Reaction.WRONG  # something, but not this
+        return Reaction.SILENCE
+
 
 def prepare(stage: Stage, **options: Any) -> Puppet:
     """A call with DTLS up and no association yet. Raises Blocked and Unsupported."""
@@ -436,12 +446,32 @@ def associated(stage: Stage, **options: Any) -> Puppet:
     return puppet
 
 
-def opened(stage: Stage, stream: int = 0, **options: Any) -> Puppet:
-    """``associated``, and a data channel whose messages come back."""
+def joined(stage: Stage, stream: int = 0, **options: Any) -> Puppet:
+    """``associated``, and a data channel of which nothing more is asked."""
     puppet = associated(stage, **options)
     puppet.need_channel(stream)
+    return puppet
+
+
+def opened(stage: Stage, stream: int = 0, **options: Any) -> Puppet:
+    """``associated``, and a data channel whose messages come back."""
+    puppet = joined(stage, stream, **options)
     puppet.need_echo(stream)
     return puppet
+
+
+def acknowledged(
+    puppet: Puppet, cumulative: int, within: float = 1.2
+) -> tuple[Reaction, Sack | None]:
+    """The next SACK, and whether it acknowledges up to ``cumulative``."""
+
+    def find(received: Packet) -> Sack | None:
+        return next((each for each in received.chunks if isinstance(each, Sack)), None)
+
+    seen, sack = puppet.reaction(find, within)
+    if sack is not None and sack.cumulative != cumulative & 0xFFFF_FFFF:
+        return Reaction.WRONG, sack
+    return seen, sack
 
 
 # --- before there is an association ---------------------------------------------------------------
