@@ -152,8 +152,8 @@ def open_call(
 ) -> Call:
     """Offer, and take the answer. ``options`` are the client's (contents, setup, profiles, ...),
     ``edit`` has the offer before it goes out, ``ufrag`` is the client's where it should be a
-    certain one. Raises Unsupported where the stage has no door or the answer leads where we may not send,
-    Blocked where the door refuses or answers nonsense."""
+    certain one. Raises Unsupported where the stage has no door or the answer leads where we may
+    not send, Blocked where the door refuses or answers nonsense."""
     if stage.door is None:
         raise Unsupported("there is no signalling: only an address was given")
     usual: dict[str, Any] = {
