@@ -1,0 +1,212 @@
+"""Offers as clients send them, seen by ICE: what is in them may be odd, and the call comes up."""
+
+from collections.abc import Callable
+
+from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
+from conformance.probe.call import open_call
+from conformance.probe.questions import ICE
+from conformance.stage import Stage
+
+
+class Came(Seen):
+    """What became of a call."""
+
+    UP = "the call came up"
+    NOT_UP = "the offer was answered, but the call did not come up"
+    REFUSED = "the offer was refused"
+
+
+def _comes_up(
+    name: str,
+    requirement: str,
+    offer: str,
+    edit: Callable[[str], str] = str,
+    *,
+    ufrag: str = "",
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = (),
+    traps: tuple[str, ...] = (),
+) -> Case:
+    @case(
+        name,
+        requirement,
+        sends=f"an offer {offer}, and a client that goes on from there",
+        profiles=ICE,
+        level=level,
+        good=(Came.UP,),
+        bad=(Came.NOT_UP, Came.REFUSED),
+        requirements=requirements,
+        traps=traps,
+    )
+    def steps(stage: Stage) -> Observed:
+        if stage.door is None:
+            raise Unsupported("there is no signalling: only an address was given")
+        try:
+            call = open_call(stage, edit=edit, ufrag=ufrag)
+        except Blocked as blocked:
+            return Came.REFUSED, str(blocked)
+        try:
+            call.establish()
+        except Blocked as blocked:
+            return Came.NOT_UP, str(blocked)
+        return Came.UP
+
+    return steps
+
+
+def _line(line: str) -> Callable[[str], str]:
+    """One more line in each section."""
+    return lambda offer: offer.replace("a=rtcp-mux\r\n", f"a=rtcp-mux\r\n{line}\r\n")
+
+
+def _instead(old: str, new: str) -> Callable[[str], str]:
+    return lambda offer: offer.replace(old, new)
+
+
+def _only_local(offer: str) -> str:
+    """The one candidate is behind a name of mDNS."""
+    lines = [line if not line.startswith("a=candidate:") else _LOCAL for line in offer.splitlines()]
+    return "\r\n".join(lines) + "\r\n"
+
+
+_LOCAL = (
+    "a=candidate:1 1 udp 2113937151 0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d.local 50123 typ host "
+    "generation 0 network-cost 999"
+)
+
+CANDIDATES = tuple(
+    _comes_up(name, requirement, f"with {what}", edit, requirements=requirements, traps=traps)
+    for name, requirement, what, edit, requirements, traps in (
+        (
+            "rfc8839/5.1/local-name-among-candidates",
+            "A candidate behind a name is ignored, and the others are not.",
+            "a .local candidate beside a plain one",
+            _line(_LOCAL),
+            ("rfc8839/5.1/2",),
+            ("STUN and ICE 11",),
+        ),
+        (
+            "traps/ice/only-local-names",
+            "An offer whose only candidates are names is answered: the client's checks will tell "
+            "where it is.",
+            "nothing but a .local candidate",
+            _only_local,
+            ("rfc8839/5.1/2",),
+            ("STUN and ICE 11", "Facts: offers"),
+        ),
+        (
+            "rfc8839/5.1/unknown-extension-of-a-candidate",
+            "What stands behind a candidate's type and is not known is ignored.",
+            "a candidate with extensions that nobody knows",
+            _line(
+                "a=candidate:7 1 udp 2113937150 192.0.2.77 50124 typ host generation 0 ufrag abcd "
+                "network-id 3 colour blue"
+            ),
+            ("rfc8839/5.1/10",),
+            (),
+        ),
+        (
+            "rfc8839/5.1/unknown-transport",
+            "A candidate of a transport that is not known is ignored.",
+            "a candidate over SCTP",
+            _line("a=candidate:7 1 sctp 2113937150 192.0.2.77 9 typ host"),
+            ("rfc8839/5.1/2",),
+            (),
+        ),
+        (
+            "rfc8839/5.1/tcp-candidate",
+            "Candidates over TCP are ignored by who speaks UDP alone.",
+            "candidates over TCP, active and passive",
+            _line(
+                "a=candidate:8 1 tcp 1518280447 192.0.2.77 9 typ host tcptype active\r\n"
+                "a=candidate:8 1 tcp 1518214911 192.0.2.77 50125 typ host tcptype passive"
+            ),
+            (),
+            ("STUN and ICE 12", "Facts: offers"),
+        ),
+        (
+            "traps/ice/component-2",
+            "Candidates for RTCP are ignored where it shares RTP's port.",
+            "a candidate for component 2",
+            _line("a=candidate:1 2 udp 2130706430 192.0.2.77 50126 typ host"),
+            (),
+            ("Facts: offers",),
+        ),
+        (
+            "rfc8839/5.1/ipv6-candidate",
+            "A candidate of another address family is ignored where nothing can be done with it.",
+            "a candidate with an IPv6 address",
+            _line("a=candidate:9 1 udp 2122252543 2001:db8::77 50127 typ host"),
+            ("rfc8839/5.1/2",),
+            (),
+        ),
+        (
+            "traps/ice/option-sped",
+            "ICE options that nobody knows are ignored, those of DTLS in STUN too.",
+            "a=ice-options:trickle sped googspedv1 renomination",
+            _instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1 renomination"),
+            (),
+            ("Facts: SPED", "STUN and ICE 7"),
+        ),
+    )
+)
+
+UFRAGS = tuple(
+    _comes_up(
+        name,
+        requirement,
+        f"whose ufrag {what}",
+        ufrag=ufrag,
+        level=level,
+        traps=traps,
+        requirements=requirements,
+    )
+    for name, requirement, what, ufrag, level, requirements, traps in (
+        (
+            "rfc8839/5.4/shortest-ufrag",
+            "A ufrag of four characters is taken.",
+            "has four characters",
+            "a1B2",
+            Level.MUST,
+            (),
+            ("Facts: ufrags",),
+        ),
+        (
+            "traps/ice/ufrag-of-32",
+            "A ufrag of 32 characters is taken whole: USERNAME is not cut.",
+            "has 32 characters",
+            "abcdefghijklmnopqrstuvwxyz012345",
+            Level.MUST,
+            ("rfc8445/7.3/4",),
+            ("STUN and ICE 2", "Facts: ufrags"),
+        ),
+        (
+            "rfc8839/5.4/longest-ufrag",
+            "A ufrag of 256 characters is taken, though nobody may send one.",
+            "has 256 characters",
+            "abcdefgh" * 32,
+            Level.MUST,
+            ("rfc8839/5.4/5", "rfc8489/14.3/2"),
+            ("STUN and ICE 2",),
+        ),
+        (
+            "rfc8839/5.4/ufrag-with-plus-and-slash",
+            "Plus and slash are characters of ICE's as good as any.",
+            "is +/+/",
+            "+/+/",
+            Level.MUST,
+            (),
+            ("Facts: ufrags", "Facts: slashes"),
+        ),
+        (
+            "traps/ice/ufrag-outside-the-grammar",
+            "Ufrags of some clients have characters that the grammar does not: they are compared "
+            "like any other.",
+            "has an underscore and a hyphen",
+            "a_b-c_d-",
+            Level.SHOULD,
+            (),
+            ("Facts: ufrags", "STUN and ICE 2"),
+        ),
+    )
+)
