@@ -32,12 +32,16 @@ from transceiver.sctp.chunks import (
     HeartbeatAck,
     Init,
     InitAck,
+    ReConfig,
     Sack,
 )
 from transceiver.sctp.packet import Packet
 from transceiver.sctp.parameters import (
     ForwardTsnSupported,
+    OutgoingReset,
     Parameter,
+    ReconfigResponse,
+    ResetResult,
     StateCookie,
     SupportedExtensions,
 )
@@ -101,6 +105,8 @@ class Puppet:
     port: int
     tag: int
     tsn: int
+    tsn_at_first: int = field(init=False, default=0)
+    """Requests to reset streams are numbered from here (RFC 6525, 4.1)."""
     peer_tag: int = 0
     peer: InitAck | None = None
     cumulative: int = 0
@@ -109,6 +115,8 @@ class Puppet:
     came: list[Packet] = field(factory=list)
     raw: list[bytes] = field(factory=list)
     strange: list[bytes] = field(factory=list)
+    looked: int = 0
+    """How many of them were looked at for resets that have been answered."""
     messages: list[tuple[int, int, bytes]] = field(factory=list)
     """Stream, payload protocol and payload of what the server has said."""
     _ahead: dict[int, Data] = field(factory=dict)
@@ -268,6 +276,7 @@ class Puppet:
     def greet(self, init: Init | None = None) -> InitAck:
         """INIT and the INIT ACK to it. Raises Blocked where none comes."""
         wanted = init or self.init()
+        self.tsn_at_first = wanted.tsn
 
         def find(received: Packet) -> InitAck | None:
             match received.chunks[0]:
@@ -351,6 +360,10 @@ class Puppet:
             case Error():
                 return Reaction.ERROR
         return Reaction.WRONG
+
+    def answer_reset(self, request: OutgoingReset) -> None:
+        """Say that the server's reset has been performed."""
+        self.send(ReConfig((ReconfigResponse(request.request, ResetResult.PERFORMED),)))
 
     # --- data channels ----------------------------------------------------------------------------
 
@@ -472,6 +485,24 @@ def acknowledged(
     if sack is not None and sack.cumulative != cumulative & 0xFFFF_FFFF:
         return Reaction.WRONG, sack
     return seen, sack
+
+
+def resets(puppet: Puppet, stream: int, within: float = 2 * PATIENCE) -> OutgoingReset | None:
+    """The server's request to reset its own ``stream``, whenever it came."""
+
+    def find() -> OutgoingReset | None:
+        puppet.read()
+        for received in reversed(puppet.came[puppet.looked :]):
+            for chunk in received.chunks:
+                for each in chunk.parameters if isinstance(chunk, ReConfig) else ():
+                    if isinstance(each, OutgoingReset) and stream in each.streams:
+                        return each
+        return None
+
+    puppet.call.run_until(find, within)
+    request = find()
+    puppet.looked = len(puppet.came)
+    return request
 
 
 # --- before there is an association ---------------------------------------------------------------
