@@ -1,0 +1,200 @@
+"""One port for everything: RFC 7983 and RFC 9443, before a call has keys.
+
+Each case sends what would be taken for something if its first octet were read as belonging to a
+neighbour: a check that is right but for it, a ClientHello that is right but for it. What is only
+noise would not tell a server that sorts wrongly from one that sorts well.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from conformance.case import Case, Level, Observed, Profile, case
+from conformance.probe.call import Call
+from conformance.probe.demux import Sorted, garbage, hello_record, sort, waiting
+from conformance.probe.draft import draft
+from conformance.probe.stun import check
+from conformance.stage import Stage
+
+ICE = (Profile.ICE_LITE,)
+ICE_AND_DTLS = (Profile.ICE_LITE, Profile.DTLS)
+
+RANGES = {
+    "STUN": range(4),
+    "nobody": range(4, 16),
+    "ZRTP": range(16, 20),
+    "DTLS": range(20, 64),
+    "TURN channels": range(64, 80),
+    "QUIC": range(80, 128),
+}
+REQUIRED = {
+    "STUN": ("rfc9443/3/1",),
+    "nobody": ("rfc7983/6/1", "rfc9443/3/3"),
+    "ZRTP": ("rfc7983/6/1", "rfc9443/3/5"),
+    "DTLS": ("rfc9443/3/1",),
+    "TURN channels": ("rfc7983/6/1", "rfc9443/3/4"),
+    "QUIC": ("rfc7983/6/1", "rfc9443/3/2"),
+}
+
+
+def _owner(octet: int) -> str:
+    return next((name for name, octets in RANGES.items() if octet in octets), "QUIC")
+
+
+def _case(
+    name: str,
+    requirement: str,
+    sends: str,
+    make: Callable[[Call], list[bytes]],
+    *,
+    profiles: tuple[Profile, ...] = ICE,
+    good: tuple[Sorted, ...] = (Sorted.DROPPED,),
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = (),
+    traps: tuple[str, ...] = ("STUN and ICE 13",),
+) -> Case:
+    @case(
+        name,
+        requirement,
+        sends=f"{sends}, to a server that waits for a ClientHello",
+        profiles=profiles,
+        level=level,
+        good=good,
+        bad=tuple(each for each in Sorted if each not in good),
+        requirements=requirements,
+        traps=traps,
+    )
+    def steps(stage: Stage) -> Observed:
+        call = waiting(stage)
+        return sort(call, make(call))
+
+    return steps
+
+
+def _as_check(call: Call, octet: int) -> list[bytes]:
+    """A good check but for its first octet, signed and closed as it is."""
+    begun = draft(call)
+    begun.message_type = octet << 8 | 1
+    return [begun.seal(call)]
+
+
+def _as_hello(call: Call, octet: int) -> list[bytes]:
+    return [hello_record(call, octet)]
+
+
+CHECKS = tuple(
+    _case(
+        f"rfc9443/3/check-that-begins-with-{octet}",
+        f"First octet {octet} belongs to {_owner(octet)}: what is STUN in all else is no Binding "
+        "request.",
+        f"a signed check whose first octet is {octet}",
+        partial(_as_check, octet=octet),
+        requirements=REQUIRED[_owner(octet)],
+    )
+    for octet in (3, 4, 15, 16, 19, 20, 63, 79, 80)
+)
+
+HELLOS = tuple(
+    _case(
+        f"rfc9443/3/hello-that-begins-with-{octet}",
+        f"First octet {octet} belongs to {_owner(octet)}: what is a ClientHello in all else is "
+        "none.",
+        f"a ClientHello in a record whose first octet is {octet}",
+        partial(_as_hello, octet=octet),
+        profiles=ICE_AND_DTLS,
+        requirements=REQUIRED[_owner(octet)],
+    )
+    for octet in (0, 19, 20, 63, 64, 127, 255)
+)
+
+CONTROL = _case(
+    "rfc9443/3/hello-that-begins-with-22",
+    "First octets 20 to 63 are DTLS's: a ClientHello is answered.",
+    "a ClientHello",
+    partial(_as_hello, octet=22),
+    profiles=ICE_AND_DTLS,
+    good=(Sorted.ANSWERED,),
+    requirements=("rfc9443/3/1",),
+)
+
+
+def _channel(call: Call) -> list[bytes]:
+    """TURN channel data that carries a good check."""
+    inner = check(call)
+    return [b"\x40\x00" + len(inner).to_bytes(2, "big") + inner]
+
+
+def _quic(call: Call) -> list[bytes]:
+    """An Initial packet of QUIC, version 1, of the length that one has, and a short one."""
+    identity = call.stage.entropy(8)
+    head = b"\xc3\0\0\0\1" + b"\x08" + identity + b"\0" + b"\0" + b"\x44\x9e"
+    short = b"\x43" + identity + call.stage.entropy(30)
+    return [head + call.stage.entropy(1200 - len(head)), short, b"\x73" + short[1:]]
+
+
+def _zrtp(call: Call) -> list[bytes]:
+    """The beginning of a ZRTP Hello: its cookie is in the place of STUN's."""
+    return [b"\x10\0\0\x01ZRTP" + call.stage.entropy(4) + b"PZ\0\x1dHello   " + bytes(100)]
+
+
+def _every_octet(call: Call) -> list[bytes]:
+    return [garbage(call, octet) for octet in range(256)]
+
+
+def _every_lone_octet(call: Call) -> list[bytes]:
+    return [bytes([octet]) for octet in range(256)]
+
+
+OTHERS = (
+    _case(
+        "traps/demux/empty-datagram",
+        "A datagram without an octet is nothing.",
+        "empty datagrams",
+        lambda call: [b"", b""],
+    ),
+    _case(
+        "traps/demux/lone-octets",
+        "A datagram of one octet is too short for everything.",
+        "each octet alone in a datagram",
+        _every_lone_octet,
+        requirements=("rfc7983/6/1",),
+        traps=("STUN and ICE 1", "STUN and ICE 13"),
+    ),
+    _case(
+        "traps/demux/noise",
+        "Noise is nothing, whatever it begins with.",
+        "forty random octets behind each first octet there is",
+        _every_octet,
+        requirements=("rfc7983/6/1", "rfc9443/3/1"),
+    ),
+    _case(
+        "rfc7983/7/channel-data",
+        "Channel data belongs to a TURN client: what it wraps is not unwrapped here.",
+        "TURN channel data that carries a good check",
+        _channel,
+        requirements=("rfc9443/3/4",),
+    ),
+    _case(
+        "rfc9443/3/quic",
+        "Packets of QUIC are dropped by who does not speak it.",
+        "an Initial packet of QUIC, a short one and one from the middle of the range",
+        _quic,
+        requirements=("rfc9443/3/2", "rfc7983/6/1"),
+    ),
+    _case(
+        "rfc7983/7/zrtp",
+        "Packets of ZRTP are dropped by who does not speak it.",
+        "a ZRTP Hello",
+        _zrtp,
+        requirements=("rfc9443/3/5", "rfc7983/6/1"),
+    ),
+    _case(
+        "rfc5764/5.1/media-before-keys",
+        "Media that comes before there are keys is not answered, and does not stand in their way.",
+        "RTP and RTCP in the clear",
+        lambda call: [
+            b"\x80\x6f\0\1\0\0\0\1\1\2\3\4" + call.stage.entropy(40),
+            b"\x80\xc8\0\6\1\2\3\4" + call.stage.entropy(20),
+        ],
+        requirements=("rfc5764/5.1/1", "rfc9443/3/1"),
+    ),
+)

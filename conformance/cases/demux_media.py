@@ -1,0 +1,179 @@
+"""RTP among the rest (RFC 7983, RFC 9443), and RTCP among RTP (RFC 5761), in a call with keys.
+
+SRTP proves the whole header, its first octet too. So a packet may be made that is authentic and has
+any version that one likes: a server which takes 127 or 192 for RTP gives itself away by the sound
+that it lets in.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.probe.demux import garbage
+from conformance.probe.media import Heard, Media, Shot, open_media
+from conformance.stage import Stage
+from transceiver.srtp import rtp
+
+PROFILES = (Profile.SRTP, Profile.ICE_LITE)
+
+
+def _case(
+    name: str,
+    requirement: str,
+    sends: str,
+    make: Callable[[Media], list[Shot]],
+    *,
+    payload_type: int = 0,
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = (),
+    traps: tuple[str, ...] = ("STUN and ICE 13",),
+) -> Case:
+    """``payload_type`` is what Opus is offered as, where that matters."""
+
+    @case(
+        name,
+        requirement,
+        sends=f"{sends}, among good audio",
+        profiles=PROFILES,
+        level=level,
+        good=(Heard.RIGHT,),
+        bad=tuple(each for each in Heard if each is not Heard.RIGHT),
+        requirements=requirements,
+        traps=traps,
+    )
+    def steps(stage: Stage) -> Observed:
+        codecs = ((payload_type, "opus/48000/2"), (0, "PCMU/8000"))
+        media = open_media(stage, codecs=codecs) if payload_type else open_media(stage)
+        if payload_type and media.call.client.payload_type != payload_type:
+            raise Unsupported(f"the server does not take Opus as payload type {payload_type}")
+        return media.fire(make(media))
+
+    return steps
+
+
+def _headed(media: Media, octet: int, *, wanted: bool) -> list[Shot]:
+    """Authentic packets whose first octet is this one, with all the CSRCs, the extension and the
+    padding that its lower bits promise."""
+    shots = []
+    for _ in range(3):
+        packet = media.packet()
+        clear = rtp.encode(packet)
+        header = bytes([octet]) + clear[1:12] + media.stage.entropy(4 * (octet & 0x0F))
+        if octet & 0x10:
+            header += b"\xbe\xde\0\x01\0\0\0\0"
+        body = packet.payload + (b"\0\0\0\x04" if octet & 0x20 else b"")
+        data = media.context.protect_rtp(header + body)
+        shots.append(Shot(data, packet.payload, wanted, f"first octet {octet}", ssrc=packet.ssrc))
+    return shots
+
+
+def _typed(media: Media, second: int, *, wanted: bool) -> list[Shot]:
+    """Authentic RTP whose second octet, the marker and the payload type, is this one."""
+    return [
+        media.shot(
+            wanted=wanted,
+            note=f"second octet {second}",
+            marker=second >= 0x80,
+            payload_type=second & 0x7F,
+        )
+        for _ in range(3)
+    ]
+
+
+STRANGE = tuple(
+    _case(
+        f"rfc9443/3/audio-that-begins-with-{octet}",
+        f"First octet {octet} belongs to {owner}: audio that begins so is not heard, though its tag "
+        "is right.",
+        f"packets that SRTP would vouch for and that begin with {octet}",
+        partial(_headed, octet=octet, wanted=False),
+        requirements=("rfc7983/6/1", required),
+    )
+    for octet, owner, required in (
+        (63, "DTLS", "rfc9443/3/1"),
+        (64, "TURN channels", "rfc9443/3/4"),
+        (127, "QUIC", "rfc9443/3/2"),
+        (192, "QUIC", "rfc9443/3/2"),
+        (255, "QUIC", "rfc9443/3/2"),
+    )
+)
+
+OWN = tuple(
+    _case(
+        f"rfc9443/3/audio-that-begins-with-{octet}",
+        f"First octets 128 to 191 are RTP's: {octet} is heard.",
+        f"packets that begin with {octet}{what}",
+        partial(_headed, octet=octet, wanted=True),
+        requirements=("rfc9443/3/1",),
+    )
+    for octet, what in (
+        (128, ""),
+        (143, ", with fifteen contributing sources"),
+        (144, ", with an extension"),
+        (160, ", with padding"),
+        (191, ", with all of these"),
+    )
+)
+
+RTCP = tuple(
+    _case(
+        f"rfc5761/4/second-octet-{octet}-is-rtcp",
+        f"Second octet {octet} belongs to RTCP: no audio has a payload type that reads so.",
+        f"authentic audio with the marker and payload type {octet & 0x7F}",
+        partial(_typed, second=octet, wanted=False),
+        requirements=("rfc5761/4/3", "rfc5761/7/1"),
+    )
+    for octet in (192, 200, 223)
+)
+
+RTP = tuple(
+    _case(
+        f"rfc5761/4/second-octet-{octet}-is-rtp",
+        f"Second octet {octet} belongs to RTP: audio of payload type {octet & 0x7F} with the "
+        "marker is heard.",
+        f"authentic audio with the marker, where Opus was offered as {octet & 0x7F}",
+        partial(_typed, second=octet, wanted=True),
+        payload_type=octet & 0x7F,
+        requirements=("rfc5761/5.1.1/3", "rfc5761/7/1"),
+    )
+    for octet in (224, 255)
+)
+
+BELOW = _case(
+    "rfc5761/4/second-octet-191-is-rtp",
+    "Payload types below 64 may be given to streams as well: 63 with the marker is the last that "
+    "is not read as RTCP.",
+    "authentic audio with the marker, where Opus was offered as 63",
+    partial(_typed, second=191, wanted=True),
+    payload_type=63,
+    level=Level.SHOULD,
+    requirements=("rfc5761/5.1.1/3",),
+)
+
+
+def _noise(media: Media) -> list[Shot]:
+    call = media.call
+    return [Shot(garbage(call, octet), b"", None, f"noise {octet}") for octet in range(256)]
+
+
+def _lone(media: Media) -> list[Shot]:
+    return [Shot(bytes([octet]), b"", None, "a lone octet") for octet in range(256)]
+
+
+LIVES_ON = (
+    _case(
+        "traps/demux/noise-in-a-call",
+        "A call goes on through noise, whatever that begins with.",
+        "forty random octets behind each first octet there is",
+        lambda media: [*_noise(media), *media.shots(2)],
+        requirements=("rfc7983/6/1",),
+    ),
+    _case(
+        "traps/demux/lone-octets-in-a-call",
+        "A call goes on through datagrams of a single octet, and through empty ones.",
+        "each octet alone in a datagram, and an empty one",
+        lambda media: [*_lone(media), Shot(b"", b"", None, "empty"), *media.shots(2)],
+        requirements=("rfc7983/6/1",),
+        traps=("STUN and ICE 1", "STUN and ICE 13"),
+    ),
+)
