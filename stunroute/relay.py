@@ -331,6 +331,11 @@ class Relay:
         """How many clients have a second session that waits to take over."""
         return self._flows.contenders
 
+    @property
+    def waiting(self) -> int:
+        """How many clients have packets that wait for the store."""
+        return len(self._waiting)
+
     def flow(self, client: Address) -> Flow | None:
         """The flow of ``client``, without keeping it alive."""
         return self._flows.flow(client)
@@ -436,7 +441,9 @@ class Relay:
             # Only a sound message can lack a name; an unsound one is called by its fault.
             stun.decode_untrusted(data)
             return Drop.STUN_NO_USERNAME
-        ufrag = username.partition(b":")[0]
+        ufrag, colon, _ = username.partition(b":")
+        if not colon:
+            return Drop.HINT_MALFORMED  # no USERNAME of ICE: rfc8445/7.3/4
         hint = self._keyring.decode_untrusted(ufrag, now)
         if isinstance(hint, Drop):
             return hint

@@ -121,7 +121,7 @@ class Drop(Enum):
     STUN_NO_USERNAME = "stun-no-username"  # a Binding request that names nobody
 
     # The routing hint
-    HINT_MALFORMED = "hint-malformed"  # the ufrag is not 26 characters of 0-9a-z
+    HINT_MALFORMED = "hint-malformed"  # not 26 characters of 0-9a-z, or no colon behind them
     HINT_UNROUTABLE = "hint-unroutable"  # configuration z: minted plain, not to be routed
     HINT_UNKNOWN_CONFIGURATION = "hint-unknown-configuration"
     HINT_OUTSIDE_WINDOW = "hint-outside-window"  # a configuration not readable yet, or no more

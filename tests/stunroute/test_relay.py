@@ -174,6 +174,18 @@ class TestDrops:
         data = stun.build(stun.Method.BINDING, stun.MessageClass.REQUEST, fresh(12))
         assert drop_of(relay(), data) is Drop.STUN_NO_USERNAME
 
+    def test_a_username_of_one_half(self) -> None:
+        """RFC 8445, 7.3: two values with a colon between."""
+        name = ufrag(1)
+        data = stun.build(
+            stun.Method.BINDING,
+            stun.MessageClass.REQUEST,
+            fresh(12),
+            [(stun.Attribute.USERNAME, name)],
+            integrity=stun.IntegrityKey(KEYRING.password(name)),
+        )
+        assert drop_of(relay(), data) is Drop.HINT_MALFORMED
+
     def test_an_attribute_that_runs_past_the_end(self) -> None:
         """STUN and ICE 1: length 0xFFFF."""
         data = bytearray(check(1))
