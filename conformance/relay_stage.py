@@ -4,6 +4,13 @@ Clients have sockets in the public network and send to the relay's public addres
 sockets where the relay believes its transceivers to be. So a case sees both legs: what the relay
 makes of a client's packet, and what it makes of a node's. Hints are minted here, with the keys that
 the relay was given.
+
+Who brings a relay of his own gives it three things that he gives the suite as well: the keys of one
+hint configuration (``--hint-key``; leave the password key out if the relay only routes, add
+``--verifies`` if it checks MESSAGE-INTEGRITY), the addresses of two or three nodes on the machine
+of the suite (``--next-hop``; nobody else may listen there), and the address at which clients reach
+it (``--relay``). Where it sends from on the leg is learned from what it delivers. ``--restart``
+names a command that returns when a fresh process listens.
 """
 
 from collections.abc import Callable
@@ -65,7 +72,8 @@ class Reception:
 class RelayStage:
     """``public`` is the relay's. ``nodes`` has at least one; a case that needs more says so.
     ``verifies``: the relay is said to check MESSAGE-INTEGRITY itself. ``restart`` kills the relay
-    and starts an empty one in its place; None where nobody can."""
+    and starts an empty one in its place; None where nobody can. ``elsewhere`` opens a socket on a
+    host that the relay was told nothing of; None likewise."""
 
     wire: Wire
     entropy: Entropy
@@ -74,6 +82,7 @@ class RelayStage:
     keyring: KeyRing = field(repr=False)
     verifies: bool = False
     restart: Callable[[], None] | None = None
+    elsewhere: Callable[[], Address] | None = None
     trail: Trail = field(factory=Trail)
     patience: float = PATIENCE
 
@@ -128,9 +137,10 @@ class RelayStage:
         proxy = delivery.leg.proxy if delivery.leg is not None else self.public
         self.down_raw(forward.encode(to, proxy) + payload, delivery.node, delivery.inner, note)
 
-    def down_raw(self, data: bytes, node: Node, inner: Address, note: str = "") -> None:
-        """A node sends bytes to the relay's inner address as they are."""
-        self._send(data, node.address, inner, note)
+    def down_raw(self, data: bytes, node: Node | Address, inner: Address, note: str = "") -> None:
+        """A node, or another socket of ours, sends bytes to the relay's inner address as they
+        are."""
+        self._send(data, node.address if isinstance(node, Node) else node, inner, note)
 
     def next(self, within: float | None = None) -> Delivery | Reception | None:
         """What arrives next, at a node or at a client; None where nothing does in that time."""
@@ -152,6 +162,11 @@ class RelayStage:
         while (each := self.next(max(0.0, until - self.now))) is not None:
             heard.append(each)
         return heard
+
+    def some(self, within: float | None = None) -> list[Delivery | Reception]:
+        """What arrives first in that time, and what follows it closely."""
+        first = self.next(within)
+        return [] if first is None else [first, *self.all(self.patience / 4)]
 
     def note(self, text: str) -> None:
         """A remark for the trail."""

@@ -24,6 +24,7 @@ from .virtual import Emission, VirtualWire
 
 PUBLIC = Address.of("203.0.113.1", 3478)
 INNER = Address.of("10.1.0.1", 4000)
+STRANGER = Address.of("10.9.9.9", 5000)
 CLUSTER = 1
 NODES = tuple(
     Node(CLUSTER, number, Address.of(f"10.1.0.{10 + number}", 5000)) for number in (1, 2, 3)
@@ -95,6 +96,7 @@ class RelayDriver:
             keyring,
             verifies=self.verifies,
             restart=server.restart,
+            elsewhere=lambda: wire.adopt(STRANGER),
         )
 
 

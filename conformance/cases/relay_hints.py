@@ -1,0 +1,368 @@
+"""Hints: what a relay reads out of USERNAME, and what it must not take for a hint.
+
+A forged hint is signed here with the password that belongs to it, as far as anybody can tell it, so
+that the hint is what is wrong with the check and nothing else.
+"""
+
+from collections.abc import Callable
+
+from conformance.case import Case, Level, Observed
+from conformance.probe import hints
+from conformance.probe.draft import Draft
+from conformance.probe.routing import (
+    MAY_PASS,
+    PASSES,
+    STOPS,
+    Oracle,
+    Routed,
+    flow,
+    lone,
+    need_nodes,
+    relayed,
+    route,
+    route_none,
+    rtp,
+)
+from conformance.relay_stage import Node, RelayStage, Session
+from stunroute import stun
+
+LENIENT_STOPS = Oracle(
+    good=STOPS.good,
+    lenient=(Routed.DELIVERED,),
+    bad=tuple(seen for seen in STOPS.bad if seen is not Routed.DELIVERED),
+)
+"""The node would refuse it as well."""
+
+
+def _forged(
+    slug: str,
+    requirement: str,
+    sends: str,
+    ufrag: Callable[[RelayStage, Session], bytes],
+    *,
+    level: Level = Level.MUST,
+    traps: tuple[str, ...] = (),
+) -> Case:
+    """A check with another ufrag in place of a hint."""
+
+    def packet(stage: RelayStage, session: Session) -> bytes:
+        return stage.check(hints.renamed(stage, session, ufrag(stage, session)))
+
+    return lone(
+        f"relay/hint/{slug}",
+        requirement,
+        sends=sends,
+        oracle=STOPS,
+        packet=packet,
+        level=level,
+        requirements=("rfc8445/7.3/4",),
+        traps=traps,
+    )
+
+
+def _with_last_digit_changed(_: RelayStage, session: Session) -> bytes:
+    last = session.ufrag[-1:]
+    return session.ufrag[:-1] + (b"1" if last == b"0" else b"0")
+
+
+def _overflowing(_: RelayStage, session: Session) -> bytes:
+    return session.ufrag[:1] + hints.body_of(hints.number_of(session.ufrag[1:]) + hints.BLOCK)
+
+
+def _other_node(stage: RelayStage, cluster: int, number: int) -> bytes:
+    return stage.keyring.mint(cluster, number, stage.entropy, 0.0).encode()
+
+
+def _nobody(stage: RelayStage) -> int:
+    return max(node.number for node in stage.nodes) + 7919
+
+
+FORGED = (
+    _forged(
+        "one-digit-changed",
+        "A hint of which one digit was changed leads nowhere.",
+        "a check whose hint has another last digit",
+        _with_last_digit_changed,
+    ),
+    _forged(
+        "nonzero-tail",
+        "A hint leads somewhere only if the last five octets of its block are zero.",
+        "a check whose hint names a node in a block that ends with a one",
+        lambda stage, session: hints.seal(
+            stage, session.node.cluster, session.node.number, b"\0\0\0\0\1"
+        ),
+    ),
+    _forged(
+        "nonzero-head-of-the-tail",
+        "All five of those octets count.",
+        "a check whose hint names a node in a block with one bit set in the first of them",
+        lambda stage, session: hints.seal(
+            stage, session.node.cluster, session.node.number, b"\x80\0\0\0\0"
+        ),
+    ),
+    _forged(
+        "more-than-a-block",
+        "A body that stands for 2^128 or more is no hint, though it would lead somewhere when its "
+        "upper bits are cut off.",
+        "a check whose hint has 2^128 added to its number",
+        _overflowing,
+    ),
+    _forged(
+        "unknown-configuration",
+        "A hint under a configuration that the relay does not have leads nowhere; no other key is "
+        "tried on it.",
+        "a check whose hint bears another configuration id before a good body",
+        lambda stage, session: hints.unknown_identifier(stage) + session.ufrag[1:],
+    ),
+    _forged(
+        "not-routable",
+        "A ufrag that begins with z says that it is not routable.",
+        "a check whose ufrag is z and the body of a good hint",
+        lambda stage, session: b"z" + session.ufrag[1:],
+    ),
+    _forged(
+        "unknown-node",
+        "A hint that names a node nobody has told of leads nowhere, and not to some other node.",
+        "a check whose hint names a node that is not listed",
+        lambda stage, session: _other_node(stage, session.node.cluster, _nobody(stage)),
+    ),
+    _forged(
+        "other-cluster",
+        "A node's number means nothing without its cluster.",
+        "a check whose hint names a known node in an unknown cluster",
+        lambda stage, session: _other_node(
+            stage, max(node.cluster for node in stage.nodes) ^ 0x4000, session.node.number
+        ),
+    ),
+    _forged(
+        "one-character-short",
+        "A ufrag of 25 characters is no hint.",
+        "a check whose hint lacks its last character",
+        lambda stage, session: session.ufrag[:-1],
+    ),
+    _forged(
+        "one-character-more",
+        "A ufrag of 27 characters is no hint.",
+        "a check whose hint has one more character at its end",
+        lambda stage, session: session.ufrag + b"0",
+    ),
+    _forged(
+        "cut-at-four",
+        "A ufrag of four characters is no hint, whatever it is the beginning of.",
+        "a check with the first four characters of a good hint",
+        lambda stage, session: session.ufrag[:4],
+        traps=("STUN and ICE 2",),
+    ),
+    _forged(
+        "upper-case",
+        "Hints are written in lower case; a ufrag is compared octet for octet.",
+        "a check whose hint stands in capitals",
+        lambda stage, session: session.ufrag.upper(),
+        level=Level.SHOULD,
+    ),
+    _forged(
+        "octets-that-are-no-characters",
+        "A ufrag may hold any octets, and those that are no digits make it no hint.",
+        "a check with 26 octets from 0x80 on",
+        lambda stage, session: session.ufrag[:1] + bytes(range(0x80, 0x80 + 25)),
+    ),
+    _forged(
+        "signs-and-spaces",
+        "What a careless parser of numbers would pass over makes a ufrag no hint.",
+        "a check whose hint has an underscore or a sign among its digits",
+        lambda stage, session: session.ufrag[:1] + b"+" + session.ufrag[2:12] + b"_" * 14,
+        traps=("Facts: ufrags",),
+    ),
+)
+
+
+def _named(
+    slug: str,
+    requirement: str,
+    sends: str,
+    username: Callable[[bytes], bytes],
+    *,
+    oracle: Oracle = PASSES,
+    level: Level = Level.MUST,
+    requirements: tuple[str, ...] = ("rfc8445/7.3/4",),
+    traps: tuple[str, ...] = (),
+) -> Case:
+    """A check whose USERNAME is made of a good hint."""
+    return lone(
+        f"relay/hint/{slug}",
+        requirement,
+        sends=sends,
+        oracle=oracle,
+        packet=lambda stage, session: stage.check(session, username=username(session.ufrag)),
+        level=level,
+        requirements=requirements,
+        traps=traps,
+    )
+
+
+NAMED = (
+    _named(
+        "padded-with-spaces",
+        "A USERNAME that its client has filled up with spaces still names its session.",
+        "a check whose USERNAME ends with three spaces",
+        lambda ufrag: ufrag + b":peer   ",
+        traps=("Facts: ufrags",),
+    ),
+    _named(
+        "clients-own-characters",
+        "The client's half of USERNAME is the client's: it may hold what ICE's grammar forbids.",
+        "a check whose client calls itself with _, -, +, / and octets that are no text",
+        lambda ufrag: ufrag + b":_a-b+c/d\xff\x00",
+        traps=("Facts: ufrags",),
+    ),
+    _named(
+        "second-colon",
+        "The first colon divides USERNAME.",
+        "a check with a colon in the client's half",
+        lambda ufrag: ufrag + b":pe:er",
+    ),
+    _named(
+        "more-than-34-octets",
+        "USERNAME is read whole where it is longer than 34 octets.",
+        "a check whose client has a ufrag of 32 characters",
+        lambda ufrag: ufrag + b":" + b"abcdefgh" * 4,
+        traps=("STUN and ICE 2",),
+    ),
+    _named(
+        "longest-ufrag",
+        "A client's ufrag may have 256 characters.",
+        "a check whose client has a ufrag of 256 characters",
+        lambda ufrag: ufrag + b":" + b"abcdefgh" * 32,
+        traps=("STUN and ICE 2",),
+    ),
+    _named(
+        "longest-username",
+        "A USERNAME of 763 octets is read.",
+        "a check with a USERNAME of 763 octets",
+        lambda ufrag: ufrag + b":" + b"x" * (763 - len(ufrag) - 1),
+        requirements=("rfc8489/14.3/2",),
+    ),
+    _named(
+        "no-half-of-the-client",
+        "The client's half is not the relay's business, even where there is none.",
+        "a check whose USERNAME ends with the colon",
+        lambda ufrag: ufrag + b":",
+        oracle=MAY_PASS,
+        requirements=(),
+    ),
+    _named(
+        "without-a-colon",
+        "A USERNAME without a colon is not one of ICE.",
+        "a check whose USERNAME is a hint and no more",
+        lambda ufrag: ufrag,
+        oracle=LENIENT_STOPS,
+    ),
+    _named(
+        "in-the-second-half",
+        "The first half of USERNAME names the server; a hint in the second is somebody else's.",
+        "a check whose USERNAME has the halves the wrong way round",
+        lambda ufrag: b"peer:" + ufrag,
+        oracle=STOPS,
+        traps=("STUN and ICE 2",),
+    ),
+    _named(
+        "behind-a-space",
+        "A hint begins where USERNAME does.",
+        "a check with a space before its hint",
+        lambda ufrag: b" " + ufrag + b":peer",
+        oracle=STOPS,
+        level=Level.SHOULD,
+    ),
+    _named(
+        "empty-username",
+        "A check with an empty USERNAME names nobody.",
+        "a check with a USERNAME of no octets",
+        lambda ufrag: b"",
+        oracle=STOPS,
+        requirements=("rfc8445/7.2.2/1",),
+    ),
+)
+
+
+def _draft(stage: RelayStage, session: Session, *names: bytes, late: bool = False) -> bytes:
+    draft = Draft(stage.entropy(12))
+    if late:
+        draft.add(stun.Attribute.SOFTWARE, b"whoever").add(stun.Attribute.PRIORITY, bytes(4))
+    for name in names:
+        draft.add(stun.Attribute.USERNAME, name)
+    draft.add(stun.Attribute.ICE_CONTROLLING, bytes(8))
+    return draft.sign(session.password).close().message()
+
+
+not_first = lone(
+    "relay/hint/not-the-first-attribute",
+    "USERNAME is found wherever it stands before the integrity.",
+    sends="a check whose USERNAME comes third",
+    oracle=PASSES,
+    packet=lambda stage, session: _draft(stage, session, session.ufrag + b":peer", late=True),
+)
+
+
+@relayed(
+    "relay/hint/two-usernames",
+    "Of two USERNAMEs the first counts.",
+    sends="a check that names a session on one node, and then one on another",
+    oracle=PASSES,
+    requirements=("rfc8489/14/6",),
+    traps=("STUN and ICE 2",),
+)
+def two_usernames(stage: RelayStage) -> Observed:
+    one, other = need_nodes(stage, 2)
+    session = stage.mint(one)
+    names = (session.ufrag + b":peer", stage.mint(other).ufrag + b":peer")
+    return route(stage, _draft(stage, session, *names), stage.client(), one, patient=True)
+
+
+without_username = lone(
+    "relay/hint/no-username",
+    "A check without USERNAME names nobody and is neither routed nor answered.",
+    sends="a signed check without USERNAME",
+    oracle=STOPS,
+    packet=_draft,
+    requirements=("rfc8445/7.2.2/1",),
+)
+
+
+@relayed(
+    "relay/hint/nothing-is-kept",
+    "A check that leads nowhere leaves nothing behind: what follows it goes nowhere either.",
+    sends="checks with forged hints, and then RTP and DTLS from the same socket",
+    oracle=STOPS,
+    traps=("STUN and ICE 10",),
+)
+def nothing_is_kept(stage: RelayStage) -> Observed:
+    (node,) = need_nodes(stage, 1)
+    session, client = stage.mint(node), stage.client()
+    for forged in (
+        _with_last_digit_changed(stage, session),
+        hints.unknown_identifier(stage) + session.ufrag[1:],
+        _other_node(stage, node.cluster, _nobody(stage)),
+    ):
+        stage.up(stage.check(hints.renamed(stage, session, forged)), client, "forged")
+    return route_none(stage, (rtp(stage), b"\x16\xfe\xfd" + bytes(40)), client, node)
+
+
+@relayed(
+    "relay/hint/forged-during-a-call",
+    "A forged hint from a client's own address neither reaches the client's node nor ends its "
+    "flow.",
+    sends="a check with a forged hint from a known client, and then RTP",
+    oracle=PASSES,
+)
+def forged_during_a_call(stage: RelayStage) -> Observed:
+    (node,) = need_nodes(stage, 1)
+    client = stage.client()
+    flow(stage, stage.mint(node), client)
+    stage.up(_forged_check(stage, node), client, "forged")
+    return route(stage, rtp(stage), client, node, patient=True)
+
+
+def _forged_check(stage: RelayStage, node: Node) -> bytes:
+    session = stage.mint(node)
+    forged = _with_last_digit_changed(stage, session)
+    return stage.check(hints.renamed(stage, session, forged))
