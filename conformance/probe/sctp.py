@@ -267,6 +267,12 @@ class Puppet:
                 self.messages.append((part.stream, part.ppid, payload))
                 self._parts.clear()
 
+    def pass_to(self, tsn: int) -> None:
+        """The server has given up what it has said up to ``tsn``."""
+        self.cumulative = tsn
+        self._parts.clear()
+        self.acknowledge()
+
     def acknowledge(self) -> None:
         """SACK what has come."""
         self.send(Sack(self.cumulative, self.window))
@@ -397,9 +403,14 @@ class Puppet:
         return self.is_agreed(stream, since=before)
 
     def is_agreed(self, stream: int, *, since: int = 0) -> bool:
-        """Whether DCEP's ACK comes on ``stream``."""
+        """Whether DCEP's ACK comes on ``stream``, and not its reset."""
         answer = (stream, dcep.DCEP, dcep.Ack().encode())
-        return self.hear(lambda *each: each == answer, 2 * PATIENCE, since=since) is not None
+
+        def known() -> bool:
+            return reset_asked(self, stream) is not None or answer in self.messages[since:]
+
+        self.call.run_until(known, 2 * PATIENCE)
+        return answer in self.messages[since:]
 
     def need_channel(self, stream: int = 0) -> None:
         """Raises Blocked where a channel cannot be opened."""
@@ -487,20 +498,21 @@ def acknowledged(
     return seen, sack
 
 
+def reset_asked(puppet: Puppet, stream: int) -> OutgoingReset | None:
+    """The server's request to reset its own ``stream``, if it has come since one was last found."""
+    puppet.read()
+    for received in reversed(puppet.came[puppet.looked :]):
+        for chunk in received.chunks:
+            for each in chunk.parameters if isinstance(chunk, ReConfig) else ():
+                if isinstance(each, OutgoingReset) and stream in each.streams:
+                    return each
+    return None
+
+
 def resets(puppet: Puppet, stream: int, within: float = 2 * PATIENCE) -> OutgoingReset | None:
-    """The server's request to reset its own ``stream``, whenever it came."""
-
-    def find() -> OutgoingReset | None:
-        puppet.read()
-        for received in reversed(puppet.came[puppet.looked :]):
-            for chunk in received.chunks:
-                for each in chunk.parameters if isinstance(chunk, ReConfig) else ():
-                    if isinstance(each, OutgoingReset) and stream in each.streams:
-                        return each
-        return None
-
-    puppet.call.run_until(find, within)
-    request = find()
+    """The same, waited for. It is found once."""
+    puppet.call.run_until(lambda: reset_asked(puppet, stream), within)
+    request = reset_asked(puppet, stream)
     puppet.looked = len(puppet.came)
     return request
 
