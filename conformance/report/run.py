@@ -5,9 +5,10 @@ from collections import Counter
 
 from attrs import field, frozen
 
-from conformance.case import Verdict
+from conformance.case import Case, Verdict
 from conformance.expectations import Expectations, Known
 from conformance.runner import Result
+from conformance.trail import Crossing
 
 
 @frozen(slots=True)
@@ -52,3 +53,60 @@ class Run:
         seed = () if self.seed == "0" else ("--seed", self.seed)
         words = ("conformance", "run", *self.options, *seed, result.case.name)
         return shlex.join(words)
+
+    def well(self, result: Result) -> bool:
+        """Passed, or could not be asked: nothing that one would look into."""
+        return result.verdict in (Verdict.PASS, Verdict.UNSUPPORTED)
+
+
+SUBJECTS = {
+    "rfc3264": "offer and answer",
+    "rfc3550": "RTP",
+    "rfc3711": "SRTP",
+    "rfc5245": "ICE",
+    "rfc5389": "STUN",
+    "rfc5761": "RTP and RTCP on one port",
+    "rfc5764": "DTLS-SRTP",
+    "rfc6347": "DTLS 1.2",
+    "rfc7675": "consent",
+    "rfc7714": "AES-GCM in SRTP",
+    "rfc7983": "demultiplexing",
+    "rfc8122": "fingerprints in SDP",
+    "rfc8261": "SCTP over DTLS",
+    "rfc8445": "ICE",
+    "rfc8489": "STUN",
+    "rfc8829": "JSEP",
+    "rfc8831": "data channels",
+    "rfc8832": "opening data channels",
+    "rfc8839": "ICE in SDP",
+    "rfc8841": "SCTP in SDP",
+    "rfc8842": "DTLS in SDP",
+    "rfc8843": "BUNDLE",
+    "rfc9143": "BUNDLE",
+    "rfc9147": "DTLS 1.3",
+    "rfc9260": "SCTP",
+    "rfc9443": "demultiplexing with QUIC",
+    "rfc9725": "WHIP",
+}
+"""What an RFC is about, for readers who do not know them by number."""
+
+
+def group(case: Case) -> str:
+    """What a case stands with in a report: its RFC, or the part of the project."""
+    head, second, *_ = case.name.split("/")
+    if not head.startswith("rfc"):
+        return f"{head}/{second}"
+    subject = SUBJECTS.get(head)
+    return f"RFC {head[3:]}" + (f", {subject}" if subject else "")
+
+
+def said(result: Result) -> str:
+    """What was seen and its particulars, as one text; empty where there is neither."""
+    seen = str(result.seen.value) if result.seen is not None else ""
+    return ": ".join(part for part in (seen, result.detail) if part)
+
+
+def crossings(result: Result) -> tuple[int, int]:
+    """How many datagrams of the trail were sent, and how many received."""
+    ways = [entry.sent for entry in result.trail.entries if isinstance(entry, Crossing)]
+    return sum(ways), len(ways) - sum(ways)
