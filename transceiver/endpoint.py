@@ -292,6 +292,11 @@ class Endpoint:
         slot = self._slot(call)
         return snapshot_of(slot.session, slot.hint, now)
 
+    def sizes(self) -> dict[str, int]:
+        """How many entries its tables and queues have, by name; none without calls."""
+        tables = (*("slots", "by_ufrag", "by_address", "by_source", "ways"), "heap", "saying")
+        return {name: len(getattr(self, f"_{name}")) for name in tables}
+
     def _slot(self, call: str) -> Slot:
         try:
             return self._slots[call]
