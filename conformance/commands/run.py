@@ -15,7 +15,6 @@ from typing import Any
 import click
 from attrs import frozen
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from conformance import catalogue
 from conformance.blackbox.door import Style
@@ -27,12 +26,16 @@ from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.expectations import ExpectationError, Expectations, parse
 from conformance.relay_stage import Node
 from conformance.report import console as table
+from conformance.report import writing
 from conformance.report.run import Run
+from conformance.report.writing import Wanted
 from conformance.runner import Driver, Result, run_case
 from conformance.stage import Target
 from stunroute.address import Address
 from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 EXIT_FAILED = 1
 EXIT_OUTLIVED = 3
@@ -101,11 +104,27 @@ class Subject:
 @click.option("--patience", default=0.5, show_default=True, help="Seconds to wait for an answer.")
 @click.option("--longest", default=10.0, show_default=True, help="Seconds a case may want.")
 @click.option("--seed", default="0", help="What is drawn for cases.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, for CI.")
+@click.option("--json", metavar="FILE", help="Write JSON, for programs; - is standard output.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write one HTML page, for people.")
+@click.option(
+    "--pcap",
+    "captures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write NAME.pcapng and NAME.keys of each case that is not well.",
+)
+@click.option("--keep-all", is_flag=True, help="With --pcap and --html: captures of all cases.")
 def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Ask a server the cases, and judge what it does.
 
     CASE is a name or a glob: 'rfc8489/*'. Without --whip, --calls, --stun, --relay, --memory or
     --simulator only --list makes sense.
+
+    The table goes to standard output, or to standard error where --json - takes that. The HTML page
+    needs no server and no network: it has what was sent and received, drawn and decoded, and the
+    captures for download. A capture holds the keys of its case's calls, which are worth nothing
+    after them.
 
     \b
     Exit status:
@@ -123,6 +142,7 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
         _list(cases)
         return
     subject = _subject(options)
+    wanted = _wanted(options)
     expectations = _expectations(options["known"])
     began, clock = datetime.now(UTC), time.monotonic()
     results = _run_all(cases, subject.driver, options["jobs"])
@@ -137,7 +157,13 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
         strict=options["strict"],
         seed=options["seed"],
     )
-    table.show(run, Console(), everything=options["everything"])
+    # Files first: whoever reads the table may stop reading.
+    try:
+        printed = writing.write(run, wanted)
+    except OSError as error:
+        raise click.UsageError(f"a report cannot be written: {error}") from error
+    table.show(run, Console(stderr=wanted.takes_stdout), everything=options["everything"])
+    click.echo(printed, nl=False)
     sys.exit(status(run))
 
 
@@ -148,6 +174,18 @@ def status(run: Run) -> int:
     if any(run.fails(result) for result in run.results):
         return EXIT_FAILED
     return EXIT_OUTLIVED if run.outlived else 0
+
+
+def _wanted(options: dict[str, Any]) -> Wanted:
+    """Refuses what cannot be written before anybody is asked, not afterwards."""
+    files = [options["junit"], options["html"]]
+    if options["json"] not in (None, writing.STDOUT):
+        files.append(Path(options["json"]))
+    for path in files:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: there is no such directory")
+    names = ("junit", "json", "html", "captures", "keep_all")
+    return Wanted(**{name: options[name] for name in names})
 
 
 def _list(cases: Iterable[Case]) -> None:
@@ -162,9 +200,9 @@ def _subject(options: dict[str, Any]) -> Subject:
     if len(given) != 1:
         raise click.UsageError(f"say one of {', '.join(f'--{name}' for name in _SUBJECTS)}")
     if given[0] == "memory":
-        return Subject(MemoryDriver(), "our own cores, in memory", ("--memory",))
+        return Subject(MemoryDriver(), "Our own cores, in memory", ("--memory",))
     if given[0] == "simulator":
-        return Subject(SimulatedDriver(), "our own cores, simulated", ("--simulator",))
+        return Subject(SimulatedDriver(), "Our own cores, simulated", ("--simulator",))
     allowed = [_addresses(text) for text in options["allow"]]
     common: dict[str, Any] = {
         "allowed": tuple(address for addresses in allowed for address in addresses),
@@ -276,18 +314,13 @@ def _expectations(path: Path | None) -> Expectations:
 
 def _run_all(cases: list[Case], driver: Driver, jobs: int) -> list[Result]:
     """All results in the order of the cases, whoever was done first."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<60.60}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=len(cases))
+    with table.Meter(Console(stderr=True), len(cases)) as meter:
         lock = threading.Lock()
 
         def ask(case: Case) -> Result:
             result = run_case(case, driver, time.monotonic)
             with lock:
-                bar.update(task, advance=1, description=case.name)
+                meter.done(result)
             return result
 
         return _in_order(cases, ask, jobs)

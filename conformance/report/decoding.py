@@ -209,9 +209,8 @@ class _Reader:
             return self._payload(self._outer, crossing.data, *ends)
         leg = _leg(crossing.data)
         if leg is None:
-            size = len(crossing.data)
             label = "no header of the leg"
-            return label, label, f"{label} ({size} bytes)"
+            return label, label, label
         payload = crossing.data[forward.HEADER_LENGTH :]
         ways = (leg.proxy, leg.client) if crossing.sent else (leg.client, leg.proxy)
         if payload:
@@ -226,7 +225,9 @@ class _Reader:
     ) -> tuple[str, str, str]:
         line = teller.tell(Packet(0, 0, source, destination, data))
         inside = self._inside(data)
-        text = line.text if not inside else f"{line.text}; opened: {', '.join(inside)}"
+        text = line.text.removesuffix(f" ({len(data)} bytes)")
+        if inside:
+            text += f"; opened: {', '.join(inside)}"
         return _label(line, inside), _series(line, inside), text
 
     def _inside(self, data: bytes) -> list[str]:
@@ -277,7 +278,7 @@ def _label(line: Line, inside: list[str]) -> str:
             return f"{name} {detail['sequence']}, type {detail['payload_type']}"
         case "rtcp":
             return f"{line.text.partition(' ')[0]} {'+'.join(detail['types'])}"
-    return line.text.rpartition(" (")[0] or line.text
+    return line.text.removesuffix(f" ({line.detail['length']} bytes)")
 
 
 def _series(line: Line, inside: list[str]) -> str:

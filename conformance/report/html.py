@@ -30,6 +30,8 @@ _HERE = Path(__file__).resolve().parent
 MOST_CAPTURES = 2 << 20
 """Bytes of captures, as they stand in the page, that it holds unless all are to be kept. Cases that
 are not well come first, then the small ones."""
+MOST_FIRST = 25
+"""Failing cases that are shown before the matrix."""
 SIGNS = {
     Verdict.PASS: "✓",
     Verdict.LENIENT: "~",
@@ -74,6 +76,7 @@ def render(run: Run, *, keep_all: bool = False) -> str:
             '<main class="overview" id="overview">',
             _header(run),
             _tiles(run),
+            _first(run),
             _profiles(run),
             _groups(run),
             _list(run),
@@ -167,6 +170,22 @@ def _tiles(run: Run) -> str:
         f'<details class="meanings"><summary>What the verdicts mean</summary><dl>{meanings}</dl>'
         "</details></section>"
     )
+
+
+def _first(run: Run) -> str:
+    """What fails the run, before all that does not."""
+    failing = [result for result in run.results if run.fails(result)]
+    if not failing:
+        return ""
+    listed = "".join(
+        f'<li>{_tag(result.verdict)}<div><a href="#{_anchor(result.case)}">'
+        f"{_breakable(result.case.name)}</a><p>{escape(result.case.requirement)}</p>"
+        f'<p class="quiet">{escape(_short(one_line(said(result)), 240))}</p></div>'
+        for result in failing[:MOST_FIRST]
+    )
+    more = len(failing) - MOST_FIRST
+    beside = f'<p class="quiet">… and {more} more in the list below.</p>' if more > 0 else ""
+    return f'<section><h2>What fails this run</h2><ol class="first">{listed}</ol>{beside}</section>'
 
 
 def _stacked(counts: Counter[Verdict]) -> Iterable[tuple[Verdict, int]]:
