@@ -139,8 +139,8 @@ def _scapy(file: BinaryIO, first: "_Record") -> Iterator[tuple[bytes, int, int]]
 
 
 class _Sections(RawPcapNgReader):
-    """Interface numbers begin anew with each section of a pcapng file, and a snapshot length of
-    zero is none."""
+    """Interface numbers begin anew with each section of a pcapng file, a snapshot length of zero is
+    none, and keys that a capture brings are not for us: nothing is decrypted here."""
 
     def _read_block_shb(self) -> None:
         self.interfaces = []
@@ -150,6 +150,9 @@ class _Sections(RawPcapNgReader):
         super()._read_block_idb(block, size)
         link_type, snapshot, options = self.interfaces[-1]
         self.interfaces[-1] = (link_type, snapshot or LARGEST_PACKET, options)
+
+    def _read_block_dsb(self, block: bytes, size: int) -> None:
+        pass
 
 
 # --- the measure of a file ----------------------------------------------------------------------
