@@ -96,16 +96,18 @@ def run_command(name: str, arguments: tuple[str, ...]) -> None:
     """Start a peer, judge it with `conformance run`, and end it.
 
     What follows NAME is given to `conformance run`: --profile, names of cases, --known and so on.
-    The exit status is that of `conformance run`.
+    The exit status is that of `conformance run`. A peer that ends or answers no more is started
+    again, and that is told; it makes the status 1 where it would have been 0.
     """
-    with _started(name) as running:
+    with _started(name, revive=True) as running:
         told = [f"--{running.door.value}", running.url]
         argv = [sys.executable, "-m", "conformance", "run", *told, *arguments]
         click.echo(f"{running.peer.title} {running.version}", err=True)
         status = subprocess.run(running.command(argv)).returncode
-        if running.ended is not None:
-            click.echo(f"{name} ended while it was judged: {running.ended}", err=True)
-            status = status or EXIT_FAILED
+    for loss in running.losses:
+        click.echo(f"{name} had to be started again: {loss}", err=True)
+    if running.losses:
+        status = status or EXIT_FAILED
     sys.exit(status)
 
 
@@ -173,10 +175,10 @@ def _peer(name: str) -> Peer:
 
 
 @contextmanager
-def _started(name: str) -> Iterator[Running]:
+def _started(name: str, *, revive: bool = False) -> Iterator[Running]:
     _peer(name)
     try:
-        with peers.start(name) as running:
+        with peers.start(name, revive=revive) as running:
             yield running
     except PeerError as error:
         click.echo(str(error), err=True)

@@ -27,6 +27,8 @@ ANSWER_SECONDS = 20.0
 OFFER_BYTES = 200_000
 
 HOST = os.environ.get("PEER_HOST", "127.0.0.1")
+PORT = int(os.environ.get("PEER_PORT", "0"))
+"""The door's; 0 where any will do."""
 
 
 class Refused(Exception):
@@ -120,7 +122,7 @@ class Door:
 @contextlib.asynccontextmanager
 async def listening(door: Door) -> AsyncIterator[str]:
     """A door by HTTP, and its address: ``http://127.0.0.1:4711``."""
-    server = HttpServer(door.app, Address.of(HOST, 0))
+    server = HttpServer(door.app, Address.of(HOST, PORT))
     address = await server.start()
     try:
         yield f"http://{address}"

@@ -216,7 +216,7 @@ def ready(url: str) -> None:
 def main() -> None:
     Gst.init(None)
     Handler.calls = Calls()
-    server = Server((HOST, 0), Handler)
+    server = Server((HOST, int(os.environ.get("PEER_PORT", "0"))), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     leave = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leave.set())

@@ -1,19 +1,9 @@
-"""Starting a peer and ending it, with every process that it started and no other.
-
-A peer's program is told by its environment where to listen (``PEER_HOST``), which file to write
-when it is ready (``PEER_READY``: JSON with ``url`` and ``version``) and where its packages lie
-(``PEER_HOME``). It leads a session of its own, so that its children can be ended with it, and it
-leaves when its standard input ends: so it outlives no harness, however that one dies.
-"""
+"""Starting a peer for the length of a block, and again where it does not survive being judged."""
 
 import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
+import socket
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -23,35 +13,35 @@ from attrs import define, field
 from . import installing
 from .errors import PeerError
 from .namespace import Namespace
-from .table import Door, Peer, Runner, by_name
+from .process import Process
+from .table import Door, Peer, by_name
 
 T = TypeVar("T")
 
-READY_SECONDS = 30.0
-"""How long a peer may take to start; most take one."""
-END_SECONDS = 5.0
-"""How long it may take to leave when asked."""
-LOOPBACK = "127.0.0.1"
+LOOK_SECONDS = 0.5
+"""How often it is looked whether a peer still answers."""
+ANSWER_SECONDS = 3.0
+LOOKS = 3
+"""How many looks in a row may get no answer: a busy peer is not a dead one."""
+REVIVALS = 50
+"""How often a peer is started again at most."""
+
+_BINDING = bytes.fromhex("000100002112a442") + bytes(range(12))
 
 
 @define(slots=True, eq=False)
 class Running:
     """A peer that is up. ``url`` is what the door takes: ``http://127.0.0.1:4711/whip``, or
-    ``127.0.0.1:3478`` for STUN. ``namespace`` is where it is, None where that is here."""
+    ``127.0.0.1:3478`` for STUN. ``namespace`` is where it is, None where that is here. ``losses``
+    says how it ended and was started again, each time."""
 
     peer: Peer
     url: str
     version: str
-    pid: int
-    namespace: Namespace | None = None
-    _process: "_Process | None" = None
-
-    @property
-    def ended(self) -> str | None:
-        """What it said last, where it has ended by itself; None while it is up."""
-        if self._process is None or not self._process.over:
-            return None
-        return self._process.last_words()
+    namespace: Namespace | None
+    _scratch: Path
+    _process: Process
+    losses: list[str] = field(init=False, factory=list)
 
     @property
     def name(self) -> str:
@@ -61,6 +51,17 @@ class Running:
     def door(self) -> Door:
         return self.peer.door
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> str | None:
+        """How it ended and what it said last, where it has ended by itself; None while it is
+        up."""
+        how = self._process.ended
+        return None if how is None else f"{how}: {self._process.last_words()}"
+
     def command(self, argv: Sequence[str]) -> list[str]:
         """``argv`` so that it runs where the peer can be reached."""
         return list(argv) if self.namespace is None else self.namespace.command(argv)
@@ -69,12 +70,69 @@ class Running:
         """What ``act`` returns when called where the peer can be reached."""
         return act() if self.namespace is None else self.namespace.inside(act)
 
+    def answers(self) -> bool:
+        """Whether the door is answered at all: by any response to HTTP, or by STUN."""
+        host, _, port = self.url.removeprefix("http://").partition("/")[0].rpartition(":")
+        ask = _ask_stun if self.door is Door.STUN else _ask_http
+        try:
+            return self.inside(lambda: ask(host, int(port)))
+        except OSError:
+            return False
+
+    def watch(self, leave: threading.Event) -> None:
+        """Until told to leave: start it again, at the same place, where it has ended or answers no
+        more. What it holds of calls is lost."""
+        silent = 0
+        while not leave.wait(LOOK_SECONDS) and len(self.losses) < REVIVALS:
+            ended = self.ended
+            if ended is None:
+                silent = 0 if self.answers() else silent + 1
+                if silent < LOOKS:
+                    continue
+                ended = "it answered no more"
+            silent = 0
+            self.losses.append(ended)
+            self._process.end()
+            port = int(self.url.removeprefix("http://").partition("/")[0].rpartition(":")[2])
+            folder = _folder(self._scratch, len(self.losses))
+            self._process = Process(self.peer, self.namespace, folder, port)
+            try:
+                self._process.await_ready()
+            except PeerError as error:
+                self.losses.append(str(error))
+                return
+
+    def end(self) -> None:
+        self._process.end()
+
+
+def _folder(scratch: Path, number: int) -> Path:
+    made = scratch / str(number)
+    made.mkdir()
+    return made
+
+
+def _ask_http(host: str, port: int) -> bool:
+    with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as asking:
+        asking.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return bool(asking.recv(1))
+
+
+def _ask_stun(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(ANSWER_SECONDS)
+        asking.connect((host, port))
+        asking.send(_BINDING)
+        return bool(asking.recv(2048))
+
 
 @contextlib.contextmanager
-def start(name: str) -> Iterator[Running]:
+def start(name: str, *, revive: bool = False) -> Iterator[Running]:
     """A peer, up for the length of a ``with`` block.
 
-    Raises PeerError where it is unknown, not installed, or does not start.
+    With ``revive`` it is watched, and started again at the same place whenever it has ended or
+    answers no more; ``Running.losses`` then tells. Raises PeerError where it is unknown, not
+    installed, or does not start.
     """
     peer = by_name().get(name)
     if peer is None:
@@ -83,109 +141,26 @@ def start(name: str) -> Iterator[Running]:
     with contextlib.ExitStack() as stack:
         namespace = stack.enter_context(Namespace()) if peer.needs_namespace else None
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stunroute-peer-")))
-        process = stack.enter_context(_Process(peer, namespace, scratch))
-        told = process.await_ready()
-        yield Running(peer, told["url"], told["version"], process.pid, namespace, process)
+        process = Process(peer, namespace, _folder(scratch, 0))
+        try:
+            told = process.await_ready()
+        except BaseException:
+            process.end()
+            raise
+        running = Running(peer, told["url"], told["version"], namespace, scratch, process)
+        stack.callback(running.end)
+        if revive:
+            stack.enter_context(_watched(running))
+        yield running
 
 
-def command_of(peer: Peer) -> list[str]:
-    """The program and its arguments."""
-    match peer.runner:
-        case Runner.MODULE:
-            return [sys.executable, "-m", f"conformance.peers.{peer.program}"]
-        case Runner.SYSTEM_PYTHON:
-            return ["/usr/bin/python3", "-I", str(installing.HERE / peer.program)]
-        case Runner.NODE:
-            return ["node", str(installing.HERE / peer.program)]
-        case Runner.GO:
-            return [str(installing.build(peer))]
-
-
-@define(slots=True, eq=False)
-class _Process:
-    peer: Peer
-    namespace: Namespace | None
-    scratch: Path
-    _process: "subprocess.Popen[bytes]" = field(init=False)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def _ready(self) -> Path:
-        return self.scratch / "ready.json"
-
-    @property
-    def _log(self) -> Path:
-        return self.scratch / "log"
-
-    def __enter__(self) -> "_Process":
-        argv = command_of(self.peer)
-        environment = {
-            **os.environ,
-            **dict(self.peer.environment),
-            "PEER_HOST": LOOPBACK if self.namespace is None else self.namespace.address,
-            "PEER_READY": str(self._ready),
-            "PEER_HOME": str(installing.home(self.peer)),
-            "PEER_SCRATCH": str(self.scratch),
-            # This package has to be found from wherever the peer is started.
-            "PYTHONPATH": os.pathsep.join(map(str, [installing.HERE.parent.parent, *_path()])),
-        }
-        with self._log.open("wb") as log:
-            try:
-                self._process = subprocess.Popen(
-                    argv if self.namespace is None else self.namespace.command(argv),
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    cwd=self.scratch,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise PeerError(f"{argv[0]}: {error.strerror}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + END_SECONDS
-        while not self.over and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-
-    @property
-    def over(self) -> bool:
-        """Whether the program has ended. It is looked at without being reaped: while it is not,
-        no other group of processes can have its number."""
-        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        return os.waitid(os.P_PID, self.pid, flags) is not None
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
-
-    def await_ready(self) -> dict[str, str]:
-        """What the program told of itself."""
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            if self._ready.is_file():
-                told: dict[str, str] = json.loads(self._ready.read_text())
-                return told
-            if self.over:
-                raise PeerError(f"{self.peer.name} ended while starting: {self.last_words()}")
-            time.sleep(0.02)
-        raise PeerError(f"{self.peer.name} was not ready in time: {self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of what it wrote."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-8:]) or "it said nothing"
-
-
-def _path() -> list[str]:
-    told = os.environ.get("PYTHONPATH", "")
-    return [each for each in told.split(os.pathsep) if each]
+@contextlib.contextmanager
+def _watched(running: Running) -> Iterator[None]:
+    leave = threading.Event()
+    watching = threading.Thread(target=running.watch, args=(leave,), name="watch")
+    watching.start()
+    try:
+        yield
+    finally:
+        leave.set()
+        watching.join()

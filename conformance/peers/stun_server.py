@@ -59,7 +59,7 @@ async def answers(port: int) -> bool:
 
 async def run(name: str) -> None:
     make, package = _PROGRAMS[name]
-    port = front.free_port()
+    port = front.PORT or front.free_port()
     async with front.child(make(port)) as process:
         await front.until(lambda: answers(port), process, 10.0)
         front.ready(f"{front.HOST}:{port}", await front.debian_version(package))

@@ -6,6 +6,7 @@ import path from "node:path";
 import { createRequire } from "node:module";
 
 export const HOST = process.env.PEER_HOST || "127.0.0.1";
+const PORT = Number(process.env.PEER_PORT || 0);
 const MOST_CALLS = 200;
 const OFFER_BYTES = 200_000;
 const ANSWER_MS = 20_000;
@@ -104,5 +105,5 @@ export function serve(open, version) {
   process.on("uncaughtException", (error) => console.error("uncaught:", error));
   process.on("unhandledRejection", (error) => console.error("unhandled:", error));
 
-  server.listen(0, HOST, () => ready(`http://${HOST}:${server.address().port}/whip`, version));
+  server.listen(PORT, HOST, () => ready(`http://${HOST}:${server.address().port}/whip`, version));
 }

@@ -1,6 +1,6 @@
 // libwebrtc, as @roamhq/wrtc brings it to Node, behind WHIP: it echoes sound and data channels.
 
-import { require, serve, versionOf } from "./front.mjs";
+import { HOST, require, serve, versionOf } from "./front.mjs";
 
 const { RTCPeerConnection } = require("@roamhq/wrtc");
 const GATHERING_MS = 5_000;
@@ -15,6 +15,12 @@ function gathered(peer) {
       resolve();
     });
   });
+}
+
+// It gathers on every interface; told are the candidates of the one that it shall be reached at.
+function ours(sdp) {
+  const others = (line) => line.startsWith("a=candidate:") && !line.includes(` ${HOST} `);
+  return sdp.split("\r\n").filter((line) => !others(line)).join("\r\n");
 }
 
 async function open(offer) {
@@ -36,7 +42,7 @@ async function open(offer) {
     peer.close();
     throw error;
   }
-  return { answer: peer.localDescription.sdp, close: () => peer.close() };
+  return { answer: ours(peer.localDescription.sdp), close: () => peer.close() };
 }
 
 serve(open, versionOf("@roamhq/wrtc"));

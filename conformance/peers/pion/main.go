@@ -232,7 +232,11 @@ func main() {
 	routes := http.NewServeMux()
 	routes.HandleFunc("/whip", d.post)
 	routes.HandleFunc("/whip/", d.remove)
-	listener, err := net.Listen("tcp", host+":0")
+	port := os.Getenv("PEER_PORT")
+	if port == "" {
+		port = "0"
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance import peers
-from conformance.peers import PeerError
+from conformance.peers import PeerError, Running
 from conformance.peers.table import Door, Package, Peer, Runner, Source
 
 SHELL = Package(Source.DEBIAN, "shell", marker="/bin/sh")
@@ -21,7 +21,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     path.touch()
     peer = Peer("made", "Made", Door.WHIP, Runner.NODE, "node/made.mjs", (SHELL,), ("stun",))
     monkeypatch.setattr("conformance.peers.running.by_name", lambda: {"made": peer})
-    monkeypatch.setattr("conformance.peers.running.command_of", lambda _: ["sh", str(path)])
+    monkeypatch.setattr("conformance.peers.process.command_of", lambda _: ["sh", str(path)])
     return path
 
 
@@ -77,7 +77,42 @@ def test_one_that_ends_by_itself_is_noticed(script: Path) -> None:
         deadline = time.monotonic() + 10
         while running.ended is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert running.ended == "it was too much"
+        assert running.ended == "it ended with status 1: it was too much"
+
+
+def test_one_that_does_not_survive_is_started_again(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.peers.running.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(Running, "answers", lambda _: True)
+    script.write_text(
+        READY.replace("/whip", ":7/whip") + 'test "$PEER_PORT" = 7 && exec cat; kill -9 $$\n'
+    )
+    with peers.start("made", revive=True) as running:
+        deadline = time.monotonic() + 10
+        while (not running.losses or running.ended) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert running.losses == ["it was ended by signal 9: it said nothing"]
+        assert running.ended is None
+        assert alive(running.pid)
+    assert not alive(running.pid)
+
+
+def test_one_that_answers_no_more_is_started_again(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.peers.running.LOOK_SECONDS", 0.01)
+    looks = iter([True, False, False, True, False, False, False])
+    monkeypatch.setattr(Running, "answers", lambda _: next(looks, True))
+    script.write_text(READY.replace("/whip", ":7/whip") + "exec cat\n")
+    with peers.start("made", revive=True) as running:
+        first = running.pid
+        deadline = time.monotonic() + 10
+        while running.pid == first and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert running.losses == ["it answered no more"]
+    assert not alive(first)
+    assert not alive(running.pid)
 
 
 def test_one_that_ends_while_starting_has_the_last_word(script: Path) -> None:
@@ -89,7 +124,7 @@ def test_one_that_ends_while_starting_has_the_last_word(script: Path) -> None:
 def test_one_that_never_gets_ready_is_given_up(
     script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.peers.running.READY_SECONDS", 0.1)
+    monkeypatch.setattr("conformance.peers.process.READY_SECONDS", 0.1)
     script.write_text("exec cat\n")
     with pytest.raises(PeerError, match="not ready in time: it said nothing"):
         peers.start("made").__enter__()
