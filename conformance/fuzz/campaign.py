@@ -19,7 +19,7 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 from . import catalogue, runner
-from .runner import Place, Turn
+from .runner import Finding, Place, Turn
 from .target import Target
 
 SUMMARY = Path(__file__).parent / "campaign.json"
@@ -97,6 +97,10 @@ class Campaign:
         """Whose turn it is."""
         return min(targets.values(), key=self._due)
 
+    def _told(self, finding: Finding) -> str:
+        path = self.place.findings / finding.file
+        return f"{finding.what}\n  {runner.reproducer(finding.target, path)}"
+
     def _due(self, target: Target) -> float:
         total = self.totals.get(target.name)
         if total is None:
@@ -120,7 +124,7 @@ class Campaign:
             print(
                 f"{target.name}: {turn.executions} executions, {turn.rate:.0f}/s, "
                 f"{turn.edges} edges, {turn.corpus} inputs; {self.executions} in all"
-                + "".join(f"\n  FOUND {one.file}: {one.what}" for one in turn.findings)
+                + "".join(f"\n  {self._told(one)}" for one in turn.findings)
                 + (f"\n  {turn.failure}" if turn.failure else ""),
                 flush=True,
             )

@@ -13,7 +13,7 @@ from .operations import encode
 from .play import played
 from .stock import Master
 from .stock_calls import make_endpoint
-from .target import Run, insist, text_of
+from .target import Run, again, insist, text_of
 
 # --- negotiation --------------------------------------------------------------------------------
 
@@ -32,12 +32,12 @@ def negotiation() -> Run:
         except CallError as error:
             insist(not core.calls, "a refused offer leaves nothing behind")
             return str(error)
-        sdp.parse_untrusted(opened.answer)
+        again(sdp.parse_untrusted, opened.answer)
         said.append(opened.answer)
         for text in later or [first]:
             try:
                 answer = core.reoffer(opened.call, text, 1.0)
-                sdp.parse_untrusted(answer)
+                again(sdp.parse_untrusted, answer)
                 said.append(answer)
             except CallError as error:
                 said.append(str(error))

@@ -1,7 +1,7 @@
 """DTLS connections as targets: one side under test, an honest peer on the other.
 
-The setting says where it begins: with nothing said, or with the handshake behind it. Then come
-operations::
+The setting says where it begins: with nothing said, with the handshake behind it, or with nothing
+said and a server that asks for a cookie. Then come operations::
 
     0  a datagram, as it is                        8  the peer sends application data
     1  the peer's next datagram                    9  the peer seals content of any type
@@ -92,7 +92,7 @@ class Scene:
         self.collect()
 
 
-def _connection(role: Role) -> DtlsConnection:
+def _connection(role: Role, verify: bool) -> DtlsConnection:
     name, other = (role.value, "server" if role is Role.CLIENT else "client")
     return DtlsConnection(
         role=role,
@@ -101,6 +101,7 @@ def _connection(role: Role) -> DtlsConnection:
         entropy=Stream(f"dtls {name}"),
         limits=DtlsLimits(),
         profiles=tuple(SrtpProfile),
+        verify_hello=verify,
     )
 
 
@@ -113,9 +114,9 @@ def _identity(name: str) -> Identity:
     return _IDENTITIES[name]
 
 
-def _fresh(role: Role) -> Scene:
+def _fresh(role: Role, *, verify: bool = False) -> Scene:
     other = Role.SERVER if role is Role.CLIENT else Role.CLIENT
-    scene = Scene(_connection(role), _connection(other))
+    scene = Scene(_connection(role, verify), _connection(other, verify))
     scene.subject.start(0.0)
     scene.peer.start(0.0)
     scene.collect()
@@ -144,11 +145,12 @@ def _established(role: Role) -> Scene:
 
 def make(role: Role) -> Run:
     """The target whose subject has that role."""
-    masters = (Master(_fresh(role)), Master(_established(role)))
+    scenes = (_fresh(role), _established(role), _fresh(role, verify=True), _established(role))
+    masters = [Master(scene) for scene in scenes]
 
     def play(data: bytes) -> object:
         setting, row = operations_of(data)
-        scene = masters[setting & 1].copy()
+        scene = masters[setting & 3].copy()
         for kind, argument in row:
             _carry_out(scene, kind & 15, argument)
         expire(scene.subject, scene.now, scene.collect)
@@ -228,7 +230,7 @@ def _act(scene: Scene, kind: int, argument: bytes) -> None:
 
 SEEDS = tuple(
     encode(established, row)
-    for established in (0, 1)
+    for established in range(3)
     for row in (
         [(15, b"")],
         [(5, b""), (1, b""), (5, b""), (1, b""), (15, b""), (8, b"hello"), (1, b"")],

@@ -1,7 +1,7 @@
 """How the parsers of DTLS are called, and what must hold of what they return."""
 
 from .stock import NOT_BEFORE, Stream
-from .target import Run, Table, insist, only, text_of
+from .target import Run, Table, again, insist, only, text_of
 
 TABLE = Table()
 _CLIENT, _SERVER = "core.dtls-client", "core.dtls-server"
@@ -51,8 +51,8 @@ def _block() -> Run:
     def run(data: bytes) -> None:
         found = extensions.decode_block_untrusted(Reader(data))
         if found:
-            again = extensions.encode_block(found.items())
-            insist(again == data, "a block of extensions is encoded as it came")
+            written = extensions.encode_block(found.items())
+            insist(written == data, "a block of extensions is encoded as it came")
 
     return only(run)
 
@@ -146,7 +146,8 @@ def _fingerprint() -> Run:
 
     def run(data: bytes) -> None:
         found = Fingerprint.parse_untrusted(text_of(data))
-        insist(Fingerprint.parse_untrusted(str(found)) == found, "a fingerprint is written as read")
+        written = again(Fingerprint.parse_untrusted, str(found))
+        insist(written == found, "a fingerprint is written as read")
 
     return only(run)
 
@@ -195,9 +196,8 @@ def _protection(chacha: bool) -> Run:
         kind, number, body = data[:1], int.from_bytes(data[1:9], "big"), data[9:]
         if kind < b"\x80":
             sealed = cipher.seal(23, number, body)
-            insist(
-                cipher.open_untrusted(23, number, sealed) == body, "what is sealed can be opened"
-            )
+            opened = again(cipher.open_untrusted, 23, number, sealed)
+            insist(opened == body, "what is sealed can be opened")
             if body:
                 at = number % len(sealed)
                 sealed = sealed[:at] + bytes((sealed[at] ^ 1,)) + sealed[at + 1 :]
@@ -228,8 +228,8 @@ def _fragment() -> Run:
         while at < len(data):
             one, end = decode_fragment_untrusted(data, at)
             insist(end >= at + HEADER_LENGTH, "a fragment is at least its header")
-            again = Fragment.of(one.type, one.length, one.sequence, one.offset, one.data)
-            insist(again.raw == data[at:end], "a fragment is encoded as it came")
+            made = Fragment.of(one.type, one.length, one.sequence, one.offset, one.data)
+            insist(made.raw == data[at:end], "a fragment is encoded as it came")
             at = end
 
     return only(run)
@@ -244,8 +244,8 @@ def _record() -> Run:
         at, records = 0, 0
         while at < len(data):
             one, end = record.decode_untrusted(data, at)
-            again = record.encode(one.content_type, one.number, one.fragment, one.version)
-            insist(again == data[at:end], "a record is encoded as it came")
+            made = record.encode(one.content_type, one.number, one.fragment, one.version)
+            insist(made == data[at:end], "a record is encoded as it came")
             if peeked is not None:
                 insist((one.number, end) == (peeked, len(data)), "what is peeked is what is there")
             at, records = end, records + 1

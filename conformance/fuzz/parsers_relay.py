@@ -2,7 +2,7 @@
 
 import contextlib
 
-from .target import Run, Table, insist, only
+from .target import Run, Table, again, insist, only
 
 TABLE = Table()
 _NOW = 1000.0
@@ -28,8 +28,8 @@ def _forward() -> Run:
 
     def run(data: bytes) -> None:
         leg = forward.decode_untrusted(data)
-        again = forward.encode(leg.client, leg.proxy)
-        insist(again == data[: forward.HEADER_LENGTH], "a header is encoded as it came")
+        written = forward.encode(leg.client, leg.proxy)
+        insist(written == data[: forward.HEADER_LENGTH], "a header is encoded as it came")
 
     return only(run)
 
@@ -132,8 +132,11 @@ def _entry() -> Run:
         if data[:1] < b"\x80" and len(value) >= 35:
             value = value[:35] + codec._mac(client, value[:35])
         entry = codec.decode_untrusted(client, value, now)
-        again = codec.decode_untrusted(client, codec.encode(client, entry, now), now)
-        insist(entry == again, "an entry that was read can be written and read again")
+        written = codec.encode(client, entry, now)
+        insist(
+            again(codec.decode_untrusted, client, written, now) == entry,
+            "an entry that was read can be written and read again",
+        )
 
     return only(run)
 
@@ -191,8 +194,8 @@ def _xor_address() -> Run:
         transaction = data[:12].ljust(12, b"\x00")
         address = attributes.decode_xor_address_untrusted(data[12:], transaction)
         written = stun.encode_xor_address(address, transaction)
-        again = attributes.decode_xor_address_untrusted(written, transaction)
-        insist(address == again, "an address that was read can be written and read again")
+        found = again(attributes.decode_xor_address_untrusted, written, transaction)
+        insist(found == address, "an address that was read can be written and read again")
 
     return only(run)
 

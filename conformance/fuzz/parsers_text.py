@@ -4,7 +4,7 @@ import json
 
 from .operations import decode as operations_of
 from .stock import Stream
-from .target import Run, Table, insist, only, text_of
+from .target import Run, Table, again, insist, only, text_of
 
 TABLE = Table()
 
@@ -19,8 +19,8 @@ def _sdp() -> Run:
 
     def run(data: bytes) -> None:
         found = sdp.parse_untrusted(text_of(data))
-        again = sdp.parse_untrusted(str(found))
-        insist(again == found and str(again) == str(found), "a description is written as read")
+        written = again(sdp.parse_untrusted, str(found))
+        insist(written == found and str(written) == str(found), "a description is written as read")
 
     return only(run, OfferError)
 
@@ -32,8 +32,8 @@ def _sdp_lines() -> Run:
 
     def run(data: bytes) -> None:
         lines = sdp.lines_untrusted(text_of(data))
-        again = sdp.lines_untrusted("".join(f"{line}\r\n" for line in lines))
-        insist(again == lines, "lines are written as they were read")
+        written = "".join(f"{line}\r\n" for line in lines)
+        insist(again(sdp.lines_untrusted, written) == lines, "lines are written as they were read")
 
     return only(run, OfferError)
 
@@ -156,7 +156,7 @@ def _session() -> Run:
     def run(data: bytes) -> None:
         value = _json(data)
         session = session_untrusted(value)
-        insist(session_untrusted(session) == session, "what was validated is valid")
+        insist(again(session_untrusted, session) == session, "what was validated is valid")
 
     return only(run, Refusal)
 

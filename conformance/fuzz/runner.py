@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import frozen
 
 from . import corpus as corpora
 from .child import FOUND
@@ -61,7 +60,6 @@ class Place:
     """Where a run keeps things: seeds by kind, a corpus for each target, findings."""
 
     root: Path
-    jobs: int = field(default=1)
 
     def corpus(self, target: Target) -> Path:
         return _made(self.root / "corpus" / target.name)
@@ -176,20 +174,6 @@ def _about(path: Path, said: str) -> str:
     return path.name.rpartition("-")[0].rpartition("-")[2]  # crash, timeout, oom, slow-unit
 
 
-def reproducer(finding: Finding, place: Place) -> str:
-    """The command that runs a finding's input again."""
-    path = place.findings / finding.file
-    return f"conformance fuzz --replay {path} {finding.target}"
-
-
-def known_findings(place: Place, names: Iterable[str]) -> list[Finding]:
-    """What lies in the folder of findings from this run and earlier ones."""
-    found = []
-    wanted = set(names)
-    for path in sorted(place.findings.glob("*")):
-        target = next((name for name in wanted if path.name.startswith(f"{name}-")), None)
-        if target is not None and path.suffix != ".txt":
-            note = path.with_suffix(".txt")
-            what = note.read_text().splitlines()[1] if note.exists() else ""
-            found.append(Finding(target, path.name, what or _about(path, "")))
-    return found
+def reproducer(target: str, path: Path) -> str:
+    """The command that gives a target that input again."""
+    return f"conformance fuzz --replay {path} {target}"

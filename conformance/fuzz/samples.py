@@ -7,6 +7,7 @@ from stunroute import forward, stun
 from stunroute.address import Address
 from transceiver.datachannel.messages import Ack, Open
 from transceiver.sctp import causes, chunks, packet, parameters
+from transceiver.srtp import rtcp
 
 from . import operations
 from .seeds import Seeds
@@ -67,6 +68,7 @@ def add(seeds: Seeds) -> None:
     seeds.add("fingerprint", b"sha-256 " + b":".join([b"AB"] * 32), b"SHA-1 " + b"00:" * 19 + b"00")
     _add_json(seeds)
     _add_sctp(seeds)
+    _add_rtcp(seeds)
     seeds.add("frames", b"\x00\x01\x00\x10" + bytes(16) + b"\x10\x00\x02\x00\x00\x00\x00\x00")
     seeds.add("frames", b"\x03\xf0\x00\x00\xf0\x00\x04\x00\x00\x00\x09\xff\x00\x01\x02")
     seeds.add("stun", stun.build(1, stun.MessageClass.REQUEST, bytes(12), []))
@@ -117,6 +119,26 @@ def _add_json(seeds: Seeds) -> None:
 def _form(session: bytes) -> bytes:
     part = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
     return part % (b"sdp", b"v=0") + part % (b"session", session) + b"--b--\r\n"
+
+
+def _add_rtcp(seeds: Seeds) -> None:
+    """In the clear: what captures hold is protected behind the first eight octets."""
+    blocks = (rtcp.ReportBlock(7, 1, -5, 70_000, 30, 40, 50), rtcp.ReportBlock(8, 0, 0, 1, 2, 3, 4))
+    packets: tuple[rtcp.Packet, ...] = (
+        rtcp.SenderReport(7, 1 << 40, 960, 10, 1600, blocks[:1]),
+        rtcp.ReceiverReport(7, blocks),
+        rtcp.SourceDescription((rtcp.Chunk(7, ((rtcp.CNAME, b"name"),)), rtcp.Chunk(8, ()))),
+        rtcp.Bye((7, 8), b"enough"),
+        rtcp.Bye((7,)),
+        rtcp.Feedback(205, 15, 7, 8, b"\x00\x01\x00\x02"),
+        rtcp.Unknown(207, 1, bytes(8)),
+    )
+    for one in packets:
+        seeds.add("rtcp", rtcp.encode(one), b"\x01" + rtcp.encode(one)[4:])
+    compound = rtcp.encode_compound(packets[:4])
+    seeds.add("rtcp", compound)
+    row = [(number & 1, rtcp.encode(one)) for number, one in enumerate(packets)]
+    seeds.add("rtcp-row", operations.encode(0, row), operations.encode(1, [(1, compound)]))
 
 
 def sample_chunks() -> Iterator[chunks.Chunk]:

@@ -5,12 +5,13 @@ target alone. So a child is up in a moment and instruments no module that its ta
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, field, frozen
 
 from stunroute.errors import DecodeError
 
+T = TypeVar("T")
 Run: TypeAlias = Callable[[bytes], object]
 """Takes one input. Returns whatever it likes; raises only for a finding."""
 Make: TypeAlias = Callable[[], Run]
@@ -91,6 +92,15 @@ def only(function: Run, *errors: type[Exception]) -> Run:
             return
 
     return run
+
+
+def again(decode: Callable[..., T], *arguments: Any) -> T:
+    """What ``decode`` says of bytes that we have encoded. It may not refuse them, so an error that
+    is documented for a stranger's bytes is a violation here."""
+    try:
+        return decode(*arguments)
+    except Exception as error:
+        raise Violation(f"what was encoded can be decoded, but {error!r}") from error
 
 
 def text_of(data: bytes) -> str:

@@ -1,0 +1,33 @@
+"""Seeds for tests of the fuzzing, and targets that are broken on purpose."""
+
+from functools import cache
+
+from conformance.fuzz import corpus
+from conformance.fuzz.seeds import Seeds
+from conformance.fuzz.target import Run, Target, insist
+from stunroute.errors import DecodeError
+
+
+@cache
+def seeds() -> Seeds:
+    """Those of the repository, read once."""
+    return corpus.collect()
+
+
+def _fragile() -> Run:
+    def run(data: bytes) -> None:
+        if data[:2] == b"AB":
+            raise DecodeError("as documented")
+        insist(data[:1] != b"K" or len(data) < 3, "no long input begins with K")
+        if data[:1] == b"Z":
+            _deep(len(data))
+
+    return run
+
+
+def _deep(size: int) -> int:
+    return 1 // (size - size)
+
+
+FRAGILE = Target("core.fragile", _fragile, seeds="octets", length=16)
+"""Raises what is documented, breaks a promise, or divides by zero, by its first octet."""
