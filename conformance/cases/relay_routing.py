@@ -250,7 +250,7 @@ def other_protocols(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     client = stage.client()
     flow(stage, stage.mint(node), client)
-    told: Observed = Routed.NOWHERE
+    told: tuple[Routed, str] = (Routed.NOWHERE, "")
     for first in (0x10, 0x40, 0x50, 0xC0):
         told = route(stage, bytes([first]) + stage.entropy(30), client, node)
         if told[0] not in MAY_PASS.good:

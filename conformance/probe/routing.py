@@ -243,6 +243,24 @@ def flow(stage: RelayStage, session: Session, client: Address) -> Delivery:
     raise Blocked("a good check and its answer do not get through")
 
 
+def teach(stage: RelayStage, source: int, client: Address, node: Node) -> None:
+    """A known client sends some RTP of a source. Raises Blocked."""
+    for _ in range(3):
+        if route(stage, rtp(stage, source), client, node, patient=True)[0] is not Routed.DELIVERED:
+            raise Blocked("media of a known client does not get through")
+
+
+def known_source(stage: RelayStage, client: Address, node: Node) -> int:
+    """A source of media that the relay knows, of a new flow of ``client``. Raises Unsupported where
+    it knows none: from another address it does not route it."""
+    flow(stage, stage.mint(node), client)
+    source = drawn(stage)
+    teach(stage, source, client, node)
+    if route(stage, rtp(stage, source), stage.client(), node)[0] is not Routed.DELIVERED:
+        raise Unsupported("does not route media of unknown addresses by its source")
+    return source
+
+
 def answer(stage: RelayStage, session: Session, delivery: Delivery) -> None:
     """The node answers a check."""
     try:

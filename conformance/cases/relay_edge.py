@@ -1,0 +1,188 @@
+"""MESSAGE-INTEGRITY at the edge.
+
+A relay that has the password key may hold checks to it before it makes state or lets a packet into
+the private network. One that has not only routes, and the node verifies. Which of the two is asked
+is what the stage says; the other question is unsupported.
+"""
+
+from collections.abc import Callable
+
+from conformance.case import Case, Level, Observed, Unsupported
+from conformance.probe.draft import Draft
+from conformance.probe.routing import (
+    PASSES,
+    STOPS,
+    flow,
+    lone,
+    need_nodes,
+    relayed,
+    route,
+    route_none,
+    rtp,
+    silent_or_dead,
+)
+from conformance.relay_stage import RelayStage, Session
+from stunroute import stun
+
+WRONG = b"not the password of this session"
+
+
+def _need_edge(stage: RelayStage) -> None:
+    if not stage.verifies:
+        raise Unsupported("is not said to verify checks (--verifies)")
+
+
+def _unproved(
+    name: str,
+    requirement: str,
+    sends: str,
+    end: Callable[[Draft, Session], Draft],
+    *,
+    requirements: tuple[str, ...] = ("rfc8445/7.3/2",),
+    traps: tuple[str, ...] = ("STUN and ICE 5",),
+) -> Case:
+    """A check with a good hint and no good proof, to a relay that verifies."""
+
+    def packet(stage: RelayStage, session: Session) -> bytes:
+        _need_edge(stage)
+        draft = Draft(stage.entropy(12))
+        draft.add(stun.Attribute.USERNAME, session.ufrag + b":peer")
+        draft.add(stun.Attribute.PRIORITY, bytes(4))
+        draft.add(stun.Attribute.ICE_CONTROLLING, bytes(8))
+        return end(draft, session).close().message()
+
+    return lone(
+        name,
+        requirement,
+        sends=sends,
+        oracle=STOPS,
+        packet=packet,
+        requirements=requirements,
+        traps=traps,
+    )
+
+
+UNPROVED = (
+    _unproved(
+        "relay/edge/wrong-password",
+        "A relay that verifies lets a check in only if it is signed with the session's password.",
+        "a check with a good hint, signed with another password",
+        lambda draft, session: draft.sign(WRONG),
+    ),
+    _unproved(
+        "relay/edge/password-of-another-session",
+        "Each session has a password of its own.",
+        "a check with a good hint, signed with its ufrag",
+        lambda draft, session: draft.sign(session.ufrag),
+    ),
+    _unproved(
+        "relay/edge/unsigned",
+        "A check that bears no integrity is not authentic.",
+        "a check with a good hint and no MESSAGE-INTEGRITY",
+        lambda draft, session: draft,
+    ),
+    _unproved(
+        "relay/edge/one-bit-of-the-hash",
+        "Every bit of the hash counts.",
+        "a check with the last bit of MESSAGE-INTEGRITY turned over",
+        lambda draft, session: draft.sign(session.password, flipped=True),
+    ),
+    _unproved(
+        "relay/edge/short-hash",
+        "MESSAGE-INTEGRITY has twenty octets, and fewer prove nothing.",
+        "a check with the first four octets of its hash",
+        lambda draft, session: draft.sign(session.password, size=4),
+    ),
+    _unproved(
+        "relay/edge/empty-hash",
+        "A hash of no octets proves nothing.",
+        "a check with a MESSAGE-INTEGRITY of no octets",
+        lambda draft, session: draft.sign(session.password, size=0),
+    ),
+    _unproved(
+        "rfc8489/14.6/relay-short-sha256",
+        "MESSAGE-INTEGRITY-SHA256 of fewer than sixteen octets proves nothing.",
+        "a check with the first twelve octets of its SHA-256",
+        lambda draft, session: draft.sign_sha256(session.password, size=12),
+        requirements=("rfc8489/14.6/1",),
+    ),
+    _unproved(
+        "rfc8489/14.6/relay-unaligned-sha256",
+        "The length of MESSAGE-INTEGRITY-SHA256 is a multiple of four, and any other proves "
+        "nothing.",
+        "a check with the first eighteen octets of its SHA-256",
+        lambda draft, session: draft.sign_sha256(session.password, size=18),
+        requirements=("rfc8489/14.6/1",),
+    ),
+    _unproved(
+        "rfc8489/14.6/relay-sha256-of-nothing",
+        "A MESSAGE-INTEGRITY-SHA256 that is wrong is not made good by its length.",
+        "a check with 32 octets of SHA-256 under another password",
+        lambda draft, session: draft.sign_sha256(WRONG),
+        requirements=("rfc8489/14.6/1",),
+    ),
+)
+
+
+@relayed(
+    "relay/edge/unproved-makes-no-flow",
+    "A check that does not verify leaves nothing behind.",
+    sends="a check with a wrong password, and then RTP from the same socket",
+    oracle=STOPS,
+    requirements=("rfc8445/7.3/2",),
+    traps=("STUN and ICE 5",),
+)
+def unproved_makes_no_flow(stage: RelayStage) -> Observed:
+    _need_edge(stage)
+    (node,) = need_nodes(stage, 1)
+    client = stage.client()
+    stage.up(stage.check(stage.mint(node), password=WRONG), client, "forged")
+    return route_none(stage, (rtp(stage),), client, node)
+
+
+@relayed(
+    "relay/edge/unproved-during-a-call",
+    "A check that does not verify is refused from a known client as well, whatever node it names, "
+    "and the call goes on.",
+    sends="checks with wrong passwords and hints of two nodes from a known client, and then RTP",
+    oracle=PASSES,
+    requirements=("rfc8445/7.3/2",),
+    traps=("STUN and ICE 5",),
+)
+def unproved_during_a_call(stage: RelayStage) -> Observed:
+    _need_edge(stage)
+    one, other = need_nodes(stage, 2)
+    session, client = stage.mint(one), stage.client()
+    flow(stage, session, client)
+    for each in (session, stage.mint(one), stage.mint(other)):
+        stage.up(stage.check(each, password=WRONG), client, "forged")
+    return silent_or_dead(stage, route(stage, rtp(stage), client, one, patient=True), one)
+
+
+@relayed(
+    "relay/edge/sha256",
+    "A check that proves itself by MESSAGE-INTEGRITY-SHA256 alone is let in.",
+    sends="a check with MESSAGE-INTEGRITY-SHA256 of 32 octets and no MESSAGE-INTEGRITY",
+    oracle=PASSES,
+    level=Level.MAY,
+)
+def sha256(stage: RelayStage) -> Observed:
+    (node,) = need_nodes(stage, 1)
+    session = stage.mint(node)
+    draft = Draft(stage.entropy(12)).add(stun.Attribute.USERNAME, session.ufrag + b":peer")
+    data = draft.sign_sha256(session.password).close().message()
+    return route(stage, data, stage.client(), node, patient=True)
+
+
+@relayed(
+    "relay/edge/left-to-the-node",
+    "A relay that does not verify delivers a check whatever its proof: the node decides.",
+    sends="a check with a wrong password",
+    oracle=PASSES,
+)
+def left_to_the_node(stage: RelayStage) -> Observed:
+    if stage.verifies:
+        raise Unsupported("verifies checks itself")
+    (node,) = need_nodes(stage, 1)
+    data = stage.check(stage.mint(node), password=WRONG)
+    return route(stage, data, stage.client(), node, patient=True)
