@@ -310,7 +310,7 @@ def malformed(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
-    requirements=("rfc5761/4/6", "rfc5761/5.1.1/5", "rfc5761/7/1"),
+    requirements=("rfc5761/5.1.1/5", "rfc5761/7/1"),
 )
 def demultiplexing(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -520,7 +520,7 @@ def delay_since_our_report(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Reported.RIGHT,),
     bad=(Reported.WRONG, Reported.SILENCE),
-    requirements=("rfc3711/3.4/1", "rfc3711/3.4/6", "rfc3711/3.4/7", "rfc3711/3.4/8"),
+    requirements=("rfc3711/3.4/1", "rfc3711/3.4/6", "rfc3711/3.4/7"),
     lasts=6.0,
 )
 def index_and_flag(stage: Stage) -> Observed:

@@ -43,7 +43,6 @@ def contributing_sources(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
-    requirements=("rfc3711/3.1/3",),
 )
 def padding(stage: Stage) -> Observed:
     media = open_media(stage)
