@@ -8,7 +8,17 @@ that it lets in.
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import (
+    Blocked,
+    Case,
+    Level,
+    Observed,
+    Profile,
+    Seen,
+    Unsupported,
+    case,
+)
+from conformance.probe.call import open_call
 from conformance.probe.demux import garbage
 from conformance.probe.media import Heard, Media, Shot, open_media
 from conformance.stage import Stage
@@ -83,8 +93,8 @@ def _typed(media: Media, second: int, *, wanted: bool) -> list[Shot]:
 STRANGE = tuple(
     _case(
         f"rfc9443/3/audio-that-begins-with-{octet}",
-        f"First octet {octet} belongs to {owner}: audio that begins so is not heard, though its tag "
-        "is right.",
+        f"First octet {octet} belongs to {owner}: audio that begins so is not heard, though its "
+        "tag is right.",
         f"packets that SRTP would vouch for and that begin with {octet}",
         partial(_headed, octet=octet, wanted=False),
         requirements=("rfc7983/6/1", required),
@@ -177,3 +187,30 @@ LIVES_ON = (
         traps=("STUN and ICE 1", "STUN and ICE 13"),
     ),
 )
+
+
+class Chosen(Seen):
+    """What the answer to a codec with a bad number says."""
+
+    OTHER = "it takes another codec, or refuses"
+    TAKEN = "it takes the number that reads as RTCP"
+
+
+@case(
+    "rfc5761/5.1.1/number-that-reads-as-rtcp",
+    "An answer that puts RTCP on RTP's port takes no payload type from 64 to 95.",
+    sends="an offer of Opus as 72 and of PCMU as 0",
+    profiles=(Profile.SDP, Profile.ICE_LITE),
+    good=(Chosen.OTHER,),
+    bad=(Chosen.TAKEN,),
+    requirements=("rfc5761/5.1.1/3", "rfc5761/4/3"),
+)
+def number_that_reads_as_rtcp(stage: Stage) -> Observed:
+    try:
+        call = open_call(stage, codecs=((72, "opus/48000/2"), (0, "PCMU/8000")))
+    except Blocked as blocked:
+        return Chosen.OTHER, str(blocked)
+    if "a=rtcp-mux" not in call.answer.splitlines():
+        raise Unsupported("the server does not put RTCP on RTP's port")
+    numbers = next(line for line in call.answer.splitlines() if line.startswith("m=audio")).split()
+    return Chosen.TAKEN if "72" in numbers[3:] else Chosen.OTHER

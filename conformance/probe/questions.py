@@ -11,7 +11,7 @@ from attrs import frozen
 from conformance.case import Case, Level, Observed, Profile, case
 from conformance.stage import Stage
 
-from .stun import Answered, Asker, need_credentials, probe, reach
+from .stun import Answered, Asker, credentials, need_credentials, probe, reach, validate
 
 BOTH = (Profile.ICE_LITE, Profile.STUN)
 ICE = (Profile.ICE_LITE,)
@@ -103,9 +103,11 @@ def question(
     level: Level = Level.MUST,
     requirements: tuple[str, ...] = (),
     traps: tuple[str, ...] = (),
+    known: bool = True,
 ) -> Case:
     """A case that sends what ``request`` makes. Without the profile ``stun`` it needs a server
-    with credentials."""
+    with credentials. Where there are credentials a good check comes first, unless ``known`` is
+    false: to a server that sorts by addresses what a stranger sends is nobody's anyhow."""
 
     @case(
         name,
@@ -123,6 +125,8 @@ def question(
         asker = reach(stage)
         if Profile.STUN not in profiles:
             need_credentials(asker)
+        if known and credentials(asker) is not None:
+            validate(asker, nominate=False)
         return probe(asker, request(asker)).observed
 
     return steps
