@@ -1,0 +1,134 @@
+"""What cases play audio with: does it misbehave as told, and does it see what a server does?"""
+
+from contextlib import contextmanager
+
+import attrs
+import pytest
+
+from conformance.case import Profile, Unsupported, case
+from conformance.drivers.memory import MemoryDriver
+from conformance.mutants import media as broken
+from conformance.mutants.model import swapped
+from conformance.probe import media
+from conformance.probe.media import Heard, Noted, flip, open_media, prepare
+from stunroute.demux import Kind
+from transceiver.endpoint import Endpoint
+from transceiver.session import Session
+
+
+@contextmanager
+def stage():
+    steps = case(
+        "tests/probe/media",
+        "",
+        sends="",
+        profiles=(Profile.SRTP,),
+        good=(Heard.RIGHT,),
+        bad=tuple(seen for seen in Heard if seen is not Heard.RIGHT),
+    )
+    with MemoryDriver().stage(steps(lambda stage: Heard.RIGHT)) as set_up:
+        yield set_up
+
+
+@contextmanager
+def without_echo():
+    """A server that reports and gives nothing back."""
+    with swapped(Endpoint, "send_audio", lambda *what: False), stage() as set_up:
+        yield set_up
+
+
+def test_good_audio_comes_back() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        assert playing.by_echo
+        assert playing.fire(playing.shots(5)) == (Heard.RIGHT, "")
+
+
+def test_what_should_not_come_and_does_is_seen() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        shots = [attrs.evolve(shot, wanted=False) for shot in playing.shots(2)]
+        assert playing.fire(shots)[0] is Heard.MORE
+
+
+def test_what_should_come_and_does_not_is_seen() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        good, spoilt = playing.shots(2)
+        lost = attrs.evolve(spoilt, data=flip(spoilt.data, -1))
+        assert playing.fire([good, lost])[0] is Heard.LESS
+        assert playing.fire([lost])[0] is Heard.SILENCE
+
+
+def test_what_comes_twice_is_seen() -> None:
+    with broken.takes_replays.apply(), stage() as one:
+        playing = open_media(one)
+        shot = playing.shot()
+        assert playing.fire([shot, shot])[0] is Heard.MORE
+
+
+def test_another_payload_is_seen() -> None:
+    with broken.padding_is_payload.apply(), stage() as one:
+        playing = open_media(one)
+        assert playing.fire([playing.shot(padding=8)])[0] is Heard.ALTERED
+
+
+def test_the_silence_of_the_dead_is_told_apart() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        with swapped(Session, "receive_rtp", lambda *what: None):
+            assert playing.fire(playing.shots(1))[0] is Heard.DEAD
+
+
+def test_without_an_echo_the_reports_tell_how_many_were_taken() -> None:
+    with without_echo() as one:
+        playing = open_media(one)
+        assert not playing.by_echo
+        good, spoilt, after = playing.shots(3)
+        assert playing.fire([good, after])[0] is Heard.RIGHT
+        assert playing.fire([spoilt.refused(flip(spoilt.data, -1), "")])[0] is Heard.RIGHT
+        more = playing.shots(2)
+        assert playing.fire([attrs.evolve(shot, wanted=False) for shot in more])[0] is Heard.MORE
+        lost = playing.shot()
+        assert playing.fire([attrs.evolve(lost, data=flip(lost.data, -1))])[0] is Heard.SILENCE
+
+
+def test_across_the_wrap_the_reports_count_on() -> None:
+    with without_echo() as one:
+        playing = open_media(one, first=65530)
+        assert playing.fire(playing.shots(12))[0] is Heard.RIGHT
+
+
+def test_of_a_server_that_shows_nothing_nothing_is_asked() -> None:
+    with (
+        broken.no_reports.apply(),
+        without_echo() as one,
+        pytest.raises(Unsupported, match="does not report"),
+    ):
+        open_media(one)
+
+
+def test_a_report_is_taken_in_or_not() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        mark = playing.new_mark()
+        data = playing.context.protect_rtcp(playing.compound(mark))
+        assert playing.ask_rtcp([flip(data, -1)], mark)[0] is Noted.IGNORED
+        assert playing.ask_rtcp([data], mark)[0] is Noted.TAKEN
+
+
+def test_reports_of_a_server_that_takes_none_in_are_not_asked_after() -> None:
+    with stage() as one:
+        playing = open_media(one)
+        mark = playing.new_mark()
+        with swapped(Session, "_receive_rtcp", lambda *what: None), pytest.raises(Unsupported):
+            playing.ask_rtcp([], mark)
+
+
+def test_what_is_skipped_is_protected_and_not_sent() -> None:
+    with stage() as one:
+        playing = prepare(one, first=65535)
+        playing.skip(1)
+        assert playing.sequence == 0
+        assert not media.received(playing.call, Kind.RTP)
+        assert len(playing.shot().data) == 12 + 17 + 16
