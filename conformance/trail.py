@@ -11,6 +11,8 @@ from stunroute.instant import Instant
 
 MOST_CROSSINGS = 2000
 MOST_NOTES = 200
+LONGEST_NOTE = 20_000
+"""Characters; a server may answer with any amount of SDP."""
 
 
 @frozen(slots=True)
@@ -28,7 +30,8 @@ class Crossing:
 
 @frozen(slots=True)
 class Note:
-    """A remark between the datagrams: a step begun, an offer posted."""
+    """A remark between the datagrams: a step begun, an offer posted. Its first line says what; the
+    lines after it, an SDP say, are shown on demand."""
 
     at: Instant
     text: str
@@ -61,7 +64,7 @@ class Trail:
         """Keep a remark."""
         if self._notes < MOST_NOTES:
             self._notes += 1
-            self.entries.append(Note(at, text))
+            self.entries.append(Note(at, text[:LONGEST_NOTE]))
 
     def keep_secret(self, line: str) -> None:
         """Keep a line of a key log, once."""

@@ -165,12 +165,12 @@ def open_call(
     client = Client(**(usual | options))
     client.ufrag = ufrag or client.ufrag
     offer = edit(client.offer())
-    stage.note("offer")
+    stage.note(f"offer\n{offer}")
     try:
         opened = stage.door.open(offer)
     except Refused as error:
         raise Blocked(f"the offer was refused: {error}") from error
-    stage.note("answer")
+    stage.note(f"answer\n{opened.answer}")
     try:
         told = read_answer_untrusted(opened.answer)
     except AnswerError as error:

@@ -147,7 +147,7 @@ def pose(
     if stage.door is None:
         raise Unsupported("there is no signalling: only an address was given")
     offer = change(plain(stage, **options))
-    stage.note("offer")
+    stage.note(f"offer\n{offer}")
     try:
         opened = stage.door.open(offer)
     except Refused as error:
@@ -157,7 +157,7 @@ def pose(
         if not answers(stage):
             kind = Offered.DEAD
         return Posed(kind, str(error), cut(offer))
-    stage.note("answer")
+    stage.note(f"answer\n{opened.answer}")
     wrong = faults(offer, opened.answer) if judged else []
     return Posed(
         Offered.UNSOUND if wrong else Offered.ANSWERED,

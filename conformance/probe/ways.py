@@ -111,7 +111,7 @@ def take(call: Call, offer: str) -> Renewed:
     stage = call.stage
     if stage.door is None:
         raise Unsupported("there is no signalling")
-    stage.note("another offer")
+    stage.note(f"another offer\n{offer}")
     try:
         text = stage.door.reoffer(call.name, offer)
     except Refused as refusal:
@@ -142,7 +142,7 @@ def _learn(call: Call, text: str) -> Renewed:
         told = read_answer_untrusted(text, before)
     except AnswerError as error:
         raise Blocked(str(error)) from error
-    call.stage.note("another answer")
+    call.stage.note(f"another answer\n{text}")
     call.answer, call.told = text, told
     match told.ufrag == before.ufrag, told.password == before.password:
         case True, True:

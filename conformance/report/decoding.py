@@ -20,7 +20,7 @@ from stunroute.errors import DecodeError
 from stunroute.instant import Instant
 from transceiver.dtls.record import ContentType
 
-from .files import numbered
+from .files import numbered, ordered
 from .opening import Opener, records, sctp
 from .plain import one_line, plain
 
@@ -83,16 +83,17 @@ class Account:
 def tell(result: Result) -> Account:
     """All that crossed, in words. Never raises, whatever the other side sent."""
     trail = result.trail
-    crossings = [entry for entry in trail.entries if isinstance(entry, Crossing)]
+    entries = ordered(trail)
+    crossings = [entry for entry in entries if isinstance(entry, Crossing)]
     is_relay = Profile.RELAY in result.case.profiles
     stage = _Sides.of(crossings, is_relay=is_relay)
     opener = Opener.of(trail.secrets, (each.data for each in crossings))
     reader = _Reader(opener, stage)
     numbers = numbered(trail)
-    first = trail.entries[0].at if trail.entries else 0.0
+    first = entries[0].at if entries else 0.0
     rows: list[Told | Remark] = []
     told = 0
-    for index, entry in enumerate(trail.entries):
+    for index, entry in enumerate(entries):
         at = max(0.0, entry.at - first)
         if isinstance(entry, Note):
             head, _, body = plain(entry.text).strip().partition("\n")

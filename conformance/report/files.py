@@ -35,9 +35,16 @@ def key_log(trail: Trail) -> str:
     return "".join(f"{line}\n" for line in trail.secrets)
 
 
+def ordered(trail: Trail) -> list[Crossing | Note]:
+    """The entries by their time. A datagram is read some time after it has come, and what was sent
+    meanwhile stands before it in the trail."""
+    return sorted(trail.entries, key=lambda entry: entry.at)
+
+
 def numbered(trail: Trail) -> dict[int, int]:
-    """For the index of each entry that is in the capture its packet number, from 1."""
-    held = [index for index, entry in enumerate(trail.entries) if _frame(entry) is not None]
+    """For the index of each of the ``ordered`` entries that is in the capture its packet number,
+    from 1."""
+    held = [index for index, entry in enumerate(ordered(trail)) if _frame(entry) is not None]
     return {index: number for number, index in enumerate(held, 1)}
 
 
@@ -59,11 +66,12 @@ def pcapng(trail: Trail, began: str) -> bytes:
             _block(SECRETS, struct.pack("<II", _TLS_KEY_LOG, len(lines)) + _padded(lines), [])
         )
     origin = int(datetime.fromisoformat(began).timestamp()) * _BILLION
-    first = trail.entries[0].at if trail.entries else 0.0
+    entries = ordered(trail)
+    first = entries[0].at if entries else 0.0
     remarks: list[str] = []
-    for entry in trail.entries:
+    for entry in entries:
         if isinstance(entry, Note):
-            remarks.append(entry.text)
+            remarks.append(entry.text.partition("\n")[0])
         elif (frame := _frame(entry)) is not None:
             said = [one_line(text) for text in (*remarks, entry.note) if text]
             remarks.clear()

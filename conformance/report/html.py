@@ -30,7 +30,7 @@ _HERE = Path(__file__).resolve().parent
 MOST_CAPTURES = 2 << 20
 """Bytes of captures, as they stand in the page, that it holds unless all are to be kept. Cases that
 are not well come first, then the small ones."""
-MOST_FIRST = 25
+MOST_FIRST = 8
 """Failing cases that are shown before the matrix."""
 SIGNS = {
     Verdict.PASS: "✓",
@@ -183,8 +183,12 @@ def _first(run: Run) -> str:
         f'<p class="quiet">{escape(_short(one_line(said(result)), 240))}</p></div>'
         for result in failing[:MOST_FIRST]
     )
-    more = len(failing) - MOST_FIRST
-    beside = f'<p class="quiet">… and {more} more in the list below.</p>' if more > 0 else ""
+    beside = (
+        f'<p><button type="button" class="all" data-verdict="failing">All {len(failing)}, in the '
+        "list</button></p>"
+        if len(failing) > MOST_FIRST
+        else ""
+    )
     return f'<section><h2>What fails this run</h2><ol class="first">{listed}</ol>{beside}</section>'
 
 
@@ -272,7 +276,8 @@ def _list(run: Run) -> str:
         if any(profile in result.case.profiles for result in run.results)
     ]
     levels = sorted({result.case.level.value for result in run.results})
-    verdicts = {"attention": "needs a look", **{each.value: each.value for each in present}}
+    extra = {"failing": "fails the run", "attention": "not well"}
+    verdicts = {**extra, **{each.value: each.value for each in present}}
     form = (
         '<form><label>Find <input name="text" type="search" autocomplete="off" '
         'placeholder="a name, a word, an id"></label>'
@@ -311,11 +316,13 @@ def _row(run: Run, result: Result) -> str:
     seen = one_line(said(result))
     more = " · known" if known is not None else ""
     rank = list(Verdict).index(result.verdict)
-    attention = "" if run.well(result) or known is not None else " attention"
+    marks = [result.verdict.value]
+    marks += [] if run.well(result) else ["attention"]
+    marks += ["failing"] if run.fails(result) else []
     profiles = " ".join(profile.value for profile in case.profiles)
     words = " ".join([case.requirement, *case.requirements, *case.traps])
     return (
-        f'<tr data-verdict="{result.verdict.value}{attention}" data-rank="{rank}" '
+        f'<tr data-verdict="{" ".join(marks)}" data-rank="{rank}" '
         f'data-profile="{profiles}" data-level="{case.level.value}" data-words="{escape(words)}">'
         f'<td><a href="#{_anchor(case)}">{_breakable(case.name)}</a></td>'
         f"<td>{case.level.value}</td><td>{escape(profiles).replace(' ', ', ')}</td>"

@@ -59,7 +59,7 @@ function sort(head) {
 form.addEventListener("input", filter);
 form.addEventListener("reset", () => setTimeout(filter));
 form.addEventListener("submit", (event) => event.preventDefault());
-for (const button of all(".tile, .matrix button"))
+for (const button of all(".tile, .matrix button, .all"))
   button.addEventListener("click", () => {
     const again = button.getAttribute("aria-pressed") === "true";
     choose(again ? {} : { ...button.dataset });
