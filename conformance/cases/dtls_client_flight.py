@@ -312,7 +312,7 @@ def arranged(
     one."""
 
     def steps(stage: Stage) -> Observed:
-        return ClientPuppet.reach(stage).handshake(arrange=arrange, pack=apart)
+        return ClientPuppet.reach(stage).handshake(arrange=arrange, pack=apart, stubborn=False)
 
     return case(
         name,
@@ -371,6 +371,7 @@ odd_change = arranged(
     level=Level.SHOULD,
     good=COMPLETED,
     bad=NOT_COMPLETED,
+    traps=("Facts: stacks",),
 )
 def rsa_certificate(stage: Stage) -> Observed:
     puppet = ClientPuppet.reach(stage, identity=rsa_identity())

@@ -196,6 +196,7 @@ p256 = accepted(
     "A client goes along with P-256.",
     sends="a ServerKeyExchange on P-256",
     group=Group.SECP256R1,
+    traps=("Facts: stacks",),
 )
 
 session_id = accepted(
@@ -213,6 +214,7 @@ session_id = accepted(
     profiles=DTLS,
     good=COMPLETED,
     bad=NOT_COMPLETED,
+    traps=("Facts: stacks",),
 )
 def rsa_certificate(stage: Stage) -> Observed:
     puppet = ServerPuppet.reach(stage, identity=rsa_identity())
@@ -500,7 +502,7 @@ def alert_to_a_hello(stage: Stage) -> Observed:
     profiles=DTLS,
     good=COMPLETED,
     bad=NOT_COMPLETED,
-    traps=("DTLS 4",),
+    traps=("DTLS 4", "Facts: resending"),
     lasts=3.0,
 )
 def first_flight_lost(stage: Stage) -> Observed:

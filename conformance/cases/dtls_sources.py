@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from conformance.case import Case, Level, Observed, Profile, Seen, Unsupported, case
 from conformance.probe.call import open_call
-from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Puppet
+from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd, Puppet
 from conformance.probe.dtls_client import ClientPuppet, stranger
 from conformance.probe.dtls_hello import post_quantum
 from conformance.probe.dtls_server import ServerPuppet
@@ -45,11 +45,16 @@ def race(
         puppet = ClientPuppet.reach(stage)
         other = stranger(puppet.call)
         before(other)
-        puppet.need_flight()
-        amid(other)
-        puppet.wait(stage.patience / 10)
-        puppet.send_second()
-        completed = puppet.finish()
+        try:
+            completed = puppet.greet()
+            if completed:
+                puppet.read_flight()
+                amid(other)
+                puppet.wait(stage.patience / 10)
+                puppet.send_second()
+                completed = puppet.finish()
+        except Odd as error:
+            return Raced.SPOILT, str(error)
         other.wait(0.0)
         if other.heard:
             return Raced.ANSWERED, f"with {len(other.heard)} records"

@@ -161,6 +161,7 @@ class Puppet:
     transcript: bytes = field(default=b"", init=False, repr=False)
     sequence: int = field(default=0, init=False)
     flight: list[Part] = field(factory=list, init=False)
+    _way: tuple[Arranging, Packing] = field(default=(as_it_is, together), init=False)
     _unread: list[Record] = field(factory=list, init=False)
     _reassembly: Reassembly = field(init=False)
     _datagrams: int = field(default=0, init=False)
@@ -223,12 +224,14 @@ class Puppet:
         note: str = "",
     ) -> list[bytes]:
         """The same, and keep it for ``repeat``."""
-        self.flight = list(parts)
+        self.flight, self._way = list(parts), (arrange, pack)
         return self.send(parts, arrange=arrange, pack=pack, note=note)
 
-    def repeat(self, *, note: str = "our last flight again") -> None:
-        """Our last flight again, under new record numbers and otherwise as it should be."""
-        self.send(self.flight, note=note)
+    def repeat(self, *, stubborn: bool = False, note: str = "our last flight again") -> None:
+        """Our last flight again under new record numbers, cut and packed as it should be, or, if
+        ``stubborn``, as the case had it."""
+        arrange, pack = self._way if stubborn else (as_it_is, together)
+        self.send(self.flight, arrange=arrange, pack=pack, note=note)
 
     def send_record(
         self,

@@ -268,12 +268,13 @@ class ClientPuppet(Puppet):
         parts = self.second(change, **deviations)
         self.send_flight(parts, arrange=arrange, pack=pack, note="Certificate to Finished")
 
-    def finish(self, tries: int = TRIES) -> bool:
-        """Wait for the server's Finished, saying our flight again as it should be while nothing
-        comes; whether it came and is right. Raises Odd where it is wrong."""
+    def finish(self, tries: int = TRIES, *, stubborn: bool = False) -> bool:
+        """Wait for the server's Finished, saying our flight again while nothing comes, as it should
+        be or, if ``stubborn``, as the case had it; whether Finished came and is right. Raises Odd
+        where it is wrong."""
         for attempt in range(tries):
             if attempt:
-                self.repeat()
+                self.repeat(stubborn=stubborn)
             if self.wait(self.patience, lambda: self.is_finished or self.fatal is not None):
                 break
         if not self.is_finished:
@@ -301,15 +302,17 @@ class ClientPuppet(Puppet):
         pack: Packing = together,
         arrange: Arranging = as_it_is,
         tries: int = TRIES,
+        stubborn: bool = True,
         **deviations: Any,
     ) -> tuple[Handshaken, str]:
-        """From the hello to Finished, and what became of it."""
+        """From the hello to Finished, and what became of it. ``stubborn``: the second flight is
+        repeated as it was sent first, and not as it should be."""
         try:
             if not self.greet(hello, arrange=hello_arrange, pack=hello_pack, tries=tries):
                 return self.failure(Handshaken.UNANSWERED)
             self.read_flight()
             self.send_second(change, arrange=arrange, pack=pack, **deviations)
-            if not self.finish(tries):
+            if not self.finish(tries, stubborn=stubborn):
                 return self.failure(Handshaken.STOPPED)
         except Odd as error:
             return Handshaken.UNSOUND, str(error)

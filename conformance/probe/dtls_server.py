@@ -220,12 +220,12 @@ class ServerPuppet(Puppet):
         parts = self.first(change, **deviations)
         self.send_flight(parts, arrange=arrange, pack=pack, note="ServerHello to ServerHelloDone")
 
-    def receive_second(self, tries: int = TRIES) -> bool:
+    def receive_second(self, tries: int = TRIES, *, stubborn: bool = False) -> bool:
         """Wait for the client's flight, saying ours again while nothing comes; whether it came.
         Raises Odd where it is wrong."""
         for attempt in range(tries):
             if attempt:
-                self.repeat()
+                self.repeat(stubborn=stubborn)
             if self.wait(self.patience, lambda: self._has_keys() or self.fatal is not None):
                 break
         if not self._has_keys():
@@ -338,7 +338,7 @@ class ServerPuppet(Puppet):
             if self.hello is None and not self.hear_hello():
                 return self.failure(Handshaken.UNANSWERED)
             self.send_first(change, arrange=arrange, pack=pack, **deviations)
-            if not self.receive_second(tries):
+            if not self.receive_second(tries, stubborn=True):
                 return self.failure(Handshaken.STOPPED)
             self.send_last(last_change, arrange=last_arrange, pack=last_pack)
             for _ in range(tries):
@@ -346,7 +346,7 @@ class ServerPuppet(Puppet):
                     return Handshaken.COMPLETED, ""
                 if self.fatal is not None:
                     break
-                self.repeat()
+                self.repeat(stubborn=True)
         except Odd as error:
             return Handshaken.UNSOUND, str(error)
         return self.failure(Handshaken.STOPPED)
