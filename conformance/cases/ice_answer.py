@@ -299,7 +299,6 @@ ANSWER = (
         "rfc8445/5.1.1.1/no-loopback",
         "A candidate is an address that a client can reach: not loopback, not unspecified.",
         _loopback,
-        requirements=("rfc8445/5.1.1.1/4",),
     ),
     _says(
         "rfc8445/5.1.2/priorities",

@@ -210,3 +210,40 @@ UFRAGS = tuple(
         ),
     )
 )
+
+
+def _nominates(slug: str, requirement: str, what: str, at_once: bool) -> Case:
+    @case(
+        f"traps/ice/{slug}",
+        requirement,
+        sends=f"an offer, and checks of which {what} nominates",
+        profiles=ICE,
+        good=(Came.UP,),
+        bad=(Came.NOT_UP, Came.REFUSED),
+        traps=("Facts: nomination", "STUN and ICE 7"),
+    )
+    def steps(stage: Stage) -> Observed:
+        call = open_call(stage, nominate_at_once=at_once)
+        try:
+            call.establish()
+        except Blocked as blocked:
+            return Came.NOT_UP, str(blocked)
+        return Came.UP
+
+    return steps
+
+
+NOMINATIONS = (
+    _nominates(
+        "nominated-at-once",
+        "A client may nominate with its very first check, as Firefox does.",
+        "the first already",
+        True,
+    ),
+    _nominates(
+        "nominated-by-the-second-check",
+        "A client may nominate with its second check only, as libwebrtc does toward a lite agent.",
+        "the second is the first that",
+        False,
+    ),
+)

@@ -534,13 +534,13 @@ def _sorted_otherwise(table: str, octet: int, kind: Kind) -> Any:
 def _heard_as_rtp(octet: int) -> Iterator[None]:
     """As RTP, and nobody looks at its version."""
 
-    def audio(data: bytes) -> Any:
+    def header_length(data: bytes) -> int:
         return honest(bytes([0x80 | data[0] & 0x3F]) + data[1:])
 
-    honest = rtp.audio_untrusted
+    honest = rtp.header_length_untrusted
     with (
         _sorted_otherwise("_BY_FIRST_OCTET", octet, Kind.RTP),
-        swapped(rtp, "audio_untrusted", audio),
+        swapped(rtp, "header_length_untrusted", header_length),
     ):
         yield
 
