@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conformance.__main__ import main
+from conformance.report import as_json
 
 LENIENT = "rfc8489/9.1.3/wrong-password"
 PASSING = "rfc8489/6.3.1/unknown-required-attribute"
@@ -25,7 +26,7 @@ def test_cases_are_listed_without_asking_anybody() -> None:
 def test_what_passes_is_status_0() -> None:
     done = run("--memory", PASSING)
     assert done.exit_code == 0
-    assert "1 cases" in done.output
+    assert "1 case in" in done.output
     assert "1 pass" in done.output
 
 
@@ -56,6 +57,42 @@ def test_jobs_change_no_verdict() -> None:
     one, many = (run("--memory", "--all", "--jobs", jobs, "rfc8489/*") for jobs in ("1", "4"))
     cut = one.output.rindex("cases in")
     assert one.output[:cut] == many.output[: many.output.rindex("cases in")]
+
+
+def test_reports_are_written_where_they_are_wanted(tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"report.{kind}" for kind in ("junit", "json", "html")}
+    options = [word for kind, path in files.items() for word in (f"--{kind}", str(path))]
+    captures = tmp_path / "new" / "captures"
+    done = run("--memory", *options, "--pcap", str(captures), PASSING, LENIENT)
+    assert done.exit_code == 0, done.output
+    assert files["junit"].read_text().startswith("<?xml")
+    assert as_json.read(files["json"].read_text()).counts["lenient"] == 1
+    assert files["html"].read_text().startswith("<!doctype html>")
+    assert [path.name for path in captures.iterdir()] == ["rfc8489_9.1.3_wrong-password.pcapng"]
+
+
+def test_all_captures_are_kept_when_asked_for(tmp_path: Path) -> None:
+    assert run("--memory", "--pcap", str(tmp_path), "--keep-all", PASSING).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [f"{PASSING.replace('/', '_')}.pcapng"]
+
+
+def test_keys_stand_beside_the_capture_of_a_call(tmp_path: Path) -> None:
+    call = "rfc5764/3/before-dtls"
+    assert run("--memory", "--pcap", str(tmp_path), "--keep-all", call).exit_code == 0
+    keys = (tmp_path / "rfc5764_3_before-dtls.keys").read_text()
+    assert keys.startswith("CLIENT_RANDOM ")
+
+
+def test_json_may_have_standard_output_to_itself() -> None:
+    done = run("--memory", "--json", "-", PASSING)
+    assert as_json.read(done.stdout).counts["pass"] == 1
+    assert "1 case in" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anybody_is_asked() -> None:
+    done = run("--memory", "--html", "/nonexistent/report.html", PASSING)
+    assert done.exit_code == 2
+    assert "1 case in" not in done.output
 
 
 @pytest.mark.parametrize(
