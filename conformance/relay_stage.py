@@ -166,7 +166,7 @@ class RelayStage:
     def some(self, within: float | None = None) -> list[Delivery | Reception]:
         """What arrives first in that time, and what follows it closely."""
         first = self.next(within)
-        return [] if first is None else [first, *self.all(self.patience / 4)]
+        return [] if first is None else [first, *self.all(self.patience / 8)]
 
     def note(self, text: str) -> None:
         """A remark for the trail."""

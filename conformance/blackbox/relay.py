@@ -12,7 +12,7 @@ from conformance.stage import PATIENCE
 from stunroute.address import Address
 from stunroute.hint import KeyRing
 
-from .wire import Bounds, UdpWire, hosts_of, local_ip
+from .wire import Bounds, UdpWire, hosts_of, local_ip, unused_ports
 
 
 @define(slots=True)
@@ -33,6 +33,7 @@ class UdpRelayDriver:
     seed: str = "0"
     bounds: Bounds = field(factory=Bounds)
     name: str = "udp"
+    _ports: Iterator[int] = field(factory=unused_ports)
 
     @contextmanager
     def stage(self, case: Case) -> Iterator[RelayStage]:
@@ -46,6 +47,7 @@ class UdpRelayDriver:
             addresses=frozenset(each for each in self.allowed if each.port),
             bind=local_ip(self.public),
             bounds=self.bounds,
+            ports=self._ports,
         )
         try:
             for node in self.nodes:

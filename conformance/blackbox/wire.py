@@ -6,11 +6,12 @@ bounded inbox and then loses packets, as it would in any kernel.
 """
 
 import contextlib
+import itertools
 import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import define, field, frozen
 
@@ -22,6 +23,11 @@ from stunroute.instant import Instant
 DATAGRAM = 65536
 SOCKETS = 64
 INBOX = 4096
+TAKEN_PORTS = 200
+
+
+PORTS = range(32_000, 61_000)
+PORTS_PER_SECOND = 24
 
 
 @frozen(slots=True)
@@ -38,12 +44,14 @@ class Bounds:
 @define(slots=True)
 class UdpWire:
     """``hosts`` are the IP addresses that may be sent to, at any port; ``addresses`` those with one
-    port alone. ``bind`` is the local IP address of all sockets."""
+    port alone. ``bind`` is the local IP address of all sockets, and ``ports`` are theirs, one after
+    the other, where it matters which: those that are taken are passed over."""
 
     hosts: frozenset[bytes]
     addresses: frozenset[Address]
     bind: str
     bounds: Bounds = field(factory=Bounds)
+    ports: Iterator[int] | None = None
     _selector: selectors.BaseSelector = field(factory=selectors.DefaultSelector)
     _sockets: dict[Address, socket.socket] = field(factory=dict)
     _inbox: deque[Arrival] = field(factory=deque)
@@ -59,7 +67,12 @@ class UdpWire:
         return time.monotonic()
 
     def open(self) -> Address:
-        return self.adopt(Address.of(self.bind, 0))
+        if self.ports is None:
+            return self.adopt(Address.of(self.bind, 0))
+        for port in itertools.islice(self.ports, TAKEN_PORTS):
+            with contextlib.suppress(OSError):
+                return self.adopt(Address.of(self.bind, port))
+        raise OSError(f"{TAKEN_PORTS} ports in a row are taken")
 
     def adopt(self, address: Address) -> Address:
         """A socket at a given local address; port 0: any. Raises Forbidden for one too many,
@@ -126,6 +139,18 @@ class UdpWire:
             each.close()
         self._sockets.clear()
         self._selector.close()
+
+
+def unused_ports() -> Iterator[int]:
+    """Ports without end, none of which comes again for about twenty minutes, in this process or in
+    one that is started later: it begins further on as time goes by, and faster than a run uses them
+    up. A relay remembers an address for a while, and who was known there is no stranger."""
+    return itertools.cycle(_turned(list(PORTS), int(time.time() * PORTS_PER_SECOND)))
+
+
+def _turned(ports: list[int], by: int) -> list[int]:
+    by %= len(ports)
+    return ports[by:] + ports[:by]
 
 
 def local_ip(target: Address) -> str:

@@ -318,14 +318,14 @@ def indications_keep_the_flow(stage: RelayStage) -> Observed:
     "relay/routing/a-forgotten-client",
     "A flow that nobody has used for minutes is forgotten: the address may be somebody else's by "
     "then.",
-    sends="RTP two minutes after the last packet either way",
+    sends="RTP a minute and a half after the last packet either way",
     oracle=STOPS,
     level=Level.SHOULD,
-    lasts=120.0,
+    lasts=90.0,
 )
 def a_forgotten_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     client = stage.client()
     flow(stage, stage.mint(node), client)
-    stage.all(120.0)
+    stage.all(90.0)
     return silent_or_dead(stage, route(stage, rtp(stage), client, node), node)

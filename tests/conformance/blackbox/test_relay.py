@@ -1,10 +1,16 @@
 """The relay's cases, asked of our own relay as a process."""
 
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
+import relay_again
 from conformance.__main__ import main
 from fleet import CLUSTER, CONFIGURATION
 from relay_process import Options, RelayProcess, free_ports
@@ -28,10 +34,45 @@ def arguments(tmp_path: Path):
         ]
 
 
+@pytest.fixture
+def routing_arguments(tmp_path: Path) -> Iterator[list[str]]:
+    """For a relay that has no password key, and a command that restarts it."""
+    port = free_ports(5)
+    public, inner, *hops = (Address.of("127.0.0.1", port + number) for number in range(5))
+    nodes = dict(enumerate(hops, 1))
+    options = Options(nodes, (evolve(CONFIGURATION, password_key=None),))
+    settings = tmp_path / "relay.toml"
+    settings.write_text(options.toml(public, inner))
+    command = [sys.executable, relay_again.__file__, str(settings)]
+    subprocess.run(command, check=True, timeout=60)
+    try:
+        yield [
+            "run",
+            f"--relay={public}",
+            f"--hint-key={CONFIGURATION.identifier}:{CONFIGURATION.routing_key.hex()}",
+            *(f"--next-hop={CLUSTER}/{number}={nodes[number]}" for number in nodes),
+            f"--restart={shlex.join(command)}",
+        ]
+    finally:
+        relay_again.end(settings)
+
+
 def test_our_relay_passes_over_udp(arguments: list[str]) -> None:
-    done = CliRunner().invoke(main, [*arguments, "--patience=0.2", "relay/*"])
+    """Those that take seconds pass in virtual time."""
+    given = [*arguments, "--patience=0.2", "--longest=2", "--strict", "--profile=relay"]
+    done = CliRunner().invoke(main, given)
     assert done.exit_code == 0, done.output
     assert " pass" in done.output
+
+
+def test_a_relay_that_only_routes_passes_and_recovers_from_restarts(
+    routing_arguments: list[str],
+) -> None:
+    given = [*routing_arguments, "--patience=0.2", "--longest=2", "--strict", "--all"]
+    done = CliRunner().invoke(main, [*given, "relay/edge/*", "relay/recovery/*"])
+    assert done.exit_code == 0, done.output
+    assert "nobody can restart it" not in done.output
+    assert "relay/edge/left-to-the-node" in done.output
 
 
 def test_a_relay_needs_its_keys_and_next_hops(arguments: list[str]) -> None:

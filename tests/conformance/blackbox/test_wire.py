@@ -4,7 +4,15 @@ import socket
 
 import pytest
 
-from conformance.blackbox.wire import SOCKETS, Bounds, UdpWire, hosts_of, resolve
+from conformance.blackbox.wire import (
+    PORTS,
+    SOCKETS,
+    Bounds,
+    UdpWire,
+    hosts_of,
+    resolve,
+    unused_ports,
+)
 from conformance.wire import Forbidden
 from stunroute.address import Address
 
@@ -112,3 +120,21 @@ def test_silence_ends_at_its_time(peer) -> None:
 
 def test_a_literal_address_is_its_own_resolution() -> None:
     assert resolve("127.0.0.1") == (LOCAL,)
+
+
+def test_ports_that_are_taken_are_passed_over(peer) -> None:
+    taken = address_of(peer).port
+    wire = wire_to(LOCAL)
+    wire.ports = iter([taken, taken, 0])
+    try:
+        assert wire.open().port not in (0, taken)
+        wire.ports = iter([taken] * 3)
+        with pytest.raises(OSError, match="taken"):
+            wire.open()
+    finally:
+        wire.close()
+
+
+def test_no_port_comes_twice_before_all_have_come() -> None:
+    drawn = unused_ports()
+    assert {next(drawn) for _ in PORTS} == set(PORTS)
