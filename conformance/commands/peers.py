@@ -38,6 +38,8 @@ def command(context: click.Context, listing: bool, prefix: Path | None) -> None:
     `conformance peers install`. They listen on loopback, or in a network namespace of their own
     where they take no loopback address (that needs root).
     """
+    # A peer is ended with its block, which a plain SIGTERM would not leave in good order.
+    signal(SIGTERM, lambda *_: sys.exit(128 + SIGTERM))
     if prefix is not None:
         peers.use_prefix(prefix)
     if listing or context.invoked_subcommand is None:
@@ -122,8 +124,11 @@ def check_command(names: tuple[str, ...]) -> None:
     Exit status:
       0  every one of them did what is said of it
       1  one did not, or could not be started
+      2  there is no such peer
     """
     failed = False
+    for name in names:
+        _peer(name)
     for name in names or [peer.name for peer in peers.PEERS if not peers.missing(peer)]:
         try:
             with _started(name) as running:

@@ -1,8 +1,9 @@
 """A network namespace for a peer that takes no loopback address for a candidate.
 
-It belongs to a process that only sleeps, and is gone when that process and the peer are. It has
-``lo`` and one veth whose two ends are both inside, so that no packet leaves it; whoever wants to
-talk to the peer has to enter: as a program with ``command``, with one socket through ``inside``.
+It belongs to a process that only waits for us to be gone, however that happens; it is gone itself
+when that process and the peer are. It has ``lo`` and one veth whose two ends are both inside, so
+that no packet leaves it; whoever wants to talk to the peer has to enter: as a program with
+``command``, with one socket through ``inside``.
 The interfaces are not called veth: some agents pass over those, taking them for a container's.
 """
 
@@ -37,8 +38,8 @@ class Namespace:
         if os.geteuid() != 0:
             raise PeerError("a network namespace is made by root only")
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "sleep", "infinity"],
-            stdin=subprocess.DEVNULL,
+            ["unshare", "--net", "cat"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -111,6 +112,8 @@ class Namespace:
         if self._holder.poll() is None:
             self._holder.kill()
         self._holder.wait()
+        if self._holder.stdin is not None:
+            self._holder.stdin.close()
 
     def __enter__(self) -> Self:
         return self
