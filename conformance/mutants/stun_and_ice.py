@@ -1,12 +1,10 @@
 """Servers that believe the wrong check, answer it wrongly, or send their packets the wrong way."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from stunroute import demux, stun
+from stunroute import stun
 from stunroute.address import Address
-from stunroute.demux import Kind
 from stunroute.errors import DecodeError
 from stunroute.instant import Instant
 from stunroute.stun import message as stun_message
@@ -18,7 +16,6 @@ from transceiver.errors import OfferError
 from transceiver.path import Path
 from transceiver.session import Session
 from transceiver.slot import Slot
-from transceiver.srtp import rtp
 
 from .model import mutant, swapped
 
@@ -518,85 +515,4 @@ def names_are_fatal() -> Iterator[None]:
 
     honest = Endpoint.open_call
     with swapped(Endpoint, "open_call", open_call):
-        yield
-
-
-# --- what a datagram is -----------------------------------------------------------------------
-
-
-def _sorted_otherwise(table: str, octet: int, kind: Kind) -> Any:
-    kinds = list(getattr(demux, table))
-    kinds[octet] = kind
-    return swapped(demux, table, tuple(kinds))
-
-
-@contextmanager
-def _heard_as_rtp(octet: int) -> Iterator[None]:
-    """As RTP, and nobody looks at its version."""
-
-    def header_length(data: bytes) -> int:
-        return honest(bytes([0x80 | data[0] & 0x3F]) + data[1:])
-
-    honest = rtp.header_length_untrusted
-    with (
-        _sorted_otherwise("_BY_FIRST_OCTET", octet, Kind.RTP),
-        swapped(rtp, "header_length_untrusted", header_length),
-    ):
-        yield
-
-
-@mutant(
-    "127-is-rtp",
-    "takes datagrams that begin with 127 for RTP",
-    killer="rfc9443/3/audio-that-begins-with-127",
-)
-def octet_127_is_rtp() -> Iterator[None]:
-    with _heard_as_rtp(127):
-        yield
-
-
-@mutant(
-    "192-is-rtp",
-    "takes datagrams that begin with 192 for RTP",
-    killer="rfc9443/3/audio-that-begins-with-192",
-)
-def octet_192_is_rtp() -> Iterator[None]:
-    with _heard_as_rtp(192):
-        yield
-
-
-@mutant(
-    "191-is-not-rtp",
-    "takes datagrams that begin with 191 for nothing",
-    killer="rfc9443/3/audio-that-begins-with-191",
-)
-def octet_191_is_not_rtp() -> Iterator[None]:
-    with _sorted_otherwise("_BY_FIRST_OCTET", 191, Kind.UNKNOWN):
-        yield
-
-
-@mutant(
-    "224-is-rtcp",
-    "takes packets whose second octet is 224 for RTCP",
-    killer="rfc5761/4/second-octet-224-is-rtp",
-)
-def second_octet_224_is_rtcp() -> Iterator[None]:
-    with _sorted_otherwise("_BY_SECOND_OCTET", 224, Kind.RTCP):
-        yield
-
-
-@mutant(
-    "64-is-dtls",
-    "takes datagrams that begin with 64 for DTLS, and their records for a handshake",
-    killer="rfc9443/3/hello-that-begins-with-64",
-)
-def octet_64_is_dtls() -> Iterator[None]:
-    def receive(self: Session, payload: bytes, path: Path, now: Instant) -> None:
-        honest(self, b"\x16" + payload[1:] if payload[0] == 64 else payload, path, now)
-
-    honest = Session._receive_dtls
-    with (
-        _sorted_otherwise("_BY_FIRST_OCTET", 64, Kind.DTLS),
-        swapped(Session, "_receive_dtls", receive),
-    ):
         yield
