@@ -7,7 +7,7 @@ other datagram of a client reaches a transceiver T only if one of these is so:
    or T sent there and the relay let it pass. Lately is as long as a flow may outlive its session:
    two idle timeouts, the time until another session may take over, and some seconds for a check.
 2. It is RTP or RTCP, its address has no flow, and its SSRC was in an offer that T answered, or was
-   in RTP that came to T by the first rule: a client that takes an address over which others have
+   in RTP that came to T by another rule: a client that takes an address over which others have
    left takes their flow over too, for a while, and the relay learns its SSRC there.
 3. The store said so, nothing has proved the flow yet, and either the store has been wrong before in
    this run, or what it said was true by the first rule within the life of an entry.
@@ -67,8 +67,8 @@ INTERNAL = frozenset(
         *(Drop.SCTP_COOKIE, Drop.SCTP_BUNDLED, Drop.SCTP_UNKNOWN_CHUNK, Drop.SCTP_ACK),
         *(Drop.SCTP_STREAM, Drop.SCTP_FRAGMENT, Drop.SCTP_MESSAGE_TOO_LONG),
         *(Drop.CHANNEL_MALFORMED, Drop.CHANNEL_REFUSED, Drop.CHANNEL_PROTOCOL),
-        *(Drop.DATA_NOT_NEGOTIATED, Drop.HINT_UNKNOWN_CONFIGURATION),
-        *(Drop.HINT_OUTSIDE_WINDOW, Drop.HINT_UNROUTABLE, Drop.TOO_LONG, Drop.SEND_BACKLOG),
+        Drop.DATA_NOT_NEGOTIATED,
+        *(Drop.HINT_OUTSIDE_WINDOW, Drop.TOO_LONG, Drop.SEND_BACKLOG),
     )
 )
 """What neither the network nor a client that behaves can bring about."""
@@ -136,12 +136,12 @@ class Checks:
         since = self.loop.now - self._led.get((client, hop), -1e9)
         if since <= self.lately:
             self.passed["ownership"] += 1
-            if classify(data) is Kind.RTP and len(data) >= _SSRC.stop:
-                self._sources.setdefault(data[_SSRC], set()).add(hop)
+            self._carried(data, hop)
         elif self._by_source(worker, data, client, flow):
             self.passed["ownership by source"] += 1
         elif flow.origin is Origin.STORE and (self.store_suspect or since <= self.lately + TTL):
             self.passed["ownership by store"] += 1
+            self._carried(data, hop)
         else:
             raise Violation(
                 "ownership",
@@ -161,6 +161,12 @@ class Checks:
         """A packet of ``hop`` is about to go to a client."""
         self._led[route.client, hop] = self.loop.now
 
+    def led_to(self, client: Address) -> Iterator[Address]:
+        """The transceivers that packets from this address may lately have gone to."""
+        for (address, hop), since in self._led.items():
+            if address == client and self.loop.now - since <= self.lately:
+                yield hop
+
     def _named(self, data: bytes) -> Address | None:
         """The transceiver that a check names."""
         if len(data) < stun.HEADER_LENGTH or data[:2] != b"\x00\x01":
@@ -172,6 +178,10 @@ class Checks:
         if not isinstance(hint, Hint):
             return None
         return next((address for node, address in self.scene.nodes if node == hint.node), None)
+
+    def _carried(self, data: bytes, hop: Address) -> None:
+        if classify(data) is Kind.RTP and len(data) >= _SSRC.stop:
+            self._sources.setdefault(data[_SSRC], set()).add(hop)
 
     def _by_source(self, worker: Worker, data: bytes, client: Address, flow: Flow) -> bool:
         where = {Kind.RTP: _SSRC, Kind.RTCP: _SENDER}.get(classify(data))
@@ -326,11 +336,18 @@ class Recovery:
     takeover: float
     living: dict[int, str]
     """The callers whose session lived when the faults ended, each with its call."""
+    contested: frozenset[int] = frozenset()
+    """Those of them whose address another transceiver may believe to be a session's of its own,
+    whose client went away without a word. Its reports keep the relay from giving the address to
+    anybody else until it ends for want of consent."""
+    consent: float = 30.0
     audio: dict[int, float] = field(factory=dict)
     messages: dict[int, float] = field(factory=dict)
 
     def bound(self, caller: Caller) -> float:
         """How long this caller's audio may take."""
+        if caller.number in self.contested:
+            return SETTLING + self.takeover + self.consent
         if caller.number in self.living:
             return SETTLING + self.takeover
         return LOST + self.takeover

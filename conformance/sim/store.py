@@ -3,8 +3,8 @@
 ``Store`` does what the script in ``stunroute.store.client`` makes Redis do: of two entries the one
 of the greater generation stays. ``StoreAdapter`` is ``stunroute.store.redis`` without asyncio:
 changes gathered and written behind, look-ups asked at once, a breaker for each side, and above all
-the same ``EntryCodec``, which binds each value to its client. What the store can make of that codec's
-values, and what a thief of its key could, are the lies.
+the same ``EntryCodec``, which binds each value to its client. What the store can make of that
+codec's values, and what a thief of its key could, are the lies.
 """
 
 from collections import Counter, OrderedDict

@@ -475,8 +475,21 @@ class World:
             if phase in (Phase.ESTABLISHED.value, Phase.DISCONNECTED.value):
                 living[caller.number] = caller.call
         takeover = self.scene.relay_config.takeover_idle
-        self.recovery = Recovery(self.loop.now, takeover, living)
+        consent = self.scene.endpoint_config.session.consent_timeout
+        contested = frozenset(number for number in living if self._is_contested(number))
+        self.recovery = Recovery(self.loop.now, takeover, living, contested, consent)
         self._note(f"the faults are over, {len(living)} sessions live")
+
+    def _is_contested(self, number: int) -> bool:
+        """Whether a session that its client has left may still believe in this caller's address."""
+        caller = self.callers[number]
+        current = {each.call for each in self.callers}
+        own = self.checks.calls[caller.call].host
+        for hop in self.checks.led_to(caller.outside):
+            host = self._by_hop[hop]
+            if host is not own and host.core is not None and set(host.core.calls) - current:
+                return True
+        return False
 
     def _drops(self) -> list[tuple[str, Counter[Drop]]]:
         counted = []
