@@ -94,6 +94,23 @@ def agreement(stage: Stage) -> Observed:
     return _open(stage, dcep.Open("case"))
 
 
+@case(
+    "rfc8832/5.2/agreement-is-one-octet",
+    "DATA_CHANNEL_ACK is one octet, its type.",
+    sends="DATA_CHANNEL_OPEN on stream 0",
+    profiles=(Profile.DATACHANNEL,),
+    good=(Channel.AGREED,),
+    lenient=(Channel.WRONG,),  # who reads it has no use for more, and every client does without
+    bad=(Channel.CLOSED, Channel.IGNORED, Channel.DEAD),
+)
+def agreement_is_one_octet(stage: Stage) -> Observed:
+    puppet = associated(stage)
+    if not puppet.open_channel(0):
+        return _after(puppet, 0)
+    answer = next(payload for _, ppid, payload in puppet.messages if ppid == dcep.DCEP)
+    return Channel.AGREED if len(answer) == 1 else (Channel.WRONG, f"{len(answer)} octets")
+
+
 _KINDS = (
     ("reliable-unordered", dcep.Open("case", ordered=False)),
     ("retransmissions-bounded", dcep.Open("case", retransmissions=3)),

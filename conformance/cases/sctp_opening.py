@@ -322,7 +322,7 @@ def unknown_parameter_stops_reported(stage: Stage) -> Observed:
 @case(
     "rfc9260/3.2.1/padding-not-zero",
     "Octets of padding behind a parameter are ignored, whatever they are.",
-    sends="INIT with a parameter of five octets and padding that is not zero",
+    sends="INIT with a parameter of seven octets and padding that is not zero",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
@@ -331,7 +331,8 @@ def unknown_parameter_stops_reported(stage: Stage) -> Observed:
 def padding_not_zero(stage: Stage) -> Observed:
     puppet = prepare(stage)
     encoded = puppet.init(parameters=()).encode()
-    parameter = b"\x80\xfe\x00\x05x\xff\xff\xff" + ForwardTsnSupported().encode()
+    # Three supported extensions, so that one octet of padding follows.
+    parameter = b"\x80\x08\x00\x07\x82\xc0\xc1\xff" + ForwardTsnSupported().encode()
     length = len(encoded) + len(parameter)
     whole = encoded[:2] + length.to_bytes(2, "big") + encoded[4:] + parameter
     puppet.send_raw(puppet.assembled(whole, tag=0))

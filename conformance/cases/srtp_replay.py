@@ -252,6 +252,8 @@ def after_a_rebinding(stage: Stage) -> Observed:
     for _ in range(3):
         call.act(lambda: call.client.check(stage.now))
         call.run(0.1)
+    if not media.is_alive():
+        return Heard.DEAD
     return media.fire(media.shots(5), pause=0.02)
 
 

@@ -151,7 +151,9 @@ class Media:
         self.call.run(OVERTAKING)
         if self.by_echo:
             return self._judge_echo(fired, before)
-        return self._judge_count(fired, self._taken() - taken - 1)
+        # Modulo 2^16, for there are servers that report the sequence number without its cycles.
+        count = (self._taken() - taken - 1 + 0x8000 & 0xFFFF) - 0x8000
+        return self._judge_count(fired, count)
 
     def is_alive(self) -> bool:
         """Whether a good packet is taken, sooner or later."""

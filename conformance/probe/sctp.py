@@ -403,14 +403,18 @@ class Puppet:
         return self.is_agreed(stream, since=before)
 
     def is_agreed(self, stream: int, *, since: int = 0) -> bool:
-        """Whether DCEP's ACK comes on ``stream``, and not its reset."""
-        answer = (stream, dcep.DCEP, dcep.Ack().encode())
+        """Whether DCEP's ACK comes on ``stream``, and not its reset. Octets behind its type are
+        another case's business: Pion sends three."""
 
-        def known() -> bool:
-            return reset_asked(self, stream) is not None or answer in self.messages[since:]
+        def agreed() -> bool:
+            self.read()
+            return any(
+                said == stream and ppid == dcep.DCEP and payload[:1] == dcep.Ack().encode()
+                for said, ppid, payload in self.messages[since:]
+            )
 
-        self.call.run_until(known, 2 * PATIENCE)
-        return answer in self.messages[since:]
+        self.call.run_until(lambda: agreed() or reset_asked(self, stream) is not None, 2 * PATIENCE)
+        return agreed()
 
     def need_channel(self, stream: int = 0) -> None:
         """Raises Blocked where a channel cannot be opened."""
