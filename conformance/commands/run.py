@@ -30,13 +30,15 @@ from conformance.report import writing
 from conformance.report.run import Run
 from conformance.report.writing import Wanted
 from conformance.runner import Driver, Result, run_case
-from conformance.stage import Target
+from conformance.stage import PATIENCE, Target
 from stunroute.address import Address
 from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
+LONGEST = 10.0
+"""Seconds that a case may want, unless told otherwise."""
 EXIT_FAILED = 1
 EXIT_OUTLIVED = 3
 EXIT_BROKEN = 4
@@ -101,8 +103,10 @@ class Subject:
 @click.option("--strict", is_flag=True, help="Lenient is a failure.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 32))
 @click.option("--known", type=click.Path(exists=True, path_type=Path), help="Known failures.")
-@click.option("--patience", default=0.5, show_default=True, help="Seconds to wait for an answer.")
-@click.option("--longest", default=10.0, show_default=True, help="Seconds a case may want.")
+@click.option(
+    "--patience", default=PATIENCE, show_default=True, help="Seconds to wait for an answer."
+)
+@click.option("--longest", default=LONGEST, show_default=True, help="Seconds a case may want.")
 @click.option("--seed", default="0", help="What is drawn for cases.")
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, for CI.")
 @click.option("--json", metavar="FILE", help="Write JSON, for programs; - is standard output.")
@@ -217,13 +221,16 @@ def _subject(options: dict[str, Any]) -> Subject:
         if (target.ufrag is None) != (target.password is None):
             raise click.UsageError("--ufrag and --pwd go together")
         driver = UdpDriver(target=target, **common)
-        return Subject(driver, f"STUN at {options['stun']}", ("--stun", options["stun"]))
+        again = ["--stun", options["stun"]]
+        if target.ufrag is not None:
+            again += ["--ufrag", target.ufrag, "--pwd", "PASSWORD"]
+        return Subject(driver, f"STUN at {options['stun']}", (*again, *_again(options)))
     url = options[given[0]]
     headers = dict(_header(text) for text in options["headers"])
     if options["token"]:
         headers["Authorization"] = f"Bearer {options['token']}"
     driver = UdpDriver(url=url, style=Style(given[0]), headers=headers, **common)
-    return Subject(driver, url, (f"--{given[0]}", url))
+    return Subject(driver, url, (f"--{given[0]}", url, *_again(options)))
 
 
 def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
@@ -246,7 +253,24 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
         for text in options[name]:
             secret = name == "hint_keys" and not text.startswith("@")
             again += [option, "ID:ROUTING:PASSWORD" if secret else text]
-    return Subject(driver, f"the relay at {options['relay']}", tuple(again))
+    again += ["--verifies"] if options["verifies"] else []
+    again += ["--restart", options["restart"]] if options["restart"] else []
+    return Subject(driver, f"the relay at {options['relay']}", (*again, *_again(options)))
+
+
+def _again(options: dict[str, Any]) -> list[str]:
+    """What a rerun needs besides the server's name. Reports are sent around, so values of headers
+    and the token are to be filled in by who reruns."""
+    words = [word for text in options["headers"] for word in ("--header", _named(text))]
+    words += ["--token", "TOKEN"] if options["token"] else []
+    words += [word for text in options["allow"] for word in ("--allow", text)]
+    for name, usual in (("patience", PATIENCE), ("longest", LONGEST)):
+        words += [f"--{name}", f"{options[name]:g}"] if options[name] != usual else []
+    return words
+
+
+def _named(header: str) -> str:
+    return f"{header.partition(':')[0]}: VALUE"
 
 
 def _hint_key(text: str) -> HintConfiguration:

@@ -83,6 +83,18 @@ def test_keys_stand_beside_the_capture_of_a_call(tmp_path: Path) -> None:
     assert keys.startswith("CLIENT_RANDOM ")
 
 
+def test_a_rerun_is_asked_as_the_run_was_but_for_secrets() -> None:
+    url = "http://127.0.0.1:1/whip"
+    given = ("--header", "X-Key: hush", "--token", "hush", "--allow", "127.0.0.1:9")
+    done = run("--whip", url, *given, "--patience", "0.25", "--longest", "5", PASSING)
+    again = (
+        f"conformance run --whip {url} --header 'X-Key: VALUE' --token TOKEN "
+        f"--allow 127.0.0.1:9 --patience 0.25 --longest 5 {PASSING}"
+    )
+    assert again in done.output
+    assert "hush" not in done.output
+
+
 def test_json_may_have_standard_output_to_itself() -> None:
     done = run("--memory", "--json", "-", PASSING)
     assert as_json.read(done.stdout).counts["pass"] == 1

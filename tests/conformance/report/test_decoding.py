@@ -36,7 +36,7 @@ def test_a_client_stands_left_and_the_server_right() -> None:
     assert (there.label, there.note, there.size, there.number) == (
         "Binding request",
         "check",
-        20,
+        28,
         1,
     )
     assert back.label == "empty datagram"
