@@ -47,8 +47,10 @@ function sort(head) {
   for (const other of all(".cases th[aria-sort]")) other.setAttribute("aria-sort", "none");
   cell.setAttribute("aria-sort", down ? "descending" : "ascending");
   const value = (row) =>
-    key === "name" ? order.get(row) : key === "verdict" ? -row.dataset.rank : row.dataset[key];
-  const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+    key === "name" ? row.cells[0].textContent : key === "verdict" ? -row.dataset.rank : row.dataset[key];
+  const numbers = new Intl.Collator("en", { numeric: true });
+  const compare = (a, b) =>
+    typeof a === "number" ? a - b : numbers.compare(a, b);
   const sorted = [...rows].sort(
     (a, b) =>
       (down ? -1 : 1) * compare(value(a), value(b)) || compare(order.get(a), order.get(b)),
