@@ -9,13 +9,15 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Case, Level, Observed, Profile, case
+from conformance.case import Case, Level, Observed, Profile, Unsupported, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
     NOT_REFUSED,
+    NOT_REFUSED_IN_TIME,
     REFUSED,
+    REFUSED_IN_TIME,
     Change,
     Checked,
     Handshaken,
@@ -44,24 +46,27 @@ def impostor(
     deviate: Callable[[ClientPuppet], dict[str, Any]],
     group: Group | None = None,
     only_sent_wrongly: bool = False,
+    by_use: bool = False,
     level: Level = Level.MUST,
     requirements: tuple[str, ...] = (),
     traps: tuple[str, ...] = (),
 ) -> Case:
     """A second flight that must not lead to a Finished of the server's. ``deviate`` says how it
     differs from a good one; ``only_sent_wrongly`` that its messages do not, so that the same ones
-    complete the handshake."""
+    complete the handshake; ``by_use`` that the handshake may end, if nothing comes of it."""
 
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         if group is not None:
             puppet.offer = _with_group(puppet.offer, group)
+            if not puppet.greet():
+                raise Unsupported(f"a hello for {group.name} alone is not answered")
         puppet.need_flight()
         puppet.send_second(**deviate(puppet))
         puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
         if only_sent_wrongly:
             return puppet.judge(puppet.is_finished, lambda: _says_it_right(puppet, puppet.flight))
-        return puppet.judged()
+        return puppet.judged(by_use=by_use)
 
     return case(
         name,
@@ -69,9 +74,9 @@ def impostor(
         sends=sends,
         profiles=DTLS,
         level=level,
-        good=REFUSED,
+        good=REFUSED_IN_TIME if by_use else REFUSED,
         lenient=(Refusal.STUCK,),
-        bad=NOT_REFUSED,
+        bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
         requirements=requirements,
         traps=traps,
     )(steps)
@@ -93,6 +98,7 @@ another_certificate = impostor(
     "A client whose certificate has another fingerprint than its offer gave is not let in.",
     sends="a whole second flight of somebody with a certificate and key of its own",
     deviate=lambda puppet: {"signer": fixed_identity(puppet.call.stage.entropy)},
+    by_use=True,
     requirements=("rfc8842/5.1/7",),
     traps=("DTLS 10",),
 )
@@ -104,6 +110,7 @@ no_certificate = impostor(
     deviate=_changed(
         {HandshakeType.CERTIFICATE: b"\x00\x00\x00", HandshakeType.CERTIFICATE_VERIFY: None}
     ),
+    by_use=True,
     traps=("DTLS 10",),
 )
 
@@ -112,6 +119,7 @@ certificate_left_out = impostor(
     "A client that leaves its Certificate message out is not let in.",
     sends="ClientKeyExchange and Finished alone",
     deviate=_changed({HandshakeType.CERTIFICATE: None, HandshakeType.CERTIFICATE_VERIFY: None}),
+    by_use=True,
     traps=("DTLS 10",),
 )
 
@@ -179,6 +187,7 @@ right_certificate_second = impostor(
     sends="somebody's own certificate, with the one that the offer names behind it, signed by "
     "somebody's key",
     deviate=lambda puppet: _behind_another(puppet),
+    by_use=True,
     requirements=("rfc8842/5.1/7",),
     traps=("DTLS 10",),
 )

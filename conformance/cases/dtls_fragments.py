@@ -14,7 +14,6 @@ from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import post_quantum
 from conformance.probe.dtls_wire import (
-    Packing,
     Part,
     Writer,
     apart,
@@ -28,7 +27,6 @@ from conformance.probe.dtls_wire import (
 )
 from conformance.stage import Stage
 from transceiver.dtls.messages import Fragment, HandshakeType
-from transceiver.dtls.record import ContentType
 from transceiver.dtls.wire import vector
 
 DTLS = (Profile.DTLS,)
@@ -153,15 +151,38 @@ empty_fragment = cut(
 # --- what contradicts it ------------------------------------------------------------------------
 
 
-def _before(fragment: Callable[[Part], bytes], pieces: int = 25) -> Packing:
-    """A hello in pieces, with something false between each two."""
+def forged(
+    name: str,
+    requirement: str,
+    *,
+    sends: str,
+    fragments: Callable[[Part], Sequence[bytes]],
+    requirements: tuple[str, ...] = (),
+) -> Case:
+    """A handshake whose hello comes in pieces, the first time with false ones before each. An alert
+    is lenient; silence that lasts, when the hello is said again without them, is not."""
 
     def pack(writer: Writer, parts: Sequence[Part]) -> list[bytes]:
-        first, *rest = parts[0].pieces(pieces)
-        wrong = attrs.evolve(first, content=fragment(parts[0]))
-        return apart(writer, [first, *(each for piece in rest for each in (wrong, piece))])
+        pieces = parts[0].pieces(25)
+        if writer.plain:
+            return apart(writer, pieces)
+        wrong = [attrs.evolve(parts[0], content=each) for each in fragments(parts[0])]
+        return apart(writer, [each for piece in pieces for each in (*wrong, piece)])
 
-    return pack
+    def steps(stage: Stage) -> Observed:
+        return ClientPuppet.reach(stage).handshake(hello_pack=pack)
+
+    return case(
+        name,
+        requirement,
+        sends=sends,
+        profiles=DTLS,
+        good=COMPLETED,
+        lenient=(Handshaken.ALERTED,),
+        bad=tuple(each for each in NOT_COMPLETED if each is not Handshaken.ALERTED),
+        requirements=requirements,
+        traps=("DTLS 9",),
+    )(steps)
 
 
 def _false_fragment(part: Part, length: int, offset: int, data: bytes) -> bytes:
@@ -173,81 +194,59 @@ def _length(part: Part) -> int:
     return 0 if part.message is None else len(part.message.body)
 
 
-shorter_length = cut(
+shorter_length = forged(
     "traps/dtls/contradicting-message-length-shorter",
     "A fragment that says that its message is shorter than the others say is part of no message "
-    "that anybody sends, and disturbs none.",
-    sends="a ClientHello in pieces, and between them one that claims a message of 70 bytes",
-    hello_pack=_before(lambda part: _false_fragment(part, 70, 60, bytes(10))),
-    traps=("DTLS 9",),
+    "that anybody sends, and blocks none.",
+    sends="a ClientHello in pieces, and between them one that claims a message of 70 bytes; then "
+    "the hello in pieces alone",
+    fragments=lambda part: [_false_fragment(part, 70, 60, bytes(10))],
 )
 
-longer_length = cut(
+longer_length = forged(
     "traps/dtls/contradicting-message-length-longer",
-    "A fragment that says that its message is longer than the others say writes beyond no end.",
+    "A fragment that says that its message is longer than the others say writes beyond no end, and "
+    "blocks no message.",
     sends="a ClientHello in pieces, and between them one that claims 2,000 bytes and brings the "
-    "last 500",
-    hello_pack=_before(lambda part: _false_fragment(part, 2000, 1500, b"\xff" * 500)),
-    traps=("DTLS 9",),
+    "last 500; then the hello in pieces alone",
+    fragments=lambda part: [_false_fragment(part, 2000, 1500, b"\xff" * 500)],
 )
 
-endless_message = cut(
+endless_message = forged(
     "traps/dtls/message-of-sixteen-megabytes",
-    "Nobody can make a server set aside sixteen megabytes with one small fragment.",
-    sends="a fragment of a ClientHello that claims 16,777,215 bytes, then an honest ClientHello",
-    hello_pack=lambda writer, parts: apart(
-        writer,
-        [
-            attrs.evolve(parts[0], content=_false_fragment(parts[0], 0xFFFFFF, 0, bytes(10))),
-            *parts,
-        ],
-    ),
-    traps=("DTLS 9",),
+    "Nobody can make a server set aside sixteen megabytes, or wait for them, with a small "
+    "fragment.",
+    sends="a ClientHello in pieces, and between them one that claims 16,777,215 bytes; then the "
+    "hello in pieces alone",
+    fragments=lambda part: [_false_fragment(part, 0xFFFFFF, 0, bytes(10))],
 )
 
-beyond_its_message = cut(
+beyond_its_message = forged(
     "rfc6347/4.2.2/fragment-beyond-its-message",
     "A fragment that reaches beyond its message is let go.",
     sends="a ClientHello in pieces, and between them one whose offset and length together exceed "
-    "the message",
-    hello_pack=_before(
-        lambda part: _false_fragment(part, _length(part), _length(part) - 5, bytes(40))
-    ),
+    "the message; then the hello in pieces alone",
+    fragments=lambda part: [_false_fragment(part, _length(part), _length(part) - 5, bytes(40))],
     requirements=("rfc6347/4.2.3/2",),
-    traps=("DTLS 9",),
 )
 
-contradicting_bytes = cut(
+contradicting_bytes = forged(
     "traps/dtls/contradicting-bytes",
     "A forged fragment costs the client a retransmission at most and never the handshake.",
-    sends="a ClientHello in pieces, and between them one with other bytes for what has come",
-    hello_pack=lambda writer, parts: (
-        _before(lambda part: _false_fragment(part, _length(part), 0, b"\xee" * 60))(writer, parts)
-        if writer.plain == 0
-        else apart(writer, parts)
-    ),
-    traps=("DTLS 9",),
+    sends="a ClientHello in pieces, and between them one with other bytes for what has come; then "
+    "the hello in pieces alone",
+    fragments=lambda part: [_false_fragment(part, _length(part), 0, b"\xee" * 60)],
 )
 
-far_ahead = cut(
+far_ahead = forged(
     "traps/dtls/messages-far-ahead",
     "Messages that are not due for a long time are not collected without bound.",
-    sends="200 beginnings of messages with message_seq 1 to 200 that claim 10,000 bytes each, then "
-    "an honest ClientHello",
-    hello_pack=lambda writer, parts: apart(
-        writer,
-        [
-            *(
-                Part(
-                    ContentType.HANDSHAKE,
-                    Fragment.of(HandshakeType.CERTIFICATE, 10000, number, 0, bytes(20)).raw,
-                )
-                for number in range(1, 201)
-            ),
-            *parts,
-        ],
-    ),
-    traps=("DTLS 9",),
+    sends="a ClientHello in pieces, and between them 60 beginnings of messages with message_seq 1 "
+    "to 60 that claim 10,000 bytes each; then the hello in pieces alone",
+    fragments=lambda part: [
+        Fragment.of(HandshakeType.CERTIFICATE, 10000, number, 0, bytes(20)).raw
+        for number in range(1, 61)
+    ],
 )
 
 # --- the second flight --------------------------------------------------------------------------
@@ -347,6 +346,8 @@ def odd_record(
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         puppet.send_raw(raw(puppet), "before the hello")
+        if not puppet.greet():
+            return puppet.failure(Handshaken.UNANSWERED)
         puppet.need_flight()
         puppet.send_raw(raw(puppet), "before the second flight")
         puppet.send_second()

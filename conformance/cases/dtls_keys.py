@@ -42,13 +42,15 @@ def untouched(
     side: Side = ClientPuppet,
     answers: bool = False,
     alerts: bool = False,
+    ends: bool = False,
     by_media: bool = True,
     level: Level = Level.MUST,
     requirements: tuple[str, ...] = (),
     traps: tuple[str, ...] = (),
 ) -> Case:
     """An association that goes on whatever ``harm`` sends. ``answers`` says that it may answer,
-    ``alerts`` that it may end with an alert, which is not wise (RFC 6347, 4.1.2.7)."""
+    ``alerts`` that it may end with an alert, which is not wise (RFC 6347, 4.1.2.7), and ``ends``
+    that it may end without a word."""
 
     def steps(stage: Stage) -> Observed:
         puppet = side.reach(stage)
@@ -60,6 +62,8 @@ def untouched(
     lenient = [] if answers else [Afterwards.ANSWERED]
     if alerts:
         lenient.append(Afterwards.ALERTED)
+    if ends:
+        lenient.append(Afterwards.ENDED)
     return case(
         name,
         requirement,
@@ -432,6 +436,7 @@ renegotiation = untouched(
     effect=_answers_sealed(HandshakeType.SERVER_HELLO),
     answers=True,
     alerts=True,
+    ends=True,
     traps=("DTLS 11",),
 )
 
@@ -447,6 +452,7 @@ renegotiation_from_zero = untouched(
     effect=_answers_sealed(HandshakeType.SERVER_HELLO),
     answers=True,
     alerts=True,
+    ends=True,
     traps=("DTLS 11",),
 )
 
@@ -461,6 +467,7 @@ hello_request = untouched(
     side=ServerPuppet,
     answers=True,
     alerts=True,
+    ends=True,
     traps=("DTLS 11",),
 )
 

@@ -9,8 +9,8 @@ from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
-    NOT_REFUSED,
-    REFUSED,
+    NOT_REFUSED_IN_TIME,
+    REFUSED_IN_TIME,
     Handshaken,
     Refusal,
 )
@@ -284,8 +284,8 @@ unknown_digest_first = named(
     sends="a=fingerprint:sha-256 of our certificate and sha-512 of another one",
     profiles=(Profile.DTLS, Profile.SDP),
     level=Level.SHOULD,
-    good=(*REFUSED, Refusal.STUCK),
-    bad=NOT_REFUSED,
+    good=(*REFUSED_IN_TIME, Refusal.STUCK),
+    bad=NOT_REFUSED_IN_TIME,
     requirements=("rfc8842/5.1/7",),
     traps=("DTLS 12",),
 )
@@ -297,8 +297,14 @@ def strongest_digest_counts(stage: Stage) -> Observed:
     puppet.need_flight()
     puppet.send_second()
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
-    # No handshake can end well here, so none is tried afterwards.
-    return puppet.judge(puppet.is_finished, lambda: puppet.alive)
+    return _judged_by_use(puppet)
+
+
+def _judged_by_use(puppet: ClientPuppet) -> tuple[Refusal, str]:
+    """No handshake can end well here, so none is tried afterwards."""
+    if puppet.is_finished:
+        return puppet.judged(by_use=True)
+    return puppet.judge(False, lambda: puppet.alive)
 
 
 @case(
@@ -306,8 +312,8 @@ def strongest_digest_counts(stage: Stage) -> Observed:
     "A client whose offer names another certificate under every hash is not let in.",
     sends="a=fingerprint:sha-256 of another certificate",
     profiles=(Profile.DTLS, Profile.SDP),
-    good=(*REFUSED, Refusal.STUCK),
-    bad=NOT_REFUSED,
+    good=(*REFUSED_IN_TIME, Refusal.STUCK),
+    bad=NOT_REFUSED_IN_TIME,
     requirements=("rfc8842/5.1/7",),
     traps=("DTLS 10",),
 )
@@ -319,4 +325,4 @@ def fingerprint_of_nobody(stage: Stage) -> Observed:
     puppet.need_flight()
     puppet.send_second()
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
-    return puppet.judge(puppet.is_finished, lambda: puppet.alive)
+    return _judged_by_use(puppet)

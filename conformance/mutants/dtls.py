@@ -385,18 +385,18 @@ def overlap_refused() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-contradiction-spoils",
-    "A fragment that claims another length for its message makes the others be forgotten.",
+    "dtls-first-length-counts",
+    "The length that the first fragment of a message claims is believed, and all others let go.",
     killer="traps/dtls/contradicting-message-length-shorter",
 )
-def contradiction_spoils() -> Iterator[None]:
+def first_length_counts() -> Iterator[None]:
     whole = Reassembly.add
 
     def add(self: Reassembly, fragment: Any) -> Any:
-        for sequence, type_, length in list(self._partials):
+        for sequence, type_, length in self._partials:
             if (sequence, type_) == (fragment.sequence, fragment.type):
                 if length != fragment.length:
-                    self.rewind(self.expected)
+                    return []
                 break
         return whole(self, fragment)
 

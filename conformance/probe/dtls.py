@@ -57,6 +57,7 @@ class Refusal(Seen):
     RECOVERED = "it was let go, and a good handshake ended well afterwards"
     STUCK = "it was let go, and no good handshake came about afterwards"
     ALERTED = "a fatal alert"
+    TORN_DOWN = "the handshake ended with keys, of which no use was made"
     ACCEPTED = "it was taken as good"
     DEAD = "no check is answered any more"
 
@@ -89,13 +90,14 @@ NOT_COMPLETED = (
 )
 """The oracle of a handshake that must succeed."""
 REFUSED = (Refusal.RECOVERED, Refusal.ALERTED)
-NOT_REFUSED = (Refusal.ACCEPTED, Refusal.DEAD)
+NOT_REFUSED = (Refusal.TORN_DOWN, Refusal.ACCEPTED, Refusal.DEAD)
 """With STUCK, which is lenient, the oracle of something that the authenticated address itself has
 said and must not be accepted: an alert is as good as silence, and nobody is obliged to wait for
 something better."""
-DEVIANT_IGNORED = (Refusal.RECOVERED,)
-NOT_IGNORED = (Refusal.STUCK, Refusal.ALERTED, Refusal.ACCEPTED, Refusal.DEAD)
-"""The oracle of what may be anybody's and must not disturb the handshake."""
+REFUSED_IN_TIME = (*REFUSED, Refusal.TORN_DOWN)
+NOT_REFUSED_IN_TIME = (Refusal.ACCEPTED, Refusal.DEAD)
+"""The same where the handshake itself may end: stacks whose TLS knows no fingerprints compare them
+when it has."""
 
 
 class Odd(Exception):
@@ -437,6 +439,18 @@ class Puppet:
             self.send_audio()
             if self.wait(self.patience / TRIES, self.heard_media):
                 return True
+        return False
+
+    def is_used(self, another: Callable[[], "Puppet"]) -> bool:
+        """Whether the server makes use of the keys that there are. ``another`` has a good handshake
+        of its own: where not even that one's audio comes back nothing can be told, and Unsupported
+        is raised."""
+        if self.wait(self.patience, lambda: any(each.sealed for each in self.alerts)):
+            return False
+        if self.echoes() or self.data:
+            return True
+        if not another().echoes():
+            raise Unsupported("sends no audio back")
         return False
 
     def judge(self, accepted: bool, recover: Callable[[], bool]) -> tuple[Refusal, str]:

@@ -32,7 +32,7 @@ from transceiver.dtls.signatures import ECDSA_SHA256, public_key_untrusted, veri
 from transceiver.keying import SrtpProfile
 
 from .call import Call, open_call
-from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Signer, need_part
+from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer, need_part
 from .dtls_hello import Hello
 from .dtls_wire import CHANGE_CIPHER_SPEC, Arranging, Packing, Part, as_it_is, together
 from .stun import validate
@@ -361,9 +361,17 @@ class ClientPuppet(Puppet):
                 pass
         return self.again().handshake()[0] is Handshaken.COMPLETED
 
-    def judged(self) -> tuple[Any, str]:
-        """For a flight that must be refused: what became of it."""
+    def judged(self, *, by_use: bool = False) -> tuple[Refusal, str]:
+        """For a flight that must be refused: what became of it. ``by_use``: a handshake that ends
+        is not yet wrong, but its use is."""
+        if by_use and self.is_finished and not self.is_used(self._honest):
+            return Refusal.TORN_DOWN, ""
         return self.judge(self.is_finished, self.recover)
+
+    def _honest(self) -> "ClientPuppet":
+        fresh = ClientPuppet.reach(self.call.stage)
+        fresh.establish()
+        return fresh
 
 
 def stranger(call: Call) -> ClientPuppet:

@@ -41,7 +41,7 @@ from transceiver.dtls.record import DTLS_1_2
 from transceiver.dtls.signatures import ECDSA_SHA256, public_key_untrusted, verifies
 
 from .call import open_call
-from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Signer, need_part
+from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer, need_part
 from .dtls_hello import server_hello, use_srtp
 from .dtls_wire import CHANGE_CIPHER_SPEC, Arranging, Packing, Part, as_it_is, together
 from .stun import validate
@@ -308,16 +308,24 @@ class ServerPuppet(Puppet):
             self.last(change), arrange=arrange, pack=pack, note="ChangeCipherSpec and Finished"
         )
 
-    def is_accepted(self, seconds: float = 1.5) -> bool:
-        """Whether the client goes on under the keys. See the module."""
+    def is_accepted(self, seconds: float = 1.5, *, presume: bool = True) -> bool:
+        """Whether the client goes on under the keys. See the module. Without ``presume`` nothing
+        but media or data shows it."""
         before = self.count(HandshakeType.FINISHED, sealed=True)
 
         def repeats() -> bool:
             return self.count(HandshakeType.FINISHED, sealed=True) > before
 
         self.send_audio()
-        self.wait(seconds, lambda: self.heard_media() or repeats() or self.fatal or self.data)
-        return self.fatal is None and not repeats()
+        shown = []
+
+        def shows() -> bool:
+            if self.heard_media() or self.data:
+                shown.append(True)
+            return bool(shown)
+
+        self.wait(seconds, lambda: shows() or repeats() or self.fatal)
+        return self.fatal is None and not repeats() and (presume or bool(shown))
 
     # --- all of it ------------------------------------------------------------------------------
 
@@ -331,6 +339,7 @@ class ServerPuppet(Puppet):
         last_arrange: Arranging = as_it_is,
         last_change: Change | None = None,
         tries: int = TRIES,
+        presume: bool = True,
         **deviations: Any,
     ) -> tuple[Handshaken, str]:
         """From the hello to our Finished, and what became of it."""
@@ -342,7 +351,7 @@ class ServerPuppet(Puppet):
                 return self.failure(Handshaken.STOPPED)
             self.send_last(last_change, arrange=last_arrange, pack=last_pack)
             for _ in range(tries):
-                if self.is_accepted():
+                if self.is_accepted(presume=presume):
                     return Handshaken.COMPLETED, ""
                 if self.fatal is not None:
                     break
@@ -382,7 +391,25 @@ class ServerPuppet(Puppet):
         """Whether the client has answered our flight with its own."""
         return self.said(HandshakeType.CLIENT_KEY_EXCHANGE) is not None
 
-    def judged(self) -> tuple[Any, str]:
-        """For a flight that must be refused: what became of it."""
+    def judged(self, *, by_use: bool = False) -> tuple[Refusal, str]:
+        """For a flight that must be refused: what became of it. ``by_use``: a handshake that ends
+        is not yet wrong, but its use is."""
         self.wait(self.patience, lambda: self.went_on or self.fatal)
+        if by_use and self.went_on and self.fatal is None and not self._is_used_after_all():
+            return Refusal.TORN_DOWN, ""
         return self.judge(self.went_on, self.recover)
+
+    def _is_used_after_all(self) -> bool:
+        """End the handshake, and see."""
+        try:
+            if not self.receive_second():
+                return False
+        except Odd:
+            return False
+        self.send_last()
+        return self.is_used(self._honest)
+
+    def _honest(self) -> "ServerPuppet":
+        fresh = ServerPuppet.reach(self.call.stage)
+        fresh.establish()
+        return fresh
