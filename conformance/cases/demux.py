@@ -103,7 +103,22 @@ HELLOS = tuple(
         profiles=ICE_AND_DTLS,
         requirements=REQUIRED[_owner(octet)],
     )
-    for octet in (0, 19, 20, 63, 64, 127, 255)
+    for octet in (0, 19, 64, 127, 255)
+)
+
+UNKNOWN_RECORDS = tuple(
+    _case(
+        f"rfc9443/3/hello-that-begins-with-{octet}",
+        f"First octet {octet} is DTLS's, which has no handshake there: such a record is dropped, "
+        "and ends no call.",
+        f"a ClientHello in a record whose first octet is {octet}",
+        partial(_as_hello, octet=octet),
+        profiles=ICE_AND_DTLS,
+        level=Level.SHOULD,
+        requirements=REQUIRED[_owner(octet)],
+        traps=("STUN and ICE 13", "DTLS 7"),
+    )
+    for octet in (20, 63)
 )
 
 CONTROL = _case(

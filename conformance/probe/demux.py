@@ -22,7 +22,7 @@ class Sorted(Seen):
     """What becomes of a datagram before DTLS."""
 
     DROPPED = "nothing comes of it, and the call comes up afterwards"
-    ANSWERED = "something is answered, and the call comes up afterwards"
+    ANSWERED = "something is answered"
     KILLED = "the call does not come up any more"
 
 
@@ -44,12 +44,12 @@ def sort(call: Call, datagrams: Iterable[bytes]) -> Observed:
         call.send(data, note=f"first octet {data[0]}" if data else "empty")
         heard += call.listen(0.02)
     heard += call.listen(call.stage.patience)
+    if heard:  # a handshake that has begun cannot be begun again by everybody
+        return Sorted.ANSWERED, ", ".join(classify(each.data).value for each in heard[:4])
     try:
         call.establish()
     except Blocked as blocked:
         return Sorted.KILLED, str(blocked)
-    if heard:
-        return Sorted.ANSWERED, ", ".join(classify(each.data).value for each in heard[:4])
     return Sorted.DROPPED
 
 
