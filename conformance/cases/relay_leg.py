@@ -176,7 +176,7 @@ def another_nodes_success(stage: RelayStage) -> Observed:
 @relayed(
     "relay/leg/stranger",
     "A host that is none of the nodes sends nothing through the relay: it is no open reflector.",
-    sends="a packet with a good header from another host to the relay's inner address",
+    sends="packets to a known and an unknown client from another host to the inner address",
     oracle=REFUSED,
 )
 def stranger(stage: RelayStage) -> Observed:
@@ -188,7 +188,7 @@ def stranger(stage: RelayStage) -> Observed:
 @relayed(
     "relay/leg/stranger-on-a-nodes-host",
     "Nor does another port of a node's host.",
-    sends="a packet with a good header from a new socket to the relay's inner address",
+    sends="packets to a known and an unknown client from a new socket to the inner address",
     oracle=REFUSED,
     level=Level.SHOULD,
 )
@@ -201,8 +201,13 @@ def _from(stage: RelayStage, socket: Address) -> Observed:
     client = stage.client()
     mine = flow(stage, stage.mint(node), client)
     payload = rtp(stage)
-    stage.down_raw(_headed(mine) + payload, socket, mine.inner, "of a stranger")
-    return refused_or_dead(stage, follow_back(stage, payload, client), node)
+    for victim in (client, stage.client()):
+        header = forward.encode(victim, stage.public)
+        stage.down_raw(header + payload, socket, mine.inner, "of a stranger")
+        told = follow_back(stage, payload, victim)
+        if told[0] is not Returned.NOWHERE:
+            return told
+    return refused_or_dead(stage, told, node)
 
 
 @relayed(
