@@ -82,7 +82,7 @@ def username_cut() -> Iterator[None]:
 
 
 @mutant(
-    "last-username-counts",
+    "last-username-of-a-check-counts",
     "reads the last of several USERNAMEs",
     killer="rfc8489/14/second-username-is-ignored",
 )
