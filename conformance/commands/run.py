@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from attrs import frozen
@@ -35,6 +35,7 @@ from stunroute.address import Address
 from stunroute.errors import ConfigError
 from stunroute.hint import HintConfiguration, KeyRing
 
+_Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 LONGEST = 10.0
@@ -55,70 +56,93 @@ class Subject:
     options: tuple[str, ...]
 
 
+_WHOM = (
+    click.option("--whip", metavar="URL", help="A server's WHIP endpoint."),
+    click.option("--calls", metavar="URL", help="A server's /v1/realtime/calls."),
+    click.option("--stun", metavar="HOST:PORT", help="A STUN server, or an ICE agent's address."),
+    click.option("--ufrag", help="With --stun: the server's ufrag."),
+    click.option("--pwd", help="With --stun: the server's password."),
+    click.option("--relay", metavar="HOST:PORT", help="A relay's public address."),
+    click.option(
+        "--hint-key",
+        "hint_keys",
+        multiple=True,
+        metavar="ID:ROUTING[:PASSWORD]",
+        help="With --relay: a hint configuration, keys in hexadecimal. @FILE reads it from a file.",
+    ),
+    click.option(
+        "--next-hop",
+        "next_hops",
+        multiple=True,
+        metavar="CLUSTER/NODE=HOST:PORT",
+        help="With --relay: where it believes a node to be; we listen there.",
+    ),
+    click.option("--verifies", is_flag=True, help="With --relay: it checks MESSAGE-INTEGRITY."),
+    click.option(
+        "--restart", metavar="COMMAND", help="With --relay: kills it and starts an empty one."
+    ),
+    click.option("--memory", is_flag=True, help="Our own cores, in memory."),
+    click.option("--simulator", is_flag=True, help="Our own cores behind a relay, simulated."),
+)
+"""Who is asked."""
+_HOW = (
+    click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="For HTTP."),
+    click.option("--token", help="A bearer token for HTTP."),
+    click.option(
+        "--allow",
+        multiple=True,
+        metavar="HOST[:PORT]",
+        help="Another address that answers may lead to; nothing else is ever sent to.",
+    ),
+    click.option(
+        "--profile",
+        "profiles",
+        multiple=True,
+        type=click.Choice([profile.value for profile in Profile]),
+        help="Only cases of this profile.",
+    ),
+    click.option("--list", "listing", is_flag=True, help="List the cases and ask nothing."),
+    click.option("--all", "everything", is_flag=True, help="Show what passes too."),
+    click.option("--strict", is_flag=True, help="Lenient is a failure."),
+    click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 32)),
+    click.option("--known", type=click.Path(exists=True, path_type=Path), help="Known failures."),
+    click.option(
+        "--patience", default=PATIENCE, show_default=True, help="Seconds to wait for an answer."
+    ),
+    click.option("--longest", default=LONGEST, show_default=True, help="Seconds a case may want."),
+    click.option("--seed", default="0", help="What is drawn for cases."),
+)
+"""What is asked, and how."""
+_REPORTS = (
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, for CI."),
+    click.option("--json", metavar="FILE", help="Write JSON, for programs; - is standard output."),
+    click.option("--html", type=_FILE, metavar="FILE", help="Write one HTML page, for people."),
+    click.option(
+        "--pcap",
+        "captures",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Write NAME.pcapng and NAME.keys of each case that is not well.",
+    ),
+    click.option("--keep-all", is_flag=True, help="With --pcap and --html: captures of all cases."),
+)
+"""What is told of it, and where."""
+
+
+def _all(*groups: Iterable[_Decorator]) -> _Decorator:
+    """The options as one decorator; ``--help`` keeps their order."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
 @click.command("run")
 @click.argument("patterns", nargs=-1, metavar="[CASE...]")
-@click.option("--whip", metavar="URL", help="A server's WHIP endpoint.")
-@click.option("--calls", metavar="URL", help="A server's /v1/realtime/calls.")
-@click.option("--stun", metavar="HOST:PORT", help="A STUN server, or an ICE agent's address.")
-@click.option("--ufrag", help="With --stun: the server's ufrag.")
-@click.option("--pwd", help="With --stun: the server's password.")
-@click.option("--relay", metavar="HOST:PORT", help="A relay's public address.")
-@click.option(
-    "--hint-key",
-    "hint_keys",
-    multiple=True,
-    metavar="ID:ROUTING[:PASSWORD]",
-    help="With --relay: a hint configuration, keys in hexadecimal. @FILE reads it from a file.",
-)
-@click.option(
-    "--next-hop",
-    "next_hops",
-    multiple=True,
-    metavar="CLUSTER/NODE=HOST:PORT",
-    help="With --relay: where it believes a node to be; we listen there.",
-)
-@click.option("--verifies", is_flag=True, help="With --relay: it checks MESSAGE-INTEGRITY.")
-@click.option(
-    "--restart", metavar="COMMAND", help="With --relay: kills it and starts an empty one."
-)
-@click.option("--memory", is_flag=True, help="Our own cores, in memory.")
-@click.option("--simulator", is_flag=True, help="Our own cores behind a relay, simulated.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="For HTTP.")
-@click.option("--token", help="A bearer token for HTTP.")
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="Another address that answers may lead to; nothing else is ever sent to.",
-)
-@click.option(
-    "--profile",
-    "profiles",
-    multiple=True,
-    type=click.Choice([profile.value for profile in Profile]),
-    help="Only cases of this profile.",
-)
-@click.option("--list", "listing", is_flag=True, help="List the cases and ask nothing.")
-@click.option("--all", "everything", is_flag=True, help="Show what passes too.")
-@click.option("--strict", is_flag=True, help="Lenient is a failure.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 32))
-@click.option("--known", type=click.Path(exists=True, path_type=Path), help="Known failures.")
-@click.option(
-    "--patience", default=PATIENCE, show_default=True, help="Seconds to wait for an answer."
-)
-@click.option("--longest", default=LONGEST, show_default=True, help="Seconds a case may want.")
-@click.option("--seed", default="0", help="What is drawn for cases.")
-@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, for CI.")
-@click.option("--json", metavar="FILE", help="Write JSON, for programs; - is standard output.")
-@click.option("--html", type=_FILE, metavar="FILE", help="Write one HTML page, for people.")
-@click.option(
-    "--pcap",
-    "captures",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Write NAME.pcapng and NAME.keys of each case that is not well.",
-)
-@click.option("--keep-all", is_flag=True, help="With --pcap and --html: captures of all cases.")
+@_all(_WHOM, _HOW, _REPORTS)
 def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     """Ask a server the cases, and judge what it does.
 
