@@ -1,6 +1,6 @@
 """DATA and what acknowledges it (RFC 9260, section 6; RFC 3758)."""
 
-from conformance.case import Blocked, Observed, Profile, case
+from conformance.case import Observed, Profile, Unsupported, case
 from conformance.probe.sctp import (
     WINDOW,
     Reaction,
@@ -192,7 +192,7 @@ def invalid_stream(stage: Stage) -> Observed:
     puppet = associated(stage)
     inbound = puppet.peer.inbound if puppet.peer is not None else 0
     if inbound == 65535:
-        raise Blocked("the server has all streams that there are")
+        raise Unsupported("the server has all streams that there are")
     chunk = puppet.say(65534, b"beyond")
 
     def find(received: Packet) -> Reaction | None:
@@ -430,7 +430,7 @@ def message_beyond_the_maximum(stage: Stage) -> Observed:
     puppet = opened(stage)
     most = puppet.call.told.max_message_size or 0
     if not 0 < most <= 300_000:
-        raise Blocked("the server sets no bound that could be passed in a case")
+        raise Unsupported("the server sets no bound that could be passed in a case")
     message = bytes(most + 1000)
     for place, chunk in enumerate(puppet.fragments(0, message, dcep.BINARY)):
         puppet.send(chunk)
