@@ -493,6 +493,33 @@ unknown_chunks = (
 
 
 @case(
+    "rfc9260/12.4/one-packet-in-answer",
+    "However many chunks of a packet want an answer, the answers are in one packet.",
+    sends="four HEARTBEATs and four chunks that are to be reported, in one packet",
+    profiles=(Profile.DATACHANNEL,),
+    good=(Reaction.ANSWERED,),
+    bad=_FAULTS,
+    requirements=("rfc9260/12.4/2",),
+)
+def one_packet_in_answer(stage: Stage) -> Observed:
+    puppet = associated(stage)
+    start = len(puppet.came)
+    beats = [Heartbeat(b"beat %d" % place) for place in range(4)]
+    puppet.send(*beats, *(Unknown(0xFE, 0, b"what") for _ in range(4)))
+    puppet.run(0.4)
+    answers = [
+        received
+        for received in puppet.came[start:]
+        if any(isinstance(each, HeartbeatAck | Error) for each in received.chunks)
+    ]
+    if not puppet.is_alive():
+        return Reaction.DEAD
+    if len(answers) > 1:
+        return Reaction.WRONG, f"{len(answers)} packets"
+    return Reaction.ANSWERED if answers else Reaction.SILENCE
+
+
+@case(
     "rfc9260/3.3/ecn-chunks",
     "The chunks reserved for explicit congestion notification do no harm.",
     sends="chunk types 12 and 13, each in a packet of its own",
