@@ -83,7 +83,7 @@ def hello_repeated(stage: Stage) -> Observed:
     puppet.need_flight()
     puppet.wait(0.1)
     puppet.repeat(note="the same ClientHello")
-    return _resent(puppet, HandshakeType.SERVER_HELLO, 2 * stage.patience)
+    return _resent(puppet, HandshakeType.SERVER_HELLO, PATIENT)
 
 
 @case(
@@ -368,4 +368,4 @@ def server_flight_repeated(stage: Stage) -> Observed:
     puppet.receive_second()
     puppet.wait(0.1)
     puppet.repeat()
-    return _resent(puppet, HandshakeType.CLIENT_KEY_EXCHANGE, 2 * stage.patience)
+    return _resent(puppet, HandshakeType.CLIENT_KEY_EXCHANGE, PATIENT)

@@ -25,6 +25,7 @@ POST_QUANTUM_GROUP = 0x11EC
 """X25519MLKEM768, whose key share is what makes hellos of today so long."""
 POST_QUANTUM_SHARE = 1184 + 32
 KEY_SHARE = 51
+PSK_MODES = 45
 
 
 @frozen(slots=True)
@@ -114,12 +115,17 @@ def supported_versions(*versions: int) -> bytes:
 def post_quantum(hello: Hello, entropy: Entropy, *versions: int) -> Hello:
     """As browsers say it: DTLS 1.3 offered beside 1.2, and a key share that makes the hello longer
     than a datagram. ``supported_versions`` stands last, in what will be the last fragment."""
-    share = POST_QUANTUM_GROUP.to_bytes(2) + vector(entropy(POST_QUANTUM_SHARE), 2)
+    shares = b"".join(
+        group.to_bytes(2) + vector(entropy(length), 2)
+        for group, length in ((POST_QUANTUM_GROUP, POST_QUANTUM_SHARE), (Group.X25519, 32))
+    )
     groups = encode_list((POST_QUANTUM_GROUP, *Group))
     with_groups = hello.with_extension(Extension.SUPPORTED_GROUPS, groups)
     return (
         with_groups.but(suites=(0x1301, 0x1303, *hello.suites))
-        .also(KEY_SHARE, vector(share, 2))
+        .also(GREASE, b"\x00")
+        .also(PSK_MODES, b"\x01\x01")
+        .also(KEY_SHARE, vector(shares, 2))
         .also(Extension.SUPPORTED_VERSIONS, supported_versions(*(versions or (DTLS_1_3, DTLS_1_2))))
     )
 

@@ -1,14 +1,18 @@
 """The DTLS puppet against our own connection and against OpenSSL: left alone it is a good peer,
 told to misbehave it does."""
 
+from typing import Any
+
 import pytest
 from attrs import define, field
 
 from conformance.client import Answer, Client, fixed_identity, seeded
 from conformance.drivers.virtual import Emission, VirtualWire
 from conformance.probe.call import Call
-from conformance.probe.dtls import Handshaken, Puppet
-from conformance.probe.dtls_client import ClientPuppet
+from conformance.probe.dtls import Handshaken, HeardAlert, Puppet
+from conformance.probe.dtls_client import ClientPuppet, stranger
+from conformance.probe.dtls_hello import Hello, post_quantum
+from conformance.probe.dtls_identity import RSA_PKCS1_SHA256, rsa_identity
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import (
     apart,
@@ -22,10 +26,13 @@ from conformance.probe.dtls_wire import (
 from conformance.stage import Stage
 from dtls_openssl import Certified, OpenSslPeer, make_context
 from stunroute.address import Address
+from stunroute.errors import DecodeError
 from transceiver.config import DtlsLimits
 from transceiver.dtls import DtlsConnection, Fingerprint, Role
 from transceiver.dtls.extensions import Extension
-from transceiver.dtls.messages import HandshakeType
+from transceiver.dtls.messages import HandshakeType, decode_client_hello_untrusted
+from transceiver.dtls.parameters import Authentication
+from transceiver.keying import SrtpProfile
 
 SERVER = Address.of("203.0.113.1", 3478)
 
@@ -114,10 +121,10 @@ class Theirs:
         return None
 
 
-def meet(kind: type, role: Role) -> tuple[Puppet, Ours | Theirs]:
+def meet(kind: type, role: Role, **options: Any) -> tuple[Puppet, Ours | Theirs]:
     """A puppet, and the far end in that role."""
     entropy = seeded("puppet")
-    client = Client(entropy=entropy, address=Address.of("192.0.2.33", 50000))
+    client = Client(entropy=entropy, address=Address.of("192.0.2.33", 50000), **options)
     far = kind(role, client)
     wire = VirtualWire(far, frozenset({SERVER}))
     assert wire.open() == client.address
@@ -232,3 +239,85 @@ def test_fragments_cover_the_message() -> None:
     body = b"".join(each.content[12:] for each in pieces)
     assert body == puppet.hello.body
     assert {each.content[:6] for each in pieces} == {puppet.hello.raw[:6]}
+
+
+@pytest.mark.parametrize("kind", [Ours, Theirs], ids=["ours", "openssl"])
+def test_a_server_puppet_asks_for_a_cookie(kind: type) -> None:
+    puppet, far = meet(kind, Role.CLIENT)
+    puppet.need_hello()
+    puppet.ask_cookie(b"a cookie of some bytes")
+    assert puppet.hear_hello(1)
+    assert puppet.offer.cookie == b"a cookie of some bytes"
+    assert puppet.handshake() == (Handshaken.COMPLETED, "")
+    assert far.done
+
+
+@pytest.mark.parametrize("kind", [Ours, Theirs], ids=["ours", "openssl"])
+def test_a_puppet_may_have_an_rsa_certificate(kind: type) -> None:
+    puppet, far = meet(kind, Role.CLIENT, identity=rsa_identity())
+    how = {"authentication": Authentication.RSA, "scheme": RSA_PKCS1_SHA256}
+    assert puppet.handshake(**how) == (Handshaken.COMPLETED, "")
+    assert far.done
+
+
+def test_the_rsa_identity_is_always_the_same() -> None:
+    one, two = rsa_identity(), rsa_identity.__wrapped__()
+    assert one.certificate_der == two.certificate_der
+    assert one.sign(b"something") == two.sign(b"something")
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_stubborn_puppet_says_it_again_the_same_way(stubborn: bool) -> None:
+    puppet, _ = meet(Ours, Role.SERVER)
+    puppet.need_flight()
+    puppet.send_second(pack=in_pieces(40))
+    entries = puppet.call.stage.trail.entries
+    before = len(entries)
+    puppet.repeat(stubborn=stubborn)
+    assert (len(entries) - before > 5) is stubborn
+
+
+def test_a_hello_of_today_is_longer_than_a_datagram() -> None:
+    entropy = seeded("hello")
+    hello = Hello.honest(entropy, SrtpProfile)
+    body = post_quantum(hello, entropy).encode()
+    assert 1400 < len(body) < 1500
+    read = decode_client_hello_untrusted(body)
+    assert read.extensions[Extension.SUPPORTED_VERSIONS] == b"\x04\xfe\xfc\xfe\xfd"
+    assert read.version == 0xFEFD
+
+
+def test_fields_of_a_hello_are_changed_one_at_a_time() -> None:
+    hello = Hello.honest(seeded("hello"), SrtpProfile)
+    without = hello.with_extension(Extension.USE_SRTP, None)
+    assert without.extension(Extension.USE_SRTP) is None
+    assert len(without.extensions) == len(hello.extensions) - 1
+    twice = hello.also(Extension.USE_SRTP, b"")
+    with pytest.raises(DecodeError, match="twice"):
+        decode_client_hello_untrusted(twice.encode())
+    with pytest.raises(DecodeError, match="behind"):
+        decode_client_hello_untrusted(hello.but(tail=b"x").encode())
+
+
+def test_a_stranger_is_elsewhere() -> None:
+    puppet, _ = meet(Ours, Role.SERVER)
+    other = stranger(puppet.call)
+    assert other.socket != puppet.socket
+    assert other.offer.random != puppet.offer.random
+
+
+def test_alerts_are_told_apart() -> None:
+    puppet, far = meet(Ours, Role.SERVER)
+    puppet.establish()
+    assert puppet.fatal is None
+    far.connection.close(0.0)
+    puppet.wait(0.1)
+    assert puppet.alerts == [HeardAlert(1, 0, True)]
+    assert puppet.fatal is None
+
+
+def test_without_presumption_silence_is_no_consent() -> None:
+    puppet, _ = meet(Ours, Role.CLIENT)
+    puppet.establish()  # the far end has neither media nor data
+    assert puppet.is_accepted(0.1)
+    assert not puppet.is_accepted(0.1, presume=False)
