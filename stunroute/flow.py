@@ -48,6 +48,8 @@ _NEVER = float("-inf")
 LAST_SHARD = 255
 """A mask: the shard of a client is in the low bits of its address's (seeded) hash, the shard of a
 synchronisation source in its own."""
+_SEVERAL = Address(bytes(16), 0)
+"""In place of a next hop: other workers have told of more than one."""
 _REBOUND = 8  # flows of one client, each of another address of its NAT
 BURIED_AT_ONCE = 300
 """Expired flows that one call of ``handle_timeout`` deals with: about a millisecond of work."""
@@ -192,8 +194,9 @@ class FlowTable:
         self._contenders: Generations[Flow] = Generations()
         # An address is the next hop of somebody else's flow.
         self._ssrcs: Sources[Flow | set[Flow] | Address] = Sources()
-        self._sources: tuple[set[int], set[int]] = (set(), set())
-        self._former_sources: list[set[int]] = []
+        # What other workers have told, in two generations.
+        self._sources: tuple[dict[int, Address], dict[int, Address]] = ({}, {})
+        self._former_sources: list[dict[int, Address]] = []
         self._bucket = TokenBucket(config.heal_rate, config.heal_burst)
         self._rotates_at: Instant | None = None
         self._count = 0
@@ -373,34 +376,40 @@ class FlowTable:
     def by_ssrc(self, ssrc: int | None) -> Flow | None:
         """The live flow that carries ``ssrc``, None if there is none. Several must have one next
         hop: of a client that has rebound and rebinds again, while its former flows are not yet
-        forgotten. Of more than a few, which somebody must have made on purpose, none."""
+        forgotten. Of more than a few, which somebody must have made on purpose, none. Flows of
+        other workers count like those here."""
         entry = None if ssrc is None else self._ssrcs.get(ssrc)
-        if entry is None or isinstance(entry, Flow):
-            return entry
-        if isinstance(entry, Address):
+        if ssrc is None or entry is None or isinstance(entry, Address):
             return None
-        if len(entry) > _REBOUND or len({flow.next_hop for flow in entry}) > 1:
-            return None
-        return next(iter(entry))
+        if isinstance(entry, set):
+            if len(entry) > _REBOUND or len({flow.next_hop for flow in entry}) > 1:
+                return None
+            entry = next(iter(entry))
+        return entry if self._is_owned_by(ssrc, entry.next_hop) else None
 
     def learn_elsewhere(self, ssrc: int, next_hop: Address, now: Instant) -> None:
         """A flow of another worker carries ``ssrc``. It is remembered for one to two generations,
-        within a bound; what is known here goes before it."""
-        entry = self._ssrcs.get(ssrc)
+        within a bound, beside what is known here."""
         young = self._sources[0]
-        if entry is not None and not isinstance(entry, Address):
-            return
         if ssrc not in young and len(young) >= self._config.sources_elsewhere:
             return
-        young.add(ssrc)
-        self._ssrcs.put(ssrc, next_hop)
+        young[ssrc] = next_hop if young.get(ssrc, next_hop) == next_hop else _SEVERAL
+        entry = self._ssrcs.get(ssrc)
+        if entry is None or isinstance(entry, Address):
+            self._ssrcs.put(ssrc, next_hop)
         if self._rotates_at is None:
             self._rotates_at = now + self._config.idle_timeout
 
     def elsewhere(self, ssrc: int | None) -> Address | None:
         """The next hop of another worker's flow that carries ``ssrc``."""
         entry = None if ssrc is None else self._ssrcs.get(ssrc)
-        return entry if isinstance(entry, Address) else None
+        if ssrc is None or not isinstance(entry, Address):
+            return None
+        return entry if self._is_owned_by(ssrc, entry) else None
+
+    def _is_owned_by(self, ssrc: int, next_hop: Address) -> bool:
+        """Whether no other worker has told of another owner."""
+        return all(told.get(ssrc, next_hop) == next_hop for told in self._sources)
 
     def _ended(self, flow: Flow) -> None:
         """Take a flow that is in the table no more out of the indexes."""
@@ -442,9 +451,9 @@ class FlowTable:
                 self._former_contenders.pop()
         while self._former_sources and room:
             if self._former_sources[-1]:
-                ssrc = self._former_sources[-1].pop()
+                ssrc, _ = self._former_sources[-1].popitem()
                 told_again = any(ssrc in sources for sources in self._sources)
-                if not told_again and self.elsewhere(ssrc) is not None:
+                if not told_again and isinstance(self._ssrcs.get(ssrc), Address):
                     self._ssrcs.remove(ssrc)
                 room -= 1
             else:
@@ -464,7 +473,7 @@ class FlowTable:
         self._expired = self._flows.rotate()
         self._count -= sum(map(len, self._expired))
         self._former_sources.append(self._sources[1])
-        self._sources = (set(), self._sources[0])
+        self._sources = ({}, self._sources[0])
         self._swapped_at = now
         idle = self._count == len(self._contenders) == len(self._sources[1]) == 0
         self._rotates_at = None if idle else now + self._config.idle_timeout

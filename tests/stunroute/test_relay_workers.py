@@ -1,5 +1,7 @@
 """A client whose NAT has rebound may come to a worker that has never seen its flow."""
 
+import pytest
+
 from fleet import CLIENTS, DIRECTORY, KEYRING, PROXY, A, B, check, relay, rtcp, rtp
 from stunroute.address import Address
 from stunroute.config import RelayConfig
@@ -44,14 +46,40 @@ def test_its_media_finds_its_session() -> None:
     assert here.take_sources() == {}
 
 
-def test_what_is_known_here_goes_before_it() -> None:
+@pytest.mark.parametrize("first", ["here", "elsewhere"])
+def test_a_source_of_owners_here_and_elsewhere_finds_nobody(first: str) -> None:
+    """Found by the case relay/rebinding/source-of-two-owners, of a relay with three workers."""
     _, there = pair()
     routed(there, check(2), THIRD)
+    if first == "elsewhere":
+        there.learn_sources({7: A}, 0.0)
+    routed(there, rtp(7), THIRD)
+    if first == "here":
+        assert routed(there, rtp(7), OTHER).next_hop == B
+        there.learn_sources({7: A}, 0.0)
+    assert drop_of(there, rtp(7), OTHER) is Drop.NO_FLOW
+    assert routed(there, rtp(7), THIRD).next_hop == B
+
+
+def test_a_source_of_two_owners_elsewhere_finds_nobody() -> None:
+    _, there = pair()
+    there.learn_sources({7: A}, 0.0)
+    there.learn_sources({7: B}, 0.0)
+    assert drop_of(there, rtp(7), OTHER) is Drop.NO_FLOW
+    for now in (31.0, 62.0, 93.0):  # and one that is told anew is believed after a while
+        while (due := there.next_timeout()) is not None and due <= now:
+            there.handle_timeout(now)
+        there.learn_sources({7: B}, now)
+    assert routed(there, rtp(7), OTHER, now=93.0).next_hop == B
+
+
+def test_an_owner_here_that_agrees_with_elsewhere_is_found() -> None:
+    """A client that has rebound to another worker, and rebinds again."""
+    _, there = pair()
+    routed(there, check(1), THIRD)
     there.learn_sources({7: A}, 0.0)
     routed(there, rtp(7), THIRD)
-    assert routed(there, rtp(7), OTHER).next_hop == B
-    there.learn_sources({7: A}, 0.0)
-    assert routed(there, rtp(7), OTHER).next_hop == B
+    assert routed(there, rtp(7), OTHER).next_hop == A
 
 
 def test_it_is_told_again_while_it_is_used_and_else_forgotten() -> None:
