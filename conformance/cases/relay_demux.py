@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from conformance.case import Observed
 from conformance.probe.routing import (
     PASSES,
+    SPREADS,
     STOPS,
     Routed,
     drawn,
@@ -125,6 +126,7 @@ def quic_is_not_media(stage: RelayStage) -> Observed:
     oracle=PASSES,
     requirements=("rfc9443/3/1",),
     traps=("STUN and ICE 13",),
+    lasts=SPREADS,
 )
 def media_at_the_edges(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -145,6 +147,7 @@ def media_at_the_edges(stage: RelayStage) -> Observed:
     sends="a packet of type 200 from a new address with a live source in octets 8 to 11",
     oracle=STOPS,
     requirements=("rfc5761/4/3",),
+    lasts=SPREADS,
 )
 def rtcp_by_the_second_octet(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -161,6 +164,7 @@ def rtcp_by_the_second_octet(stage: RelayStage) -> Observed:
     sends="RTP of a live source from new addresses with second octets 191 and 224",
     oracle=PASSES,
     requirements=("rfc5761/4/3",),
+    lasts=SPREADS,
 )
 def rtp_by_the_second_octet(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

@@ -9,6 +9,7 @@ from conformance.case import Level, Observed, Unsupported
 from conformance.probe.routing import (
     PASSES,
     RETURNS,
+    SPREADS,
     STOPS,
     Routed,
     drawn,
@@ -68,12 +69,14 @@ def downlink_to_the_new_address(stage: RelayStage) -> Observed:
     level=Level.SHOULD,
     requirements=("rfc8445/12.2/4",),
     traps=("Facts: rebinding", "SRTP, RTP, RTCP 3"),
+    lasts=SPREADS,
 )
 def rtp_by_its_source(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     source, old = drawn(stage), stage.client()
     flow(stage, stage.mint(node), old)
     teach(stage, source, old, node)
+    stage.all(SPREADS)
     return route(stage, rtp(stage, source), stage.client(), node)
 
 
@@ -84,12 +87,14 @@ def rtp_by_its_source(stage: RelayStage) -> Observed:
     oracle=PASSES,
     level=Level.SHOULD,
     traps=("Facts: rebinding",),
+    lasts=SPREADS,
 )
 def rtcp_by_its_source(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     source, old = drawn(stage), stage.client()
     flow(stage, stage.mint(node), old)
     teach(stage, source, old, node)
+    stage.all(SPREADS)
     return route(stage, rtcp(stage, source), stage.client(), node)
 
 
@@ -99,6 +104,7 @@ def rtcp_by_its_source(stage: RelayStage) -> Observed:
     sends="RTP and RTCP from a new socket with a source that two clients of two nodes use",
     oracle=STOPS,
     traps=("Facts: rebinding",),
+    lasts=SPREADS,
 )
 def source_of_two_owners(stage: RelayStage) -> Observed:
     source = drawn(stage)
@@ -107,6 +113,7 @@ def source_of_two_owners(stage: RelayStage) -> Observed:
         client = stage.client()
         flow(stage, stage.mint(node), client)
         teach(stage, source, client, node)
+    stage.all(SPREADS)
     packets = (rtp(stage, source), rtcp(stage, source))
     return route_none(stage, packets, stage.client(), nodes[0])
 
@@ -168,6 +175,7 @@ def both_addresses_at_once(stage: RelayStage) -> Observed:
     "A source dies with its flow.",
     sends="a release, and then RTP of the flow's source from another socket",
     oracle=STOPS,
+    level=Level.SHOULD,
 )
 def source_of_a_released_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -205,6 +213,7 @@ def too_short_for_a_source(stage: RelayStage) -> Observed:
     oracle=PASSES,
     level=Level.SHOULD,
     traps=("Facts: rebinding",),
+    lasts=SPREADS,
 )
 def twice(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

@@ -28,6 +28,8 @@ TRIES = 4
 PATIENT = 4
 """Times the stage's patience: what ought to arrive is waited for longer, since that costs nothing
 when it does."""
+SPREADS = 0.6
+"""Seconds that the processes of one relay may take to tell each other of a source."""
 
 
 class Routed(Seen):
@@ -256,6 +258,7 @@ def known_source(stage: RelayStage, client: Address, node: Node) -> int:
     flow(stage, stage.mint(node), client)
     source = drawn(stage)
     teach(stage, source, client, node)
+    stage.all(SPREADS)
     if route(stage, rtp(stage, source), stage.client(), node)[0] is not Routed.DELIVERED:
         raise Unsupported("does not route media of unknown addresses by its source")
     return source
