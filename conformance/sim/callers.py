@@ -84,7 +84,7 @@ def filler_of(caller: int, call: int) -> bytes:
     return (digest * 3)[: 16 + digest[0] % 96]
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Caller:
     """``number`` names it, ``relay`` is the public address that it takes from answers. ``up`` and
     ``down`` are the two directions of its way to the relay."""

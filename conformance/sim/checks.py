@@ -86,7 +86,7 @@ class Violation(Exception):
         self.rule = rule
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Call:
     """What signalling knows: who called, and who answered."""
 
@@ -97,7 +97,7 @@ class Call:
     """How many have been heard."""
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Checks:
     """A ``processes.Watch``; its methods raise Violation."""
 
@@ -327,7 +327,7 @@ def _nothing(who: str, left: dict[str, int]) -> None:
         raise Violation("leaks", f"{who} still has {kept}")
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Recovery:
     """Who is back after the faults, and when. ``audio`` and ``messages`` hold the seconds by
     caller."""

@@ -24,7 +24,7 @@ class Stuck(Exception):
     """Time does not move any more."""
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Loop:
     """``at`` says what is to happen, ``run`` lets it."""
 
@@ -52,7 +52,8 @@ class Loop:
             when, _, act, arguments = heapq.heappop(heap)
             at_once = at_once + 1 if when == self.now else 0
             if at_once > AT_ONCE + len(heap):
-                raise Stuck(f"{at_once} things happened at {when:.6f}, the last by {act}")
+                name = getattr(act, "__qualname__", "something")
+                raise Stuck(f"{at_once} things happened at {when:.6f}, the last was {name}")
             self.now = when
             self.happened += 1
             act(*arguments)
@@ -63,7 +64,7 @@ class Loop:
         self.now = max(self.now, until)
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Clock:
     """The monotonic clock of one process: virtual time and an ``offset`` of whole ticks."""
 
@@ -79,7 +80,7 @@ class Clock:
         self.offset += ceil(seconds * (1 << 20)) * TICK
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Alarm:
     """Wakes a process at its core's deadline. It may ring too early, never too late."""
 

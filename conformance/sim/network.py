@@ -49,7 +49,7 @@ class Conditions:
         return bad * self.loss_bad + (1 - bad) * self.loss_good
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Link:
     """One direction. ``events`` counts what was done to datagrams, by name; it may be shared."""
 

@@ -52,7 +52,7 @@ class Watch(Protocol):
     def told(self, host: "Host", event: CallEvent) -> None: ...
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Worker:
     """One worker of a relay's port. ``adapter`` makes its way to the store, None where there is
     none; ``siblings`` are the workers of the same port."""
@@ -163,7 +163,7 @@ class Worker:
             self._alarm.want(self.core.next_timeout())
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Host:
     """A transceiver, and the application that echoes everything."""
 

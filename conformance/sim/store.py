@@ -33,7 +33,7 @@ EPOCH = 1_800_000_000.0
 _BREAKER = BreakerConfig(failures=3, pause=0.5, longest_pause=10.0)
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class Store:
     """``latency`` in seconds each time; ``gone``: nothing is answered; ``past``: reads are answered
     from this; ``lies``: how likely an answer is one. ``faults`` counts what it did wrong."""
@@ -86,7 +86,7 @@ def _generation(value: bytes) -> int:
     return int.from_bytes(value[GENERATION_OFFSET : GENERATION_OFFSET + 8], "big")
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class StoreAdapter:
     """One worker's. ``answer`` is given what was looked up; ``skew`` is how far the machine's time
     of day is off, in seconds. ``hops`` are next hops that a thief of the key would name."""

@@ -102,7 +102,7 @@ class Report:
     recovered_messages: list[float] = field(factory=list)
 
 
-@define(slots=True, eq=False)
+@define(slots=True, eq=False, repr=False)
 class World:
     """``run`` does it all. A ``processes.Wires`` and a ``callers.Exchange``."""
 
