@@ -223,7 +223,7 @@ class Drop(Enum):
 
     # ICE, after the relay's checks of STUN
     ICE_UFRAG = "ice-ufrag"  # USERNAME's first half is no ufrag that this agent honours
-    ICE_PEER_UFRAG = "ice-peer-ufrag"  # its second half is not the client's
+    ICE_PEER_UFRAG = "ice-peer-ufrag"  # it has no second half
     ICE_FINGERPRINT = "ice-fingerprint"  # FINGERPRINT is there and wrong
     ICE_NO_INTEGRITY = "ice-no-integrity"  # a check that nobody signed
     ICE_INTEGRITY = "ice-integrity"  # signed with another password

@@ -3,9 +3,10 @@
 A lite agent gathers nothing and sends no check. The client checks, controls and nominates; all
 that is decided here is which checks to believe and which way our packets go.
 
-**Belief.** A check is believed when its integrity verifies under the local password that its
-USERNAME names and the USERNAME's second half is the client's ufrag. Whatever falls short of that is
-dropped in silence: to a sender who does not know the password there is no answer at all, not even
+**Belief.** A check is believed when its integrity verifies under the local password that the first
+half of its USERNAME names; what the second half says is the client's own business, and it may have
+restarted ICE before we heard of it (RFC 8445 section 7.3). Whatever falls short of that is dropped
+in silence: to a sender who does not know the password there is no answer at all, not even
 an error, so that nobody's spoofed packet makes us send. Errors (420, 400, 487) are for those who
 have proved themselves. FINGERPRINT must be right where there is one; a check without it has still
 proved more than a checksum could, and some stacks leave it out. Response and indication have no
@@ -397,7 +398,7 @@ class IceLite:
             candidates.append(self._retiring.credentials)
         for credentials in candidates:
             if credentials.local.ufrag == ours:
-                return credentials if credentials.remote.ufrag == theirs else Drop.ICE_PEER_UFRAG
+                return credentials if theirs else Drop.ICE_PEER_UFRAG
         return Drop.ICE_UFRAG
 
     def _refuse(self, drop: Drop) -> bool:
