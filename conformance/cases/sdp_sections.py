@@ -74,7 +74,6 @@ def data_first(stage: Stage) -> Observed:
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,
-    requirements=("rfc8843/7.3.3/1",),
     traps=("SDP 1",),
 )
 def rejected_leaves_the_group(stage: Stage) -> Observed:
@@ -153,7 +152,6 @@ def no_mid(stage: Stage) -> Observed:
     profiles=_SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
-    requirements=("rfc8843/7.2.1/1",),
     traps=("Facts",),
 )
 def bundle_only(stage: Stage) -> Observed:

@@ -84,6 +84,12 @@ class Coverage:
     def of(self, document: Document) -> list[Entry]:
         return [entry for entry in self.entries if entry.requirement.id in _ids(document)]
 
+    @property
+    def deviations(self) -> list[Requirement]:
+        """What our own server does not keep, with its reasons."""
+        found = [entry.requirement for entry in self.entries]
+        return [requirement for requirement in found if requirement.deviates]
+
     def figures(self, role: Role, document: Document | None = None) -> Figures:
         """The counts of one role, of one document or of all."""
         entries = self.entries if document is None else self.of(document)
@@ -208,6 +214,8 @@ def _line(entry: Entry) -> str:
         f"{role.value}={entry.answer(role).value}" for role in Role if role in requirement.applies
     ]
     words = [requirement.id, *roles]
+    if requirement.deviates:
+        words.append("deviates")
     by = [witness.name for witness in (*entry.cases, *entry.tests)]
     return " ".join([*words, "<-", ", ".join(by)] if by else words)
 

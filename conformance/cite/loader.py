@@ -107,6 +107,7 @@ def _wrong_requirement(requirement: Requirement, document: Document) -> list[Pro
         f"has a text of more than {LONGEST_TEXT} characters": len(text) > LONGEST_TEXT,
         "has tests and is excluded: one of the two": bool(requirement.tests and excluded),
         "is excluded without a reason": bool(excluded) and not excluded.strip(),
+        "is excluded and deviates: one of the two": bool(requirement.deviates and excluded),
         "names a test twice": any(count > 1 for count in tests.values()),
     }
     found = [Problem(requirement.id, what) for what, is_so in wrong.items() if is_so]

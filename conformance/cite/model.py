@@ -41,7 +41,9 @@ class Level(Enum):
 class Requirement:
     """One thing that is asked of a role. ``text`` is one sentence of ours, ``tests`` are unit tests
     that fail when it is broken (``tests/FILE.py::name``), ``excluded`` is the reason why nobody
-    here answers it. With neither it is for the cases to answer, or open."""
+    here answers it. With neither it is for the cases to answer, or open. ``deviates`` says why our
+    own server does not keep it though it is asked about; it counts as answered all the same,
+    because the question is whether anybody would notice."""
 
     id: str
     level: Level
@@ -49,6 +51,7 @@ class Requirement:
     text: str
     tests: tuple[str, ...] = ()
     excluded: str = ""
+    deviates: str = ""
 
     @property
     def section(self) -> str:

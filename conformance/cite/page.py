@@ -160,13 +160,18 @@ def _entry(entry: Entry, document: Document) -> str:
     if requirement.section[0].isalpha():
         link = link.replace("#section-", "#appendix-")
     by = _names(entry.cases) + _names(entry.tests)
-    reason = f"<div>{escape(requirement.excluded)}</div>" if requirement.excluded else ""
+    reasons = (requirement.excluded, _deviation(requirement.deviates))
+    reason = "".join(f"<div>{escape(each)}</div>" for each in reasons if each)
     return (
         f'<tr id="{requirement.id}" data-rfc="{document.name}"{data}>'
         f'<td><a href="{link}"><code>{requirement.id}</code></a></td>'
         f"<td>{requirement.level.value}</td><td>{escape(requirement.text)}</td>"
         f"<td>{tags}{reason}{f'<ul>{by}</ul>' if by else ''}</td></tr>"
     )
+
+
+def _deviation(reason: str) -> str:
+    return f"Our own server does not keep it: {reason}" if reason else ""
 
 
 def _names(witnesses: Iterable[Witness]) -> str:

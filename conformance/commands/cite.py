@@ -150,6 +150,8 @@ def _print(found: Coverage, list_open: bool) -> None:
             f"({figures.answered} of {figures.total - figures.excluded}; {goal}: {met}), "
             f"{page.percent(figures.share_of_all)} of all {figures.total}\n"
         )
+    for requirement in found.deviations:
+        click.echo(f"not kept by our own server: {requirement.id} ({requirement.deviates})")
     if list_open:
         for entry in found.entries:
             requirement = entry.requirement

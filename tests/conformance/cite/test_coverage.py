@@ -172,3 +172,10 @@ def test_the_page_says_everything_and_needs_nothing() -> None:
 def test_shares_are_never_rounded_up() -> None:
     assert page.percent(1999 / 2000) == "99.9 %"
     assert page.percent(1.0) == "100.0 %"
+
+
+def test_what_we_do_not_keep_is_told_and_counts_as_asked() -> None:
+    found = covered(asked(1), asked(2, deviates="Because."), c2=case("c/2/a"))
+    assert [each.id for each in found.deviations] == ["rfc9999/1/2"]
+    assert found.figures(Role.SERVER).open == 1
+    assert "rfc9999/1/2 relay=case server=case deviates <- c/2/a" in snapshot(found)
