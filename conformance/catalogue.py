@@ -17,13 +17,20 @@ from .case import Case, Profile
 @cache
 def load() -> tuple[Case, ...]:
     """Every case, sorted by name. Raises ValueError where two have the same one."""
-    found: dict[str, Case] = {}
+    return tuple(each for each, _ in files())
+
+
+@cache
+def files() -> tuple[tuple[Case, str], ...]:
+    """Every case with the name of its file, ``stun_header`` say; sorted, and raising, likewise."""
+    found: dict[str, tuple[Case, str]] = {}
     for module in pkgutil.walk_packages(cases.__path__, f"{cases.__name__}."):
+        file = module.name.removeprefix(f"{cases.__name__}.")
         for value in vars(importlib.import_module(module.name)).values():
             for each in value if isinstance(value, tuple) else (value,):
                 if not isinstance(each, Case):
                     continue
-                if found.setdefault(each.name, each) is not each:
+                if found.setdefault(each.name, (each, file))[0] is not each:
                     raise ValueError(f"two cases are named {each.name}")
     return tuple(found[name] for name in sorted(found))
 

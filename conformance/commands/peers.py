@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conformance import peers
+from conformance.commands import matrix
 from conformance.peers import Door, Peer, PeerError, Running
 
 EXIT_FAILED = 1
@@ -169,6 +170,9 @@ def install_command(names: tuple[str, ...]) -> None:
             click.echo(str(error), err=True)
             failed = True
     sys.exit(EXIT_FAILED if failed else 0)
+
+
+command.add_command(matrix.command)
 
 
 def _peer(name: str) -> Peer:

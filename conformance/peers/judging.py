@@ -56,7 +56,9 @@ class _File:
 def parse(text: str) -> tuple[Judgement, ...]:
     """The entries of one file. Raises PeerError."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(tuple[str, ...], lambda value, _: _texts(value))
+    converter.register_structure_hook_func(
+        lambda kind: kind == tuple[str, ...], lambda value, _: _texts(value)
+    )
     try:
         read = converter.structure(tomllib.loads(text), _File).judgement
     except tomllib.TOMLDecodeError as error:

@@ -80,6 +80,8 @@ class Peer:
     echoes: frozenset[str] = frozenset()
     needs_namespace: bool = False
     environment: tuple[tuple[str, str], ...] = ()
+    own_signaling: bool = False
+    """Its door is its own, not a front of ours: only then does HTTP say anything about it."""
     notes: tuple[str, ...] = ()
 
     @property
