@@ -18,6 +18,7 @@ from conformance.probe.stun import (
     ask,
     check,
     credentials,
+    demanded,
     need_credentials,
     need_life,
     reach,
@@ -181,7 +182,7 @@ def _address_is_well_formed(asker: Asker) -> str | None:
 
 
 def _demands_nothing(asker: Asker) -> str | None:
-    unknown = _success(asker).unknown_comprehension_required()
+    unknown = demanded(_success(asker))
     return f"it demands {', '.join(hex(kind) for kind in unknown)}" if unknown else None
 
 

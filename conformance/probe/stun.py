@@ -40,6 +40,8 @@ class Answered(Seen):
     GARBAGE = "something that is no answer"
 
 
+_OF_RFC_3489 = frozenset({0x0002, 0x0004, 0x0005, 0x000B})
+"""RESPONSE-ADDRESS, SOURCE-ADDRESS, CHANGED-ADDRESS and REFLECTED-FROM."""
 _ERRORS = {
     400: Answered.BAD_REQUEST,
     401: Answered.UNAUTHENTICATED,
@@ -250,6 +252,14 @@ def read_reply(asker: Asker, arrival: Arrival) -> Reply:
     return Reply(Answered.GARBAGE, f"a {message.message_class.name.lower()}", message)
 
 
+def demanded(message: stun.Message) -> tuple[int, ...]:
+    """Attributes of a response that we know nothing of and would have to know. A server from before
+    RFC 5389 adds its own, which a client has to ignore (RFC 5389, section 12.1)."""
+    return tuple(
+        kind for kind in message.unknown_comprehension_required() if kind not in _OF_RFC_3489
+    )
+
+
 def _faults(asker: Asker, message: stun.Message, socket: Address) -> list[str]:
     """What is wrong with a success response."""
     wrong = []
@@ -261,7 +271,7 @@ def _faults(asker: Asker, message: stun.Message, socket: Address) -> list[str]:
         wrong.append("no XOR-MAPPED-ADDRESS")
     elif mapped != socket:
         wrong.append("XOR-MAPPED-ADDRESS is not ours")
-    if message.unknown_comprehension_required():
+    if demanded(message):
         wrong.append("comprehension-required attributes that nobody knows")
     known = credentials(asker)
     if known is not None:
