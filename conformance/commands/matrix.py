@@ -1,6 +1,5 @@
 """``conformance peers matrix``: ask all peers the suite, and write down what became of it."""
 
-import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 

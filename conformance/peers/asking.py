@@ -182,13 +182,9 @@ class _Asking:
             process = subprocess.Popen(
                 running.command(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-            try:
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                process.kill()
-                process.wait()
+            in_time = _wait(process, limit)
+        if in_time and not report.is_file():
+            raise PeerError(f"`conformance run` broke: see {log.name}")
         self.losses += [f"{title}: {how}" for how in running.losses[losses:]]
         found = _read(report, area)
         took = time.monotonic() - began
@@ -208,6 +204,18 @@ class _Asking:
         if again:
             argv += ["--html", str(report.with_suffix(".html"))]
         return [*argv, *(case.name for case in cases)]
+
+
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Whether it ended by itself; where it did not, or where we are to end, it is ended."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        process.kill()
+        process.wait()
+    return True
 
 
 def _limit(cases: Sequence[Case], jobs: int) -> float:
