@@ -6,6 +6,11 @@ counted. Others decode and encode again, or keep quiet, but report: their RTCP n
 sequence number and how many are missing, which gives the number of packets taken, though not which.
 A case asks with ``fire`` and need not know which of the two it was.
 
+What comes back proves that it was taken. What does not come back proves less where others have
+overtaken it: an application that plays sound, or sends it on, has no use for what is late, and lets
+it go long after SRTP has taken it. Of such packets the reports have the last word, and where there
+are none nobody can tell.
+
 Silence counts only if good audio is still taken afterwards, so every question ends with packets
 that nobody could have anything against.
 """
@@ -38,6 +43,9 @@ STEP = 960
 TOC = b"\xf8"
 """What an Opus packet with one frame begins with; whatever stands behind it can be decoded."""
 TOKEN = 16
+VOLLEY, BREATH = 24, 0.03
+"""After so many packets, so many seconds of rest: what overruns a socket's buffer at a server that
+has little time is no answer to anything."""
 OVERTAKING = 0.05
 """Seconds for which one looks whether something comes behind the last."""
 
@@ -134,7 +142,10 @@ class Media:
         if not self.by_echo:
             raise Unsupported("sends no audio back, and its reports do not tell enough")
         context = SrtpContext(self.keys)
-        return Media(self.call, sequence, context, self.keys, ssrc, by_echo=True)
+        other = Media(self.call, sequence, context, self.keys, ssrc, by_echo=True)
+        # Nowhere near the first one's, which would look like packets that are late.
+        other.timestamp = (self.timestamp + 0x6000_0000) & 0xFFFFFFFF
+        return other
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -143,25 +154,24 @@ class Media:
         fired = list(shots)
         before = len(self.call.client.audio)
         taken = self._taken()
-        for shot in fired:
+        for place, shot in enumerate(fired, 1):
             self.call.send(shot.data, socket=shot.socket, note=shot.note)
-            self.call.run(pause)
+            self.call.run(pause if place % VOLLEY else max(pause, BREATH))
         if not self.is_alive():
             return Heard.DEAD, ""
         self.call.run(OVERTAKING)
         if self.by_echo:
             return self._judge_echo(fired, before)
         # Modulo 2^16, for there are servers that report the sequence number without its cycles.
-        count = (self._taken() - taken - 1 + 0x8000 & 0xFFFF) - 0x8000
+        count = _ahead(self._taken() - 1, taken)
         return self._judge_count(fired, count)
 
     def is_alive(self) -> bool:
         """Whether a good packet is taken, sooner or later."""
         if not self.by_echo:
             last = self.shot(note="good audio")
-            number = (self.sequence - 1) & 0xFFFF
             self.call.send(last.data, note=last.note)
-            return self.call.run_until(lambda: self._highest() == number, REPORT_PATIENCE)
+            return self.call.run_until(self._is_reported, REPORT_PATIENCE)
         return any(
             self._comes_back(self.shot(note="good audio"), self.stage.patience)
             for _ in range(TRIES)
@@ -199,11 +209,41 @@ class Media:
             return Heard.MORE, "a packet came back twice"
         if any(came[payload] for payload in spoilt):
             return Heard.MORE, ""
-        missing = sum(1 for payload in wanted if not came[payload])
+        missing = {payload for payload in wanted if not came[payload]}
         if not missing:
             return Heard.RIGHT, ""
-        seen = Heard.SILENCE if missing == len(wanted) else Heard.LESS
-        return seen, f"{missing} of {len(wanted)} did not come back"
+        detail = f"{len(missing)} of {len(wanted)} did not come back"
+        if missing <= overtaken(fired):
+            return self._judge_overtaken(fired, detail)
+        return (Heard.SILENCE if missing == wanted else Heard.LESS), detail
+
+    def _judge_overtaken(self, fired: list[Shot], detail: str) -> tuple[Heard, str]:
+        """All that did not come back had been overtaken: ask the reports."""
+        if not self.call.run_until(self._is_reported, REPORT_PATIENCE):
+            raise Unsupported("sends back nothing that is late, and its reports do not tell of it")
+        lost = self.blocks()[-1].cumulative_lost
+        if lost > self._left_out(fired):
+            return Heard.LESS, f"{detail}, and by its reports {lost} were lost"
+        return Heard.RIGHT, f"{detail}, though by its reports all were taken"
+
+    def _is_reported(self) -> bool:
+        """Whether the newest report reaches as far as we have sent."""
+        return self._highest() == (self.sequence - 1) & 0xFFFF
+
+    def _left_out(self, fired: list[Shot]) -> int:
+        """How many sequence numbers of our source were never sent under a good tag."""
+        refused = {shot.data for shot in fired if shot.wanted is False}
+        ours = self.ssrc.to_bytes(4, "big")
+        sent: set[int] = set()
+        last: int | None = None
+        for entry in self.stage.trail.entries:
+            if not isinstance(entry, Crossing) or not entry.sent or entry.data in refused:
+                continue
+            if classify(entry.data) is Kind.RTP and entry.data[8:12] == ours:
+                number = int.from_bytes(entry.data[2:4], "big")
+                last = number if last is None else last + _ahead(number, last)
+                sent.add(last)
+        return max(sent) - min(sent) + 1 - len(sent)
 
     def _judge_count(self, fired: list[Shot], taken: int) -> tuple[Heard, str]:
         datagrams = {shot.data: shot.wanted for shot in fired}
@@ -291,6 +331,25 @@ class Media:
         return (seen, "") if self.noted(last) else (Noted.DEAD, "")
 
 
+def overtaken(fired: Iterable[Shot]) -> set[bytes]:
+    """The payloads of packets behind which others of their source had been sent before."""
+    newest: dict[int, int] = {}
+    late = set()
+    for shot in fired:
+        number = int.from_bytes(shot.data[2:4], "big")
+        ahead = _ahead(number, newest.setdefault(shot.ssrc, number))
+        if ahead < 0:
+            late.add(shot.payload)
+        else:
+            newest[shot.ssrc] = number
+    return late
+
+
+def _ahead(number: int, other: int) -> int:
+    """How far ``number`` is ahead of ``other``, of 16 bits each; below 0 where it is behind."""
+    return ((number - other + 0x8000) & 0xFFFF) - 0x8000
+
+
 def reports(call: Call) -> list[rtcp.Packet]:
     """All RTCP packets that came and could be opened and read, one after another."""
     found: list[rtcp.Packet] = []
@@ -318,7 +377,9 @@ def flip(data: bytes, position: int, bits: int = 1) -> bytes:
     return bytes(spoilt)
 
 
-def prepare(stage: Stage, *, first: int | None = None, **options: Any) -> Media:
+def prepare(
+    stage: Stage, *, first: int | None = None, timestamp: int = 0x10000, **options: Any
+) -> Media:
     """A call that is up, before any audio. ``first`` is the first sequence number. Raises Blocked
     and Unsupported."""
     call = open_call(stage, **({"contents": ("audio",)} | options))
@@ -327,11 +388,11 @@ def prepare(stage: Stage, *, first: int | None = None, **options: Any) -> Media:
     if keys is None:
         raise Blocked("DTLS agreed on no SRTP profile")
     sequence = 1000 + int.from_bytes(stage.entropy(1), "big") if first is None else first
-    return Media(call, sequence, SrtpContext(keys), keys, call.client.ssrc)
+    return Media(call, sequence, SrtpContext(keys), keys, call.client.ssrc, timestamp)
 
 
-def open_media(stage: Stage, *, first: int | None = None, **options: Any) -> Media:
+def open_media(stage: Stage, **options: Any) -> Media:
     """``prepare``, and the first audio sent: it is known how the server is to be judged."""
-    media = prepare(stage, first=first, **options)
+    media = prepare(stage, **options)
     media.warm()
     return media

@@ -60,6 +60,57 @@ def test_what_should_come_and_does_not_is_seen() -> None:
         assert playing.fire([lost])[0] is Heard.SILENCE
 
 
+@contextmanager
+def echo_in_order_alone():
+    """A server whose application has no use for what comes late."""
+    newest: dict[str, int] = {}
+
+    def send_audio(endpoint, call, payload, timestamp, *rest):
+        if timestamp < newest.get(call, 0):
+            return False
+        newest[call] = timestamp
+        return send(endpoint, call, payload, timestamp, *rest)
+
+    send = Endpoint.send_audio
+    with swapped(Endpoint, "send_audio", send_audio), stage() as set_up:
+        yield set_up
+
+
+def test_of_what_was_overtaken_the_reports_have_the_last_word() -> None:
+    with echo_in_order_alone() as one:
+        playing = open_media(one, first=65530)
+        late, *others = playing.shots(9)
+        seen, detail = playing.fire([*others, late])
+        assert seen is Heard.RIGHT
+        assert "1 of 9 did not come back" in detail
+
+
+def test_what_was_overtaken_and_not_taken_is_seen() -> None:
+    with echo_in_order_alone() as one:
+        playing = open_media(one)
+        late, *others = playing.shots(9)
+        playing.skip(3)
+        others += playing.shots(2)
+        lost = attrs.evolve(late, data=flip(late.data, -1))
+        assert playing.fire([*others, lost])[0] is Heard.LESS
+
+
+def test_where_nothing_tells_of_what_was_overtaken_nobody_knows() -> None:
+    with broken.no_reports.apply(), echo_in_order_alone() as one:
+        playing = open_media(one)
+        late, *others = playing.shots(9)
+        with pytest.raises(Unsupported):
+            playing.fire([*others, late])
+
+
+def test_what_was_in_order_has_to_come_back() -> None:
+    with echo_in_order_alone() as one:
+        playing = open_media(one)
+        late, *others = playing.shots(9)
+        others[3] = attrs.evolve(others[3], data=flip(others[3].data, -1))
+        assert playing.fire([*others, late])[0] is Heard.LESS
+
+
 def test_what_comes_twice_is_seen() -> None:
     with broken.takes_replays.apply(), stage() as one:
         playing = open_media(one)
