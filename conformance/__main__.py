@@ -21,7 +21,7 @@ try:
 
     from . import capture, golden
     from .capture import CaptureError
-    from .commands import cite, fuzz, mutants, peers, run, sim
+    from .commands import cite, fuzz, load, mutants, peers, run, sim
     from .replay import Exact, Verdict, replay
     from .story import Teller
     from .tables import SidecarError
@@ -242,6 +242,7 @@ def inspect_command(
 
 main.add_command(cite.command)
 main.add_command(fuzz.command)
+main.add_command(load.command)
 main.add_command(peers.command)
 main.add_command(run.command)
 main.add_command(sim.command)
