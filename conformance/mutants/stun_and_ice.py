@@ -72,12 +72,20 @@ def either_half_of_username() -> Iterator[None]:
 
 @mutant(
     "username-cut",
-    "keeps thirty-four octets of USERNAME",
+    "keeps thirty-four octets of USERNAME, and wants the client's fragment among them",
     killer="traps/ice/ufrag-of-32",
 )
 def username_cut() -> Iterator[None]:
     honest = ice.IceLite._named
-    with swapped(ice.IceLite, "_named", lambda self, username: honest(self, username[:34])):
+
+    def named(self: ice.IceLite, username: bytes) -> object:
+        found = honest(self, username)
+        theirs = username[:34].rstrip(b" ").partition(b":")[2]
+        if isinstance(found, Drop) or found.remote.ufrag == theirs:
+            return found
+        return Drop.ICE_PEER_UFRAG
+
+    with swapped(ice.IceLite, "_named", named):
         yield
 
 
