@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import conformance.case
+from conformance import catalogue
 from conformance.__main__ import main
+from conformance.expectations import parse
 from conformance.report import as_json
 
 LENIENT = "rfc8489/9.1.3/wrong-password"
@@ -128,3 +131,12 @@ def test_a_server_that_is_not_there_blocks_its_cases() -> None:
     done = run("--whip", "http://127.0.0.1:1/whip", PASSING)
     assert done.exit_code == 1
     assert "blocked" in done.output
+
+
+def test_our_own_cores_are_strict_but_for_what_has_a_reason() -> None:
+    """And every entry of that file is still needed."""
+    path = Path(conformance.case.__file__).with_name("stunroute.toml")
+    done = run("--memory", "--strict", "--known", str(path))
+    assert done.exit_code == 0, done.output
+    entries = parse(path.read_text()).known
+    assert {entry.case for entry in entries} <= {case.name for case in catalogue.load()}
