@@ -150,6 +150,8 @@ class World:
         self._faults_end = begins + lasts
         self._make_processes()
         self._make_callers()
+        for spell in self.plan.spells:
+            self.loop.at(spell.begins, self._strike, spell)
 
     # --- who takes part ---------------------------------------------------------------------------
 
@@ -434,8 +436,6 @@ class World:
         return self._report(failure)
 
     def _play(self) -> None:
-        for spell in self.plan.spells:
-            self.loop.at(spell.begins, self._strike, spell)
         self.loop.run(self._faults_end, self._look)
         self._become_calm()
         latest = self.loop.now + 300.0
