@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from attrs import frozen
 from rich.console import Console
 
 from conformance import catalogue
+from conformance.blackbox.abreast import in_order
 from conformance.blackbox.door import Style
 from conformance.blackbox.driver import UdpDriver
 from conformance.blackbox.relay import UdpRelayDriver
@@ -371,11 +371,4 @@ def _run_all(cases: list[Case], driver: Driver, jobs: int) -> list[Result]:
                 meter.done(result)
             return result
 
-        return _in_order(cases, ask, jobs)
-
-
-def _in_order(cases: list[Case], ask: Callable[[Case], Result], jobs: int) -> list[Result]:
-    if jobs == 1:
-        return [ask(case) for case in cases]
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(ask, cases))
+        return in_order(cases, ask, jobs)
