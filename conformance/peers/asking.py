@@ -32,7 +32,7 @@ PIECE = 40
 PIECE_AGAIN = 12
 SECONDS_PER_CASE = 8.0
 """What a case may take on average, beyond what it says of itself, before its piece is given up."""
-AGAIN = 2.0
+AGAIN = 3.0
 """How much more patient the second time is."""
 WRONG = frozenset({"fail", "blocked", "broken"})
 """Verdicts that are asked again."""
