@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from .traps import TRAPS
+
 
 class Level(Enum):
     """RFC 2119's three, each with its contrary."""
@@ -75,7 +77,7 @@ class Case:
     """``name`` is permanent. ``requirement`` says in one sentence what is asked for, ``sends`` what
     is sent. ``without`` names the drivers that cannot ask it, each with the reason. ``lasts`` is
     how many seconds the steps take when all is well, beyond round trips. ``requirements`` are ids
-    of ``conformance/requirements``, ``traps`` what is met in the field."""
+    of ``conformance/requirements``, ``traps`` keys of ``conformance.traps.TRAPS``."""
 
     name: str
     requirement: str
@@ -142,7 +144,8 @@ def case(
     lasts: float = 0.0,
 ) -> Callable[[Steps], Case]:
     """Make a case of the steps that follow. Raises ValueError unless ``good``, ``bad`` and
-    ``lenient`` together name every member of one vocabulary once."""
+    ``lenient`` together name every member of one vocabulary once, the name has three parts, and the
+    traps are known."""
     named = [*good, *bad, *lenient]
     vocabulary = type(named[0])
     if not good or len(set(named)) != len(named) or set(named) != set(vocabulary):
@@ -150,6 +153,8 @@ def case(
         raise ValueError(f"{name}: the oracle is no partition; missing {missing}")
     if len(name.split("/")) < 3 or name != name.lower() or " " in name:
         raise ValueError(f"{name!r} is not SOURCE/SECTION/WHAT")
+    if len(set(traps)) != len(traps) or not TRAPS.keys() >= set(traps):
+        raise ValueError(f"{name}: {traps} are no traps, or one is named twice")
 
     def make(steps: Steps) -> Case:
         return Case(

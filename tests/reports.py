@@ -36,7 +36,7 @@ def a_case(
         "bad": (Answer.BAD,),
         "level": level,
         "requirements": ("rfc8489/6.3.1/2",),
-        "traps": ("STUN 1",),
+        "traps": ("STUN and ICE 1",),
     }
     make = case(name, "What is asked is answered.", **(values | changes))  # type: ignore[arg-type]
     return make(lambda stage: Answer.GOOD)

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("conformance.relay_stage",),
     ("conformance.stage",),
     ("conformance.case", "conformance.wire", "conformance.trail"),
+    ("conformance.traps",),
     ("conformance.client",),
     ("conformance",),
     ("stunroute.operations",),

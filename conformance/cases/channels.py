@@ -96,7 +96,7 @@ def agreement(stage: Stage) -> Observed:
 
 @case(
     "rfc8832/5.2/agreement-is-one-octet",
-    "DATA_CHANNEL_ACK is one octet, its type.",
+    "DATA_CHANNEL_ACK is one byte, its type.",
     sends="DATA_CHANNEL_OPEN on stream 0",
     profiles=(Profile.DATACHANNEL,),
     good=(Channel.AGREED,),
@@ -108,7 +108,7 @@ def agreement_is_one_octet(stage: Stage) -> Observed:
     if not puppet.open_channel(0):
         return _after(puppet, 0)
     answer = next(payload for _, ppid, payload in puppet.messages if ppid == dcep.DCEP)
-    return Channel.AGREED if len(answer) == 1 else (Channel.WRONG, f"{len(answer)} octets")
+    return Channel.AGREED if len(answer) == 1 else (Channel.WRONG, f"{len(answer)} bytes")
 
 
 _KINDS = (
@@ -172,7 +172,7 @@ def priorities(stage: Stage) -> Observed:
 @case(
     "rfc8832/5.1/labels",
     "A channel may have no label, one of several scripts, or a long one, and a protocol.",
-    sends="DATA_CHANNEL_OPEN with an empty label, one in UTF-8, one of 250 octets, and a protocol",
+    sends="DATA_CHANNEL_OPEN with an empty label, one in UTF-8, one of 250 bytes, and a protocol",
     profiles=(Profile.DATACHANNEL,),
     good=(Channel.AGREED,),
     bad=_FAULTS,
@@ -189,7 +189,7 @@ def labels(stage: Stage) -> Observed:
 @case(
     "rfc8832/5.1/label-that-is-no-text",
     "A label that is no UTF-8 does no harm.",
-    sends="DATA_CHANNEL_OPEN with a label of octets 0xff and 0xc0",
+    sends="DATA_CHANNEL_OPEN with a label of bytes 0xff and 0xc0",
     profiles=(Profile.DATACHANNEL,),
     good=(Channel.CLOSED, Channel.AGREED),
     lenient=(Channel.IGNORED,),
@@ -228,13 +228,13 @@ broken = (
     _broken(
         "announcement-cut-short",
         "An announcement that ends inside its fields opens nothing: its stream is reset.",
-        "the first eleven octets of DATA_CHANNEL_OPEN",
+        "the first eleven bytes of DATA_CHANNEL_OPEN",
         b"\3\0\0\0\0\0\0\0\0\0\0",
     ),
     _broken(
         "label-past-the-end",
         "An announcement whose label is longer than its message opens nothing.",
-        "DATA_CHANNEL_OPEN with a label of 65535 octets, of which four are there",
+        "DATA_CHANNEL_OPEN with a label of 65,535 bytes, of which four are there",
         b"\3\0\0\0\0\0\0\0\xff\xff\0\0case",
     ),
     _broken(
@@ -415,7 +415,7 @@ def _returns(stage: Stage, ppid: int, message: bytes, wanted: tuple[int, bytes])
         return Channel.AGREED
     other = next((each for each in puppet.messages[start:] if each[1] != dcep.DCEP), None)
     if other is not None:
-        return Channel.WRONG, f"it comes back as {other[1]}, {len(other[2])} octets"
+        return Channel.WRONG, f"it comes back as {other[1]}, {len(other[2])} bytes"
     return _after(puppet, 0)
 
 
@@ -437,15 +437,15 @@ def _message(name: str, what: str, ppid: int, message: bytes, wanted: tuple[int,
 
 _TEXT = "a text \u00e6\u4f60\U0001f600".encode()
 said = (
-    _message("text", "Text is text at the other end.", dcep.TEXT, _TEXT, (dcep.TEXT, _TEXT)),
+    _message("text", "Text arrives as the same text.", dcep.TEXT, _TEXT, (dcep.TEXT, _TEXT)),
     _message(
         "binary",
-        "Octets are octets at the other end, whatever they are.",
+        "A binary message arrives byte for byte, whatever it holds.",
         dcep.BINARY,
         bytes(range(256)),
         (dcep.BINARY, bytes(range(256))),
     ),
-    _message("one-octet", "A message may be one octet.", dcep.BINARY, b"\0", (dcep.BINARY, b"\0")),
+    _message("one-octet", "A message may be one byte.", dcep.BINARY, b"\0", (dcep.BINARY, b"\0")),
 )
 
 
@@ -453,7 +453,7 @@ def _empty(name: str, ppid: int, message: bytes, what: str) -> Case:
     @case(
         f"rfc8831/6.6/{name}",
         what,
-        sends=f"a message under identifier {ppid}, of {len(message)} octets",
+        sends=f"a message under identifier {ppid}, of length {len(message)}",
         profiles=(Profile.DATACHANNEL,),
         good=(Channel.AGREED,),
         lenient=(Channel.IGNORED,),  # an application may have nothing to say to nothing
@@ -505,10 +505,10 @@ def unknown_identifier(stage: Stage) -> Observed:
 @case(
     "rfc8831/6.6/text-that-is-none",
     "A text that is no UTF-8 does no harm to the association.",
-    sends="octets 0xff and 0xc0 as a text",
+    sends="bytes 0xff and 0xc0 as a text",
     profiles=(Profile.DATACHANNEL,),
     good=(Channel.CLOSED, Channel.IGNORED),
-    # Some hand the octets on as they are.
+    # Some hand the bytes on as they are.
     lenient=(Channel.AGREED,),
     bad=(Channel.WRONG, Channel.DEAD),
 )

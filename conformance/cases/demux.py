@@ -1,6 +1,6 @@
 """One port for everything: RFC 7983 and RFC 9443, before a call has keys.
 
-Each case sends what would be taken for something if its first octet were read as belonging to a
+Each case sends what would be taken for something if its first byte were read as belonging to a
 neighbour: a check that is right but for it, a ClientHello that is right but for it. What is only
 noise would not tell a server that sorts wrongly from one that sorts well.
 """
@@ -71,7 +71,7 @@ def _case(
 
 
 def _as_check(call: Call, octet: int) -> list[bytes]:
-    """A good check but for its first octet, signed and closed as it is."""
+    """A good check but for its first byte, signed and closed as it is."""
     begun = draft(call)
     begun.message_type = octet << 8 | 1
     return [begun.seal(call)]
@@ -84,9 +84,9 @@ def _as_hello(call: Call, octet: int) -> list[bytes]:
 CHECKS = tuple(
     _case(
         f"rfc9443/3/check-that-begins-with-{octet}",
-        f"First octet {octet} belongs to {_owner(octet)}: what is STUN in all else is no Binding "
+        f"First byte {octet} belongs to {_owner(octet)}: what is STUN in all else is no Binding "
         "request.",
-        f"a signed check whose first octet is {octet}",
+        f"a signed check whose first byte is {octet}",
         partial(_as_check, octet=octet),
         requirements=REQUIRED[_owner(octet)],
     )
@@ -96,9 +96,9 @@ CHECKS = tuple(
 HELLOS = tuple(
     _case(
         f"rfc9443/3/hello-that-begins-with-{octet}",
-        f"First octet {octet} belongs to {_owner(octet)}: what is a ClientHello in all else is "
+        f"First byte {octet} belongs to {_owner(octet)}: what is a ClientHello in all else is "
         "none.",
-        f"a ClientHello in a record whose first octet is {octet}",
+        f"a ClientHello in a record whose first byte is {octet}",
         partial(_as_hello, octet=octet),
         profiles=ICE_AND_DTLS,
         requirements=REQUIRED[_owner(octet)],
@@ -109,9 +109,9 @@ HELLOS = tuple(
 UNKNOWN_RECORDS = tuple(
     _case(
         f"rfc9443/3/hello-that-begins-with-{octet}",
-        f"First octet {octet} is DTLS's, which has no handshake there: such a record is dropped, "
+        f"First byte {octet} is DTLS's, which has no handshake there: such a record is dropped, "
         "and ends no call.",
-        f"a ClientHello in a record whose first octet is {octet}",
+        f"a ClientHello in a record whose first byte is {octet}",
         partial(_as_hello, octet=octet),
         profiles=ICE_AND_DTLS,
         level=Level.SHOULD,
@@ -123,7 +123,7 @@ UNKNOWN_RECORDS = tuple(
 
 CONTROL = _case(
     "rfc9443/3/hello-that-begins-with-22",
-    "First octets 20 to 63 are DTLS's: a ClientHello is answered.",
+    "First bytes 20 to 63 are DTLS's: a ClientHello is answered.",
     "a ClientHello",
     partial(_as_hello, octet=22),
     profiles=ICE_AND_DTLS,
@@ -162,14 +162,14 @@ def _every_lone_octet(call: Call) -> list[bytes]:
 OTHERS = (
     _case(
         "traps/demux/empty-datagram",
-        "A datagram without an octet is nothing.",
+        "A datagram without an byte is nothing.",
         "empty datagrams",
         lambda call: [b"", b""],
     ),
     _case(
         "traps/demux/lone-octets",
-        "A datagram of one octet is too short for everything.",
-        "each octet alone in a datagram",
+        "A datagram of one byte is too short for everything.",
+        "each byte alone in a datagram",
         _every_lone_octet,
         requirements=("rfc7983/6/1",),
         traps=("STUN and ICE 1", "STUN and ICE 13"),
@@ -177,7 +177,7 @@ OTHERS = (
     _case(
         "traps/demux/noise",
         "Noise is nothing, whatever it begins with.",
-        "forty random octets behind each first octet there is",
+        "forty random bytes behind each first byte there is",
         _every_octet,
         requirements=("rfc7983/6/1", "rfc9443/3/1"),
     ),

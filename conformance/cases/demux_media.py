@@ -1,6 +1,6 @@
 """RTP among the rest (RFC 7983, RFC 9443), and RTCP among RTP (RFC 5761), in a call with keys.
 
-SRTP proves the whole header, its first octet too. So a packet may be made that is authentic and has
+SRTP proves the whole header, its first byte too. So a packet may be made that is authentic and has
 any version that one likes: a server which takes 127 or 192 for RTP gives itself away by the sound
 that it lets in.
 """
@@ -62,7 +62,7 @@ def _case(
 
 
 def _headed(media: Media, octet: int, *, wanted: bool) -> list[Shot]:
-    """Authentic packets whose first octet is this one, with all the CSRCs, the extension and the
+    """Authentic packets whose first byte is this one, with all the CSRCs, the extension and the
     padding that its lower bits promise."""
     shots = []
     for _ in range(3):
@@ -73,16 +73,16 @@ def _headed(media: Media, octet: int, *, wanted: bool) -> list[Shot]:
             header += b"\xbe\xde\0\x01\0\0\0\0"
         body = packet.payload + (b"\0\0\0\x04" if octet & 0x20 else b"")
         data = media.context.protect_rtp(header + body)
-        shots.append(Shot(data, packet.payload, wanted, f"first octet {octet}", ssrc=packet.ssrc))
+        shots.append(Shot(data, packet.payload, wanted, f"first byte {octet}", ssrc=packet.ssrc))
     return shots
 
 
 def _typed(media: Media, second: int, *, wanted: bool) -> list[Shot]:
-    """Authentic RTP whose second octet, the marker and the payload type, is this one."""
+    """Authentic RTP whose second byte, the marker and the payload type, is this one."""
     return [
         media.shot(
             wanted=wanted,
-            note=f"second octet {second}",
+            note=f"second byte {second}",
             marker=second >= 0x80,
             payload_type=second & 0x7F,
         )
@@ -93,7 +93,7 @@ def _typed(media: Media, second: int, *, wanted: bool) -> list[Shot]:
 STRANGE = tuple(
     _case(
         f"rfc9443/3/audio-that-begins-with-{octet}",
-        f"First octet {octet} belongs to {owner}: audio that begins so is not heard, though its "
+        f"First byte {octet} belongs to {owner}: audio that begins so is not heard, though its "
         "tag is right.",
         f"packets that SRTP would vouch for and that begin with {octet}",
         partial(_headed, octet=octet, wanted=False),
@@ -111,7 +111,7 @@ STRANGE = tuple(
 OWN = tuple(
     _case(
         f"rfc9443/3/audio-that-begins-with-{octet}",
-        f"First octets 128 to 191 are RTP's: {octet} is heard.",
+        f"First bytes 128 to 191 are RTP's: {octet} is heard.",
         f"packets that begin with {octet}{what}",
         partial(_headed, octet=octet, wanted=True),
         requirements=("rfc9443/3/1",),
@@ -128,7 +128,7 @@ OWN = tuple(
 RTCP = tuple(
     _case(
         f"rfc5761/4/second-octet-{octet}-is-rtcp",
-        f"Second octet {octet} belongs to RTCP: no audio has a payload type that reads so.",
+        f"Second byte {octet} belongs to RTCP: no audio has a payload type that reads so.",
         f"authentic audio with the marker and payload type {octet & 0x7F}",
         partial(_typed, second=octet, wanted=False),
         requirements=("rfc5761/4/3", "rfc5761/7/1"),
@@ -139,7 +139,7 @@ RTCP = tuple(
 RTP = tuple(
     _case(
         f"rfc5761/4/second-octet-{octet}-is-rtp",
-        f"Second octet {octet} belongs to RTP: audio of payload type {octet & 0x7F} with the "
+        f"Second byte {octet} belongs to RTP: audio of payload type {octet & 0x7F} with the "
         "marker is heard.",
         f"authentic audio with the marker, where Opus was offered as {octet & 0x7F}",
         partial(_typed, second=octet, wanted=True),
@@ -167,21 +167,21 @@ def _noise(media: Media) -> list[Shot]:
 
 
 def _lone(media: Media) -> list[Shot]:
-    return [Shot(bytes([octet]), b"", None, "a lone octet") for octet in range(256)]
+    return [Shot(bytes([octet]), b"", None, "a lone byte") for octet in range(256)]
 
 
 LIVES_ON = (
     _case(
         "traps/demux/noise-in-a-call",
         "A call goes on through noise, whatever that begins with.",
-        "forty random octets behind each first octet there is",
+        "forty random bytes behind each first byte there is",
         lambda media: [*_noise(media), *media.shots(2)],
         requirements=("rfc7983/6/1",),
     ),
     _case(
         "traps/demux/lone-octets-in-a-call",
-        "A call goes on through datagrams of a single octet, and through empty ones.",
-        "each octet alone in a datagram, and an empty one",
+        "A call goes on through datagrams of a single byte, and through empty ones.",
+        "each byte alone in a datagram, and an empty one",
         lambda media: [*_lone(media), Shot(b"", b"", None, "empty"), *media.shots(2)],
         requirements=("rfc7983/6/1",),
         traps=("STUN and ICE 1", "STUN and ICE 13"),

@@ -380,7 +380,7 @@ odd_change = arranged(
     level=Level.SHOULD,
     good=COMPLETED,
     bad=NOT_COMPLETED,
-    traps=("Facts: stacks",),
+    traps=("Facts",),
 )
 def rsa_certificate(stage: Stage) -> Observed:
     puppet = ClientPuppet.reach(stage, identity=rsa_identity())

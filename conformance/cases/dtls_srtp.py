@@ -133,7 +133,7 @@ each_gcm = tuple(
         level=Level.MAY,
         good=(Used.PICKED,),
         bad=(Used.ECHOED, Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
-        traps=("Facts: profile",),
+        traps=("Facts",),
     )(_profiles(profile.value))
     for profile in (SrtpProfile.AEAD_AES_128_GCM, SrtpProfile.AEAD_AES_256_GCM)
 )
@@ -199,7 +199,7 @@ def named(
         good=COMPLETED,
         bad=NOT_COMPLETED,
         requirements=requirements,
-        traps=("DTLS 12", "Facts: offers"),
+        traps=("DTLS 12", "Facts"),
     )(steps)
 
 

@@ -302,7 +302,7 @@ ANSWER = (
     ),
     _says(
         "rfc8445/5.1.2/priorities",
-        "Priorities lie between 1 and 2**31 - 1, and no two candidates share one.",
+        "Priorities lie between 1 and 2^31 - 1, and no two candidates share one.",
         _priorities,
         requirements=("rfc8445/5.1.2/1", "rfc8445/5.2/7"),
     ),

@@ -160,7 +160,7 @@ LASTS = (
         "audio without any check",
         _only_audio,
         level=Level.SHOULD,
-        traps=("Facts: keepalives",),
+        traps=("Facts",),
     ),
     _lasts(
         "traps/ice/indications-for-keepalives",
@@ -168,7 +168,7 @@ LASTS = (
         "audio and Binding indications without any check",
         _audio_and_indications,
         level=Level.SHOULD,
-        traps=("Facts: keepalives", "STUN and ICE 4"),
+        traps=("STUN and ICE 4", "Facts"),
     ),
 )
 

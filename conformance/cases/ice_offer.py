@@ -92,7 +92,7 @@ CANDIDATES = tuple(
             "nothing but a .local candidate",
             _only_local,
             ("rfc8839/5.1/2",),
-            ("STUN and ICE 11", "Facts: offers"),
+            ("STUN and ICE 11", "Facts"),
         ),
         (
             "rfc8839/5.1/unknown-extension-of-a-candidate",
@@ -122,7 +122,7 @@ CANDIDATES = tuple(
                 "a=candidate:8 1 tcp 1518214911 192.0.2.77 50125 typ host tcptype passive"
             ),
             (),
-            ("STUN and ICE 12", "Facts: offers"),
+            ("STUN and ICE 12", "Facts"),
         ),
         (
             "traps/ice/component-2",
@@ -130,7 +130,7 @@ CANDIDATES = tuple(
             "a candidate for component 2",
             _line("a=candidate:1 2 udp 2130706430 192.0.2.77 50126 typ host"),
             (),
-            ("Facts: offers",),
+            ("Facts",),
         ),
         (
             "rfc8839/5.1/ipv6-candidate",
@@ -146,7 +146,7 @@ CANDIDATES = tuple(
             "a=ice-options:trickle sped googspedv1 renomination",
             _instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1 renomination"),
             (),
-            ("Facts: SPED", "STUN and ICE 7"),
+            ("STUN and ICE 7", "Facts"),
         ),
     )
 )
@@ -169,7 +169,7 @@ UFRAGS = tuple(
             "a1B2",
             Level.MUST,
             (),
-            ("Facts: ufrags",),
+            ("Facts",),
         ),
         (
             "traps/ice/ufrag-of-32",
@@ -178,7 +178,7 @@ UFRAGS = tuple(
             "abcdefghijklmnopqrstuvwxyz012345",
             Level.MUST,
             ("rfc8445/7.3/4",),
-            ("STUN and ICE 2", "Facts: ufrags"),
+            ("STUN and ICE 2", "Facts"),
         ),
         (
             "rfc8839/5.4/longest-ufrag",
@@ -196,7 +196,7 @@ UFRAGS = tuple(
             "+/+/",
             Level.MUST,
             (),
-            ("Facts: ufrags", "Facts: slashes"),
+            ("Facts",),
         ),
         (
             "traps/ice/ufrag-outside-the-grammar",
@@ -206,7 +206,7 @@ UFRAGS = tuple(
             "a_b-c_d-",
             Level.SHOULD,
             (),
-            ("Facts: ufrags", "STUN and ICE 2"),
+            ("STUN and ICE 2", "Facts"),
         ),
     )
 )
@@ -220,7 +220,7 @@ def _nominates(slug: str, requirement: str, what: str, at_once: bool) -> Case:
         profiles=ICE,
         good=(Came.UP,),
         bad=(Came.NOT_UP, Came.REFUSED),
-        traps=("Facts: nomination", "STUN and ICE 7"),
+        traps=("STUN and ICE 7", "Facts"),
     )
     def steps(stage: Stage) -> Observed:
         call = open_call(stage, nominate_at_once=at_once)

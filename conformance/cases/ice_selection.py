@@ -213,7 +213,7 @@ STRANGERS = (
         "traps/ice/copied-nomination",
         "A nomination that somebody on the way copies and sends again from elsewhere does not move "
         "the call there.",
-        "a nomination from the client, and the same octets from another address",
+        "a nomination from the client, and the same bytes from another address",
         _copy,
         level=Level.SHOULD,
         traps=("STUN and ICE 5",),
@@ -225,7 +225,7 @@ STRANGERS = (
         "the client's own audio from another address",
         _speak_from,
         requirements=("rfc7675/5.1/1", "rfc8445/12.2/4"),
-        traps=("Facts: rebinding", "SRTP, RTP, RTCP 3"),
+        traps=("SRTP, RTP, RTCP 3", "Facts"),
     ),
     _stays(
         "rfc7675/5.1/copied-audio-brings-no-consent",
@@ -348,7 +348,7 @@ MOVES = (
         "next nomination the server's packets follow.",
         "audio from another address, then a nomination from there",
         lambda call, new: _rebind(call, new, nominate=True),
-        traps=("Facts: rebinding", "STUN and ICE 7", "SRTP, RTP, RTCP 3"),
+        traps=("STUN and ICE 7", "SRTP, RTP, RTCP 3", "Facts"),
     ),
     _moves(
         "traps/ice/rebinding-of-one-who-nominates-once",
@@ -356,7 +356,7 @@ MOVES = (
         "another address.",
         "audio from another address, then a check without USE-CANDIDATE from there",
         lambda call, new: _rebind(call, new, nominate=False),
-        traps=("Facts: rebinding", "STUN and ICE 7"),
+        traps=("STUN and ICE 7", "Facts"),
     ),
     _moves(
         "traps/ice/rebinding-by-check",

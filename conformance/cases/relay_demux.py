@@ -28,8 +28,8 @@ from conformance.relay_stage import RelayStage
 
 @relayed(
     "rfc9443/3/relay-known-client",
-    "DTLS, RTP and RTCP of a known client follow its flow, with every first octet that they have.",
-    sends="packets with each first octet from 20 to 63 and from 128 to 191",
+    "DTLS, RTP and RTCP of a known client follow its flow, with every first byte that they have.",
+    sends="packets with each first byte from 20 to 63 and from 128 to 191",
     oracle=PASSES,
     requirements=("rfc9443/3/1", "rfc8843/8.1/1"),
     traps=("STUN and ICE 13",),
@@ -44,7 +44,7 @@ def known_client(stage: RelayStage) -> Observed:
 
 
 def _octets(stage: RelayStage, firsts: Iterable[int]) -> Observed:
-    """A stranger's datagrams that would be checks but for their first octet."""
+    """A stranger's datagrams that would be checks but for their first byte."""
     (node,) = need_nodes(stage, 1)
     check = stage.check(stage.mint(node))
     packets = [bytes([first]) + check[1:] for first in firsts]
@@ -53,9 +53,9 @@ def _octets(stage: RelayStage, firsts: Iterable[int]) -> Observed:
 
 @relayed(
     "rfc9443/3/relay-nobodys-octets",
-    "First octets 4 to 15 are nobody's: what begins with one is dropped, even where the rest would "
+    "First bytes 4 to 15 are nobody's: what begins with one is dropped, even where the rest would "
     "be a check.",
-    sends="good checks whose first octet is one of 4 to 15",
+    sends="good checks whose first byte is one of 4 to 15",
     oracle=STOPS,
     requirements=("rfc9443/3/3", "rfc7983/6/1"),
     traps=("STUN and ICE 13",),
@@ -66,8 +66,8 @@ def nobodys_octets(stage: RelayStage) -> Observed:
 
 @relayed(
     "rfc9443/3/relay-zrtp",
-    "First octets 16 to 19 are ZRTP's, and neither STUN nor DTLS.",
-    sends="good checks whose first octet is one of 16 to 19",
+    "First bytes 16 to 19 are ZRTP's, and neither STUN nor DTLS.",
+    sends="good checks whose first byte is one of 16 to 19",
     oracle=STOPS,
     requirements=("rfc9443/3/5",),
     traps=("STUN and ICE 13",),
@@ -78,8 +78,8 @@ def zrtp(stage: RelayStage) -> Observed:
 
 @relayed(
     "rfc9443/3/relay-turn-channels",
-    "First octets 64 to 79 are TURN channel data, which nobody here has asked for.",
-    sends="good checks whose first octet is one of 64 to 79",
+    "First bytes 64 to 79 are TURN channel data, which nobody here has asked for.",
+    sends="good checks whose first byte is one of 64 to 79",
     oracle=STOPS,
     requirements=("rfc9443/3/4",),
     traps=("STUN and ICE 13",),
@@ -90,8 +90,8 @@ def turn_channels(stage: RelayStage) -> Observed:
 
 @relayed(
     "rfc9443/3/relay-quic",
-    "First octets 80 to 127 and 192 to 255 are QUIC's, and nobody here speaks it.",
-    sends="good checks whose first octet is one of 80 to 127 or of 192 to 255",
+    "First bytes 80 to 127 and 192 to 255 are QUIC's, and nobody here speaks it.",
+    sends="good checks whose first byte is one of 80 to 127 or of 192 to 255",
     oracle=STOPS,
     requirements=("rfc9443/3/2",),
     traps=("STUN and ICE 13",),
@@ -104,7 +104,7 @@ def quic(stage: RelayStage) -> Observed:
     "rfc9443/3/relay-quic-is-not-media",
     "127 and 192 are QUIC's and not RTP's: a datagram that begins with one is not routed by what "
     "would be its source.",
-    sends="a live source's RTP from a new address with first octet 127, and with 192",
+    sends="a live source's RTP from a new address with first byte 127, and with 192",
     oracle=STOPS,
     requirements=("rfc9443/3/2",),
     traps=("STUN and ICE 13",),
@@ -121,8 +121,8 @@ def quic_is_not_media(stage: RelayStage) -> Observed:
 @relayed(
     "rfc9443/3/relay-media-at-the-edges",
     "128 and 191 are RTP's: where a relay knows media by its source, it does so for every first "
-    "octet that RTP has.",
-    sends="a live source's RTP from new addresses with first octets 128, 144 and 191",
+    "byte that RTP has.",
+    sends="a live source's RTP from new addresses with first bytes 128, 144 and 191",
     oracle=PASSES,
     requirements=("rfc9443/3/1",),
     traps=("STUN and ICE 13",),
@@ -142,9 +142,9 @@ def media_at_the_edges(stage: RelayStage) -> Observed:
 
 @relayed(
     "rfc5761/4/relay-rtcp-by-the-second-octet",
-    "A second octet of 192 to 223 makes it RTCP, whose source stands four octets earlier: what has "
+    "A second byte of 192 to 223 makes it RTCP, whose source stands four bytes earlier: what has "
     "a live source only where RTP has it is not that source's.",
-    sends="a packet of type 200 from a new address with a live source in octets 8 to 11",
+    sends="a packet of type 200 from a new address with a live source in bytes 8 to 11",
     oracle=STOPS,
     requirements=("rfc5761/4/3",),
     lasts=SPREADS,
@@ -161,7 +161,7 @@ def rtcp_by_the_second_octet(stage: RelayStage) -> Observed:
 @relayed(
     "rfc5761/4/relay-rtp-by-the-second-octet",
     "191 and 224 are RTP's, with the marker set.",
-    sends="RTP of a live source from new addresses with second octets 191 and 224",
+    sends="RTP of a live source from new addresses with second bytes 191 and 224",
     oracle=PASSES,
     requirements=("rfc5761/4/3",),
     lasts=SPREADS,

@@ -89,20 +89,20 @@ UNPROVED = (
     ),
     _unproved(
         "relay/edge/short-hash",
-        "MESSAGE-INTEGRITY has twenty octets, and fewer prove nothing.",
-        "a check with the first four octets of its hash",
+        "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+        "a check with the first four bytes of its hash",
         lambda draft, session: draft.sign(session.password, size=4),
     ),
     _unproved(
         "relay/edge/empty-hash",
-        "A hash of no octets proves nothing.",
-        "a check with a MESSAGE-INTEGRITY of no octets",
+        "A hash of no bytes proves nothing.",
+        "a check with a MESSAGE-INTEGRITY of no bytes",
         lambda draft, session: draft.sign(session.password, size=0),
     ),
     _unproved(
         "rfc8489/14.6/relay-short-sha256",
-        "MESSAGE-INTEGRITY-SHA256 of fewer than sixteen octets proves nothing.",
-        "a check with the first twelve octets of its SHA-256",
+        "MESSAGE-INTEGRITY-SHA256 of fewer than sixteen bytes proves nothing.",
+        "a check with the first twelve bytes of its SHA-256",
         lambda draft, session: draft.sign_sha256(session.password, size=12),
         requirements=("rfc8489/14.6/1",),
     ),
@@ -110,14 +110,14 @@ UNPROVED = (
         "rfc8489/14.6/relay-unaligned-sha256",
         "The length of MESSAGE-INTEGRITY-SHA256 is a multiple of four, and any other proves "
         "nothing.",
-        "a check with the first eighteen octets of its SHA-256",
+        "a check with the first eighteen bytes of its SHA-256",
         lambda draft, session: draft.sign_sha256(session.password, size=18),
         requirements=("rfc8489/14.6/1",),
     ),
     _unproved(
         "rfc8489/14.6/relay-sha256-of-nothing",
         "A MESSAGE-INTEGRITY-SHA256 that is wrong is not made good by its length.",
-        "a check with 32 octets of SHA-256 under another password",
+        "a check with 32 bytes of SHA-256 under another password",
         lambda draft, session: draft.sign_sha256(WRONG),
         requirements=("rfc8489/14.6/1",),
     ),
@@ -162,7 +162,7 @@ def unproved_during_a_call(stage: RelayStage) -> Observed:
 @relayed(
     "relay/edge/sha256",
     "A check that proves itself by MESSAGE-INTEGRITY-SHA256 alone is let in.",
-    sends="a check with MESSAGE-INTEGRITY-SHA256 of 32 octets and no MESSAGE-INTEGRITY",
+    sends="a check with MESSAGE-INTEGRITY-SHA256 of 32 bytes and no MESSAGE-INTEGRITY",
     oracle=PASSES,
     level=Level.MAY,
 )

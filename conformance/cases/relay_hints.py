@@ -86,7 +86,7 @@ FORGED = (
     ),
     _forged(
         "nonzero-tail",
-        "A hint leads somewhere only if the last five octets of its block are zero.",
+        "A hint leads somewhere only if the last five bytes of its block are zero.",
         "a check whose hint names a node in a block that ends with a one",
         lambda stage, session: hints.seal(
             stage, session.node.cluster, session.node.number, b"\0\0\0\0\1"
@@ -94,7 +94,7 @@ FORGED = (
     ),
     _forged(
         "nonzero-head-of-the-tail",
-        "All five of those octets count.",
+        "All of the last five bytes of a hint's block have to be zero, the first of them too.",
         "a check whose hint names a node in a block with one bit set in the first of them",
         lambda stage, session: hints.seal(
             stage, session.node.cluster, session.node.number, b"\x80\0\0\0\0"
@@ -155,15 +155,15 @@ FORGED = (
     ),
     _forged(
         "upper-case",
-        "Hints are written in lower case; a ufrag is compared octet for octet.",
+        "Hints are written in lower case; a ufrag is compared byte for byte.",
         "a check whose hint stands in capitals",
         lambda stage, session: session.ufrag.upper(),
         level=Level.SHOULD,
     ),
     _forged(
         "octets-that-are-no-characters",
-        "A ufrag may hold any octets, and those that are no digits make it no hint.",
-        "a check with 26 octets from 0x80 on",
+        "A ufrag may hold any bytes, and those that are no digits make it no hint.",
+        "a check with 26 bytes from 0x80 on",
         lambda stage, session: session.ufrag[:1] + bytes(range(0x80, 0x80 + 25)),
     ),
     _forged(
@@ -171,7 +171,7 @@ FORGED = (
         "What a careless parser of numbers would pass over makes a ufrag no hint.",
         "a check whose hint has an underscore or a sign among its digits",
         lambda stage, session: session.ufrag[:1] + b"+" + session.ufrag[2:12] + b"_" * 14,
-        traps=("Facts: ufrags",),
+        traps=("Facts",),
     ),
 )
 
@@ -206,14 +206,14 @@ NAMED = (
         "A USERNAME that its client has filled up with spaces still names its session.",
         "a check whose USERNAME ends with three spaces",
         lambda ufrag: ufrag + b":peer   ",
-        traps=("Facts: ufrags",),
+        traps=("Facts",),
     ),
     _named(
         "clients-own-characters",
         "The client's half of USERNAME is the client's: it may hold what ICE's grammar forbids.",
-        "a check whose client calls itself with _, -, +, / and octets that are no text",
+        "a check whose client calls itself with _, -, +, / and bytes that are no text",
         lambda ufrag: ufrag + b":_a-b+c/d\xff\x00",
-        traps=("Facts: ufrags",),
+        traps=("Facts",),
     ),
     _named(
         "second-colon",
@@ -223,7 +223,7 @@ NAMED = (
     ),
     _named(
         "more-than-34-octets",
-        "USERNAME is read whole where it is longer than 34 octets.",
+        "USERNAME is read whole where it is longer than 34 bytes.",
         "a check whose client has a ufrag of 32 characters",
         lambda ufrag: ufrag + b":" + b"abcdefgh" * 4,
         traps=("STUN and ICE 2",),
@@ -237,8 +237,8 @@ NAMED = (
     ),
     _named(
         "longest-username",
-        "A USERNAME of 763 octets is read.",
-        "a check with a USERNAME of 763 octets",
+        "A USERNAME of 763 bytes is read.",
+        "a check with a USERNAME of 763 bytes",
         lambda ufrag: ufrag + b":" + b"x" * (763 - len(ufrag) - 1),
         requirements=("rfc8489/14.3/2",),
     ),
@@ -276,7 +276,7 @@ NAMED = (
     _named(
         "empty-username",
         "A check with an empty USERNAME names nobody.",
-        "a check with a USERNAME of no octets",
+        "a check with a USERNAME of no bytes",
         lambda ufrag: b"",
         oracle=STOPS,
         requirements=("rfc8445/7.2.2/1",),

@@ -68,7 +68,7 @@ def no_reflection(stage: RelayStage) -> Observed:
 @relayed(
     "relay/hostile/short-datagrams",
     "Datagrams shorter than a STUN header are nothing.",
-    sends="the first 1 to 24 octets of a check",
+    sends="the first 1 to 24 bytes of a check",
     oracle=STOPS,
     traps=("STUN and ICE 1",),
 )
@@ -99,8 +99,8 @@ def unknown_ufrags(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/hostile/noise",
-    "Noise of every length and first octet changes nothing for a live call.",
-    sends="200 datagrams of drawn octets from a stranger, and RTP of a live call",
+    "Noise of every length and first byte changes nothing for a live call.",
+    sends="200 datagrams of drawn bytes from a stranger, and RTP of a live call",
     oracle=PASSES,
 )
 def noise(stage: RelayStage) -> Observed:
@@ -134,7 +134,7 @@ def broken_stun_of_a_known_client(stage: RelayStage) -> Observed:
 @relayed(
     "relay/hostile/hints-of-every-length",
     "USERNAMEs of every length up to the longest are read without harm.",
-    sends="checks with USERNAMEs of 0 to 763 octets and beyond, and RTP of a live call",
+    sends="checks with USERNAMEs of 0 to 763 bytes and beyond, and RTP of a live call",
     oracle=PASSES,
     traps=("STUN and ICE 2",),
 )

@@ -1,7 +1,7 @@
-"""The leg between relay and node: 38 octets before each payload, in both directions.
+"""The leg between relay and node: 38 bytes before each payload, in both directions.
 
 Up, the header says who has sent the packet and to which address. Down, it says to whom it goes. So
-a relay that believed anybody on the leg would send whatever a stranger likes to whomever he likes.
+a relay that believed anybody on the leg would send anything that a stranger likes to anybody.
 """
 
 from conformance.case import Blocked, Level, Observed, Unsupported
@@ -40,7 +40,7 @@ BY_CHANCE = Oracle(
 
 @relayed(
     "relay/leg/header-of-38-octets",
-    "The header is 0x56ec, the client's and the relay's address in sixteen octets each, and their "
+    "The header is 0x56ec, the client's and the relay's address in sixteen bytes each, and their "
     "ports in two each, all big-endian; IPv4 is written as ::ffff:a.b.c.d.",
     sends="a good check",
     oracle=PASSES,
@@ -74,8 +74,8 @@ def _port(address: Address) -> bytes:
 
 @relayed(
     "relay/leg/down-in-every-size",
-    "What a node sends arrives at its client octet for octet and from the public address.",
-    sends="packets of 1 to 1,200 octets from a node",
+    "What a node sends arrives at its client byte for byte and from the public address.",
+    sends="packets of 1 to 1,200 bytes from a node",
     oracle=RETURNS,
 )
 def down_in_every_size(stage: RelayStage) -> Observed:
@@ -84,8 +84,8 @@ def down_in_every_size(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/leg/down-in-full-frames",
-    "So do packets that with their header are larger than a frame of Ethernet.",
-    sends="packets of 1,201 to 1,472 octets from a node",
+    "A packet arrives whole also where its header makes it larger than a frame of Ethernet.",
+    sends="packets of 1,201 to 1,472 bytes from a node",
     oracle=RETURNS,
     level=Level.SHOULD,
 )
@@ -124,9 +124,9 @@ def down_to_each_client(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/leg/down-of-any-kind",
-    "What a node sends is not looked at: errors, requests, indications and octets that mean "
+    "What a node sends is not looked at: errors, requests, indications and bytes that mean "
     "nothing reach the client.",
-    sends="STUN of each class, and packets with first octets of every protocol, from a node",
+    sends="STUN of each class, and packets with first bytes of every protocol, from a node",
     oracle=RETURNS,
 )
 def down_of_any_kind(stage: RelayStage) -> Observed:
@@ -160,7 +160,8 @@ def another_nodes_client(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/leg/another-nodes-success",
-    "Not even with a success response to a check that it has never been sent.",
+    "A node does not reach another node's client with a success response either, to a check that "
+    "it has never been sent.",
     sends="a success response to a client from a node that it has never asked",
     oracle=REFUSED,
 )
@@ -187,7 +188,7 @@ def stranger(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/leg/stranger-on-a-nodes-host",
-    "Nor does another port of a node's host.",
+    "Another port of a node's host sends nothing through the relay: a node is its whole address.",
     sends="packets to a known and an unknown client from a new socket to the inner address",
     oracle=REFUSED,
     level=Level.SHOULD,
@@ -258,7 +259,7 @@ def header_of_a_client(stage: RelayStage) -> Observed:
 @relayed(
     "relay/leg/another-magic",
     "What does not begin with 0x56ec is nothing.",
-    sends="a packet of a node with other first octets",
+    sends="a packet of a node with other first bytes",
     oracle=REFUSED,
 )
 def another_magic(stage: RelayStage) -> Observed:
@@ -274,7 +275,7 @@ def another_magic(stage: RelayStage) -> Observed:
 @relayed(
     "relay/leg/cut-header",
     "A header that is cut is nothing, wherever the cut is.",
-    sends="the first octets of a header, none to 37, from a node",
+    sends="the first bytes of a header, none to 37, from a node",
     oracle=REFUSED,
 )
 def cut_header(stage: RelayStage) -> Observed:

@@ -36,7 +36,7 @@ from conformance.relay_stage import RelayStage
     "A check from the new address makes a flow there, and media follows it.",
     sends="a check of a live session from a second socket, and then RTP from there",
     oracle=PASSES,
-    traps=("Facts: rebinding", "STUN and ICE 7"),
+    traps=("STUN and ICE 7", "Facts"),
 )
 def check_moves(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -50,7 +50,7 @@ def check_moves(stage: RelayStage) -> Observed:
     "The node reaches the client at its new address once a check has come from there.",
     sends="a check of a live session from a second socket, and media of the node to there",
     oracle=RETURNS,
-    traps=("Facts: rebinding",),
+    traps=("Facts",),
 )
 def downlink_to_the_new_address(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -68,7 +68,7 @@ def downlink_to_the_new_address(stage: RelayStage) -> Observed:
     oracle=PASSES,
     level=Level.SHOULD,
     requirements=("rfc8445/12.2/4",),
-    traps=("Facts: rebinding", "SRTP, RTP, RTCP 3"),
+    traps=("SRTP, RTP, RTCP 3", "Facts"),
     lasts=SPREADS,
 )
 def rtp_by_its_source(stage: RelayStage) -> Observed:
@@ -82,11 +82,11 @@ def rtp_by_its_source(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/rebinding/rtcp-by-its-source",
-    "So does RTCP, by the source of its sender.",
+    "RTCP from an unknown address goes where the one live flow of its sender's source goes.",
     sends="RTCP of a live source from a second socket",
     oracle=PASSES,
     level=Level.SHOULD,
-    traps=("Facts: rebinding",),
+    traps=("Facts",),
     lasts=SPREADS,
 )
 def rtcp_by_its_source(stage: RelayStage) -> Observed:
@@ -103,7 +103,7 @@ def rtcp_by_its_source(stage: RelayStage) -> Observed:
     "A source that flows to two nodes carry says nothing: what names only it goes nowhere.",
     sends="RTP and RTCP from a new socket with a source that two clients of two nodes use",
     oracle=STOPS,
-    traps=("Facts: rebinding",),
+    traps=("Facts",),
     lasts=SPREADS,
 )
 def source_of_two_owners(stage: RelayStage) -> Observed:
@@ -123,7 +123,7 @@ def source_of_two_owners(stage: RelayStage) -> Observed:
     "A source is no proof: what else comes from that address goes nowhere.",
     sends="RTP of a live source from a second socket, and then DTLS from there",
     oracle=STOPS,
-    traps=("Facts: rebinding", "DTLS 6"),
+    traps=("DTLS 6", "Facts"),
 )
 def source_makes_no_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -136,10 +136,10 @@ def source_makes_no_flow(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/rebinding/source-moves-no-flow",
-    "Nor does the flow move: the client that has it is reached as before.",
+    "A source moves no flow: the client that has it is reached as before.",
     sends="RTP of a live source from a second socket, and media of the node to the first",
     oracle=RETURNS,
-    traps=("Facts: rebinding",),
+    traps=("Facts",),
 )
 def source_moves_no_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -192,7 +192,7 @@ def source_of_a_released_flow(stage: RelayStage) -> Observed:
 @relayed(
     "relay/rebinding/too-short-for-a-source",
     "A packet that ends before its source is nobody's.",
-    sends="the first octets of a live source's RTP and RTCP from a second socket",
+    sends="the first bytes of a live source's RTP and RTCP from a second socket",
     oracle=STOPS,
     traps=("SRTP, RTP, RTCP 2",),
 )
@@ -212,7 +212,7 @@ def too_short_for_a_source(stage: RelayStage) -> Observed:
     sends="RTP of a live source from a second, third and fourth socket",
     oracle=PASSES,
     level=Level.SHOULD,
-    traps=("Facts: rebinding",),
+    traps=("Facts",),
     lasts=SPREADS,
 )
 def twice(stage: RelayStage) -> Observed:
@@ -231,7 +231,7 @@ def twice(stage: RelayStage) -> Observed:
     "it is the flow's.",
     sends="RTP of a live source from a second socket, then a check and DTLS from there",
     oracle=PASSES,
-    traps=("Facts: rebinding", "STUN and ICE 7"),
+    traps=("STUN and ICE 7", "Facts"),
 )
 def check_after_media(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

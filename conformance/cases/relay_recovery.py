@@ -91,7 +91,7 @@ def inner_address(stage: RelayStage) -> Observed:
     sends="media of a node to its client after a restart",
     oracle=HEALS,
     level=Level.SHOULD,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
 )
 def by_the_downlink(stage: RelayStage) -> Observed:
     _, client, mine = _forgotten(stage)
@@ -103,7 +103,7 @@ def by_the_downlink(stage: RelayStage) -> Observed:
     "A flow that the node's packet has made again is a flow: the client's media follows it.",
     sends="media of a node to its client after a restart, and then the client's",
     oracle=PASSES,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
 )
 def uplink_after_the_downlink(stage: RelayStage) -> Observed:
     node, client, mine = _forgotten(stage)
@@ -113,7 +113,7 @@ def uplink_after_the_downlink(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/recovery/healed-is-owned",
-    "And it has an owner: another node does not reach that client.",
+    "A flow that a node's packet has made has an owner: another node does not reach that client.",
     sends="media of a node to its client after a restart, and then a packet of another node",
     oracle=REFUSED,
 )
@@ -160,7 +160,7 @@ def release_heals_nothing(stage: RelayStage) -> Observed:
     "store, or goes nowhere until there is a check.",
     sends="RTP after a restart",
     oracle=MAY_PASS,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
 )
 def media_of_a_forgotten_client(stage: RelayStage) -> Observed:
     node, client, _ = _forgotten(stage)

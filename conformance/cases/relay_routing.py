@@ -120,8 +120,8 @@ def media_before_the_answer(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/routing/every-small-size",
-    "Payloads of any size that clients use arrive octet for octet.",
-    sends="packets of 1 to 1,200 octets over one flow",
+    "Payloads of any size that clients use arrive byte for byte.",
+    sends="packets of 1 to 1,200 bytes over one flow",
     oracle=PASSES,
 )
 def every_small_size(stage: RelayStage) -> Observed:
@@ -132,7 +132,7 @@ def every_small_size(stage: RelayStage) -> Observed:
     "relay/routing/a-full-frame",
     "A client's largest datagram over Ethernet arrives whole, though the header of the leg makes "
     "it larger than a frame.",
-    sends="packets of 1,201 to 1,472 octets over one flow",
+    sends="packets of 1,201 to 1,472 bytes over one flow",
     oracle=PASSES,
     level=Level.SHOULD,
 )
@@ -178,7 +178,7 @@ empty_datagram_of_a_stranger = lone(
     "Responses and indications name nobody, and follow the flow.",
     sends="a success response, and an indication that bears FINGERPRINT alone, from a known client",
     oracle=PASSES,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
 )
 def stun_of_a_known_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -278,7 +278,7 @@ def five_seconds(stage: RelayStage) -> Observed:
     "A client that sends no STUN after nomination keeps its flow by its media.",
     sends="RTP every 5 s for 70 s, and no check after the first",
     oracle=PASSES,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
     lasts=70.0,
 )
 def media_keeps_the_flow(stage: RelayStage) -> Observed:
@@ -299,7 +299,7 @@ def media_keeps_the_flow(stage: RelayStage) -> Observed:
     sends="a bare indication every 5 s for 70 s",
     oracle=PASSES,
     level=Level.SHOULD,
-    traps=("Facts: keepalives",),
+    traps=("Facts",),
     lasts=70.0,
 )
 def indications_keep_the_flow(stage: RelayStage) -> Observed:

@@ -79,9 +79,10 @@ def check_does_not_move(stage: RelayStage) -> Observed:
 
 @relayed(
     "relay/sharing/answer-does-not-move",
-    "Nor does the second node's answer, as long as the first call lives: he who forged the address "
-    "has a good session of his own.",
-    sends="the same, with a success response of the second node and media of the first between",
+    "The second node's answer does not move a live call either: whoever forged the address "
+    "has a good session too.",
+    sends="a check with a hint of a second node, its success response, media of the first between "
+    "them, and then RTP",
     oracle=PASSES,
     traps=("STUN and ICE 5", "STUN and ICE 9"),
 )
@@ -194,7 +195,7 @@ def after_a_silence(stage: RelayStage) -> Observed:
     "relay/sharing/after-a-minute",
     "When the first call has been silent for more than a minute, the second has the address at the "
     "latest.",
-    sends="the same for 75 s",
+    sends="checks and answers of a second session for 75 s of the first one's silence, and RTP",
     oracle=PASSES,
     traps=("STUN and ICE 8",),
     lasts=75.0,

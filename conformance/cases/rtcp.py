@@ -70,7 +70,7 @@ def unknown_packet_types(stage: Stage) -> Observed:
 @case(
     "rfc3550/6.4.3/profile-extension",
     "What a profile has appended to a report is skipped.",
-    sends="an SR with twelve octets behind its report blocks",
+    sends="an SR with twelve bytes behind its report blocks",
     profiles=(Profile.SRTP,),
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
@@ -211,7 +211,7 @@ def srtcp_window_not_moved(stage: Stage) -> Observed:
     media = open_media(stage)
     mark = media.new_mark()
     good = media.context.protect_rtcp(media.compound(mark))
-    # The index stands last under GCM, before the tag of ten octets under AES-CM.
+    # The index stands last under GCM, before the tag of ten bytes under AES-CM.
     last = 4 if media.keys.profile is not SrtpProfile.AES128_CM_SHA1_80 else 14
     place = len(good) - last
     forged = [
@@ -224,7 +224,7 @@ def srtcp_window_not_moved(stage: Stage) -> Observed:
 @case(
     "rfc3711/3.4/in-the-clear",
     "RTCP in the clear is not taken in once there are keys.",
-    sends="a report without protection, with and without octets where index and tag would stand",
+    sends="a report without protection, with and without bytes where index and tag would stand",
     profiles=(Profile.SRTP,),
     good=(Noted.IGNORED,),
     bad=(Noted.TAKEN, Noted.DEAD),
@@ -258,7 +258,7 @@ def goodbye_in_the_clear(stage: Stage) -> Observed:
 @case(
     "traps/srtcp/too-short-for-its-tag",
     "An SRTCP packet that has no room for index and tag is discarded, and nothing breaks.",
-    sends="RTCP headers with 4 to 30 octets in all, then audio",
+    sends="RTCP headers with 4 to 30 bytes in all, then audio",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
@@ -268,7 +268,7 @@ def srtcp_too_short(stage: Stage) -> Observed:
     media = open_media(stage)
     data = media.context.protect_rtcp(media.compound(media.new_mark()))
     for length in range(1, 31):
-        media.call.send(data[:length], note=f"{length} octets of SRTCP")
+        media.call.send(data[:length], note=f"{length} bytes of SRTCP")
     return media.fire(media.shots(3))
 
 
@@ -490,7 +490,7 @@ def sender_report_counts(stage: Stage) -> Observed:
         return _told("a report of another source than the one that sends")
     if not heard - 2 <= report.packet_count <= heard:
         return _told(f"{report.packet_count} packets, where {heard} came")
-    return _told("" if report.octet_count else "no octets")
+    return _told("" if report.octet_count else "no bytes")
 
 
 @case(

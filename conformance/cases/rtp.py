@@ -39,7 +39,7 @@ def contributing_sources(stage: Stage) -> Observed:
 @case(
     "rfc3550/5.1/padding",
     "Padding is taken off: what is left is the payload.",
-    sends="RTP packets with 1, 4 and 200 octets of padding",
+    sends="RTP packets with 1, 4 and 200 bytes of padding",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -61,10 +61,10 @@ def _with_tail(media: Media, tail: bytes) -> Shot:
 @case(
     "rfc3550/5.1/padding-longer-than-payload",
     "A packet whose padding count is 0, or larger than what is there, is no packet: it is let go.",
-    sends="authenticated RTP packets with padding counts of 0 and 255, and only 21 octets",
+    sends="authenticated RTP packets with padding counts of 0 and 255, and only 21 bytes",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
-    # The packet makes no sense; a server that takes some octets of it for audio harms itself.
+    # The packet makes no sense; a server that takes some bytes of it for audio harms itself.
     lenient=(Heard.ALTERED, Heard.MORE),
     bad=(Heard.LESS, Heard.SILENCE, Heard.DEAD),
 )
@@ -77,7 +77,7 @@ def padding_longer_than_payload(stage: Stage) -> Observed:
 @case(
     "rfc3550/5.1/nothing-but-padding",
     "A packet that is all padding, as is sent to measure bandwidth, does no harm.",
-    sends="RTP packets with a payload of nothing and 100 octets of padding",
+    sends="RTP packets with a payload of nothing and 100 bytes of padding",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -153,7 +153,7 @@ def marker(stage: Stage) -> Observed:
 @case(
     "rfc5761/4/marker-and-payload-type",
     "RTP with its marker set is told from RTCP: only payload types 64 to 95 look alike.",
-    sends="RTP packets of PCMU with and without marker, so with a second octet of 0 and of 128",
+    sends="RTP packets of PCMU with and without marker, so with a second byte of 0 and of 128",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -200,7 +200,7 @@ def gap_of_silence(stage: Stage) -> Observed:
 @case(
     "rfc3550/5.1/large-packet",
     "A packet as large as a path carries is taken.",
-    sends="RTP packets with payloads of 20, 500 and 1100 octets",
+    sends="RTP packets with payloads of 20, 500 and 1,100 bytes",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -224,7 +224,7 @@ def large_packet(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
-    traps=("Facts: RTP",),
+    traps=("Facts",),
 )
 def one_byte_elements(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -235,11 +235,11 @@ def one_byte_elements(stage: Stage) -> Observed:
 @case(
     "rfc8285/4.3/two-byte-elements",
     "Header extensions in the two-byte form that nobody agreed on are skipped.",
-    sends="RTP packets with two-byte elements, an empty one and one of 100 octets among them",
+    sends="RTP packets with two-byte elements, an empty one and one of 100 bytes among them",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
-    traps=("Facts: RTP",),
+    traps=("Facts",),
 )
 def two_byte_elements(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -254,7 +254,7 @@ def two_byte_elements(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
-    traps=("Facts: RTP",),
+    traps=("Facts",),
 )
 def mid_first(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -269,7 +269,7 @@ def _opaque(media: Media, profile: int, value: bytes, wanted: bool | None = True
 @case(
     "rfc3550/5.3.1/extension-of-unknown-profile",
     "A header extension of a profile that nobody knows is skipped by its length.",
-    sends="RTP packets with extensions of profile 0xabcd, of 0, 4 and 400 octets",
+    sends="RTP packets with extensions of profile 0xabcd, of 0, 4 and 400 bytes",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -282,7 +282,7 @@ def extension_of_unknown_profile(stage: Stage) -> Observed:
 @case(
     "rfc8285/4.2/identifier-15",
     "Identifier 15 of the one-byte form ends the reading of elements, not of the packet.",
-    sends="RTP packets with an element of identifier 15 before octets that make no sense",
+    sends="RTP packets with an element of identifier 15 before bytes that make no sense",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -295,7 +295,7 @@ def identifier_15(stage: Stage) -> Observed:
 @case(
     "rfc8285/4.2/element-past-its-block",
     "An element that is longer than its block does no harm, whether the payload is taken or not.",
-    sends="authenticated RTP packets with elements that claim more octets than there are",
+    sends="authenticated RTP packets with elements that claim more bytes than there are",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -485,7 +485,7 @@ def downlink_can_be_read(stage: Stage) -> Observed:
     profiles=(Profile.SRTP,),
     good=(Downlink.RIGHT,),
     bad=(Downlink.WRONG,),
-    traps=("Facts: RTP",),
+    traps=("Facts",),
 )
 def downlink_extensions(stage: Stage) -> Observed:
     _, heard = _heard(stage)

@@ -360,8 +360,8 @@ def wrong_port(stage: Stage) -> Observed:
 
 @case(
     "rfc9260/8.3/heartbeat",
-    "HEARTBEAT is answered with what was in it, to the octet.",
-    sends="HEARTBEATs with 1, 7 and 500 octets",
+    "HEARTBEAT is answered with what was in it, to the byte.",
+    sends="HEARTBEATs with 1, 7 and 500 bytes",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
@@ -376,7 +376,7 @@ def heartbeat(stage: Stage) -> Observed:
         if answer is None:
             return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
         if answer.info != info:
-            return Reaction.WRONG, f"{len(answer.info)} octets for {size}"
+            return Reaction.WRONG, f"{len(answer.info)} bytes for {size}"
     return Reaction.ANSWERED
 
 
@@ -405,7 +405,7 @@ def their_tag(stage: Stage) -> Observed:
     "rfc9260/3/packets-can-be-read",
     "All packets of the server's can be read: lengths, padding and checksums are right, and none "
     "is larger than a path carries.",
-    sends="an association, a data channel and a message of 8000 octets",
+    sends="an association, a data channel and a message of 8,000 bytes",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
@@ -426,7 +426,7 @@ def packets_can_be_read(stage: Stage) -> Observed:
         return Reaction.WRONG, "a wrong checksum, or a chunk that is not padded"
     longest = max(map(len, puppet.raw))
     if longest > 1400:
-        return Reaction.WRONG, f"a packet of {longest} octets"
+        return Reaction.WRONG, f"a packet of {longest} bytes"
     return Reaction.ANSWERED if puppet.is_alive() else Reaction.DEAD
 
 
@@ -538,7 +538,7 @@ def ecn_chunks(stage: Stage) -> Observed:
 @case(
     "traps/sctp/packets-that-cannot-be-read",
     "What is no SCTP inside DTLS is let go, and the association lives.",
-    sends="1 to 15 octets, chunks that are longer than their packet, of length 0 and 3, parameters "
+    sends="1 to 15 bytes, chunks that are longer than their packet, of length 0 and 3, parameters "
     "past their end, and a packet without a chunk",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.SILENCE,),

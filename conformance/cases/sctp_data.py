@@ -381,14 +381,14 @@ def _large(stage: Stage, size: int) -> Observed:
         puppet.send(chunk)
         if place % 16 == 15:
             puppet.run(0.01)
-    # The client's own announcement is what bounds the echo: 262144 octets.
-    return puppet.comes_back(message, 8.0), f"{size} octets"
+    # The client's own announcement is what bounds the echo: 262,144 bytes.
+    return puppet.comes_back(message, 8.0), f"{size} bytes"
 
 
 @case(
     "traps/sctp/message-of-16-kib",
     "A message of more than 16 KiB is taken whole and given back whole.",
-    sends="a message of 20000 octets in fragments",
+    sends="a message of 20,000 bytes in fragments",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
@@ -403,7 +403,7 @@ def message_of_16_kib(stage: Stage) -> Observed:
 @case(
     "traps/sctp/message-of-64-kib",
     "A message of more than 64 KiB is taken whole and given back whole, if the answer says so.",
-    sends="a message of 100000 octets in fragments, or of as many as the answer allows",
+    sends="a message of 100,000 bytes in fragments, or of as many as the answer allows",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
@@ -418,7 +418,7 @@ def message_of_64_kib(stage: Stage) -> Observed:
 @case(
     "traps/sctp/message-beyond-the-maximum",
     "A message that is longer than the answer allows does no harm to the association.",
-    sends="a message a thousand octets longer than max-message-size",
+    sends="a message a thousand bytes longer than max-message-size",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.SILENCE, Reaction.ANSWERED),
     lenient=(Reaction.ABORTED,),

@@ -139,7 +139,7 @@ def data_sent_again(stage: Stage) -> Observed:
     "rfc9260/6.1/our-window",
     "Where we have no room the server sends no more than one packet of new DATA, and goes on when "
     "there is room.",
-    sends="a window of 0, ten messages of 1000 octets, then a window again",
+    sends="a window of 0, ten messages of 1,000 bytes, then a window again",
     profiles=(Profile.DATACHANNEL,),
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,

@@ -99,7 +99,7 @@ TAKEN = (
         "An offer without candidates is answered: its agent is learned from its checks.",
         "an offer without any a=candidate",
         lambda offer: re.sub(r"a=(?:candidate|end-of)[^\n]*\n", "", offer),
-        traps=("Facts", "STUN and ICE 11"),
+        traps=("STUN and ICE 11", "Facts"),
     ),
     _taken(
         "rfc8839/5.1/names-for-candidates",
@@ -110,7 +110,7 @@ TAKEN = (
             r"\g<1>4d3a7b0c-0000-4000-8000-0123456789ab.local\g<2>",
             offer,
         ),
-        traps=("Facts", "STUN and ICE 11"),
+        traps=("STUN and ICE 11", "Facts"),
     ),
     _taken(
         "rfc8839/5.1/candidates-of-every-kind",

@@ -193,7 +193,7 @@ def _sized(name: str, value: str | None, says: str) -> Case:
         profiles=(Profile.SDP, Profile.DATACHANNEL),
         good=(Offered.ANSWERED,),
         bad=_NOT_ANSWERED,
-        traps=("Facts", "SCTP and data channels 2"),
+        traps=("SCTP and data channels 2", "Facts"),
     )
     def steps(stage: Stage) -> Observed:
         need_data(stage)
@@ -205,7 +205,7 @@ def _sized(name: str, value: str | None, says: str) -> Case:
 MESSAGE_SIZES = (
     _sized("message-size-left-out", None, "without a=max-message-size"),
     _sized("message-size-0", "0", "that takes messages of any size"),
-    _sized("message-size-large", "1073741823", "that takes messages of 1073741823 bytes"),
+    _sized("message-size-large", "1073741823", "that takes messages of 1,073,741,823 bytes"),
 )
 
 

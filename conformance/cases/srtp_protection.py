@@ -93,7 +93,7 @@ def gcm_256_alone(stage: Stage) -> Observed:
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
     requirements=("rfc5764/4.1.1/2",),
-    traps=("Facts: profile",),
+    traps=("Facts",),
 )
 def one_of_those_offered(stage: Stage) -> Observed:
     return _offer(stage, SrtpProfile.AES128_CM_SHA1_80, SrtpProfile.AEAD_AES_256_GCM)
@@ -161,13 +161,13 @@ def marker_tampered(stage: Stage) -> Observed:
 @case(
     "rfc3711/3.3/trailing-octets",
     "The tag is the end of the packet: what is longer than it was sent is discarded.",
-    sends="an SRTP packet with four octets appended, between good ones",
+    sends="an SRTP packet with four bytes appended, between good ones",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
 )
-def trailing_octets(stage: Stage) -> Observed:
+def trailing_bytes(stage: Stage) -> Observed:
     media = open_media(stage)
     before, longer, after = media.shots(3)
     return media.fire([before, longer.refused(longer.data + bytes(4), "longer"), after])
@@ -176,7 +176,7 @@ def trailing_octets(stage: Stage) -> Observed:
 @case(
     "rfc3711/3.3/cut-short",
     "A packet that lost its end on the way is discarded.",
-    sends="SRTP packets that lack one octet, half their tag and all of it, between good ones",
+    sends="SRTP packets that lack one byte, half their tag and all of it, between good ones",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
     bad=_FAULTS,
@@ -189,14 +189,14 @@ def cut_short(stage: Stage) -> Observed:
     cut = []
     for missing in (1, tag // 2, tag):
         shot = media.shot()
-        cut.append(shot.refused(shot.data[:-missing], f"{missing} octets missing"))
+        cut.append(shot.refused(shot.data[:-missing], f"{missing} bytes missing"))
     return media.fire([before, *cut, after, media.shot()])
 
 
 @case(
     "traps/srtp/too-short-for-its-tag",
     "A packet that has no room for a tag behind its header is discarded, and nothing breaks.",
-    sends="RTP headers with 0 to 16 octets behind them, and headers that announce CSRCs and "
+    sends="RTP headers with 0 to 16 bytes behind them, and headers that announce CSRCs and "
     "extensions which are not there",
     profiles=(Profile.SRTP,),
     good=(Heard.RIGHT,),
@@ -210,11 +210,11 @@ def too_short_for_its_tag(stage: Stage) -> Observed:
     shots = [good]
     for length in (*range(12, 29), 1, 2, 4, 8, 11):
         short = media.shot()
-        shots.append(short.refused(short.data[:length].ljust(length, b"\0"), f"{length} octets"))
+        shots.append(short.refused(short.data[:length].ljust(length, b"\0"), f"{length} bytes"))
     for first in (0x8F, 0x90, 0x9F, 0xB0):
         short = media.shot()
         data = bytes((first,)) + short.data[1:12] + bytes(8)
-        shots.append(short.refused(data, f"first octet {first:#04x}"))
+        shots.append(short.refused(data, f"first byte {first:#04x}"))
     return media.fire([*shots, media.shot()])
 
 

@@ -72,7 +72,7 @@ FORM = (
     question(
         "rfc8489/14/value-runs-past-the-end",
         "An attribute whose value would end behind the message makes the message worthless.",
-        sends="a good request with an attribute that claims more octets than are left",
+        sends="a good request with an attribute that claims more bytes than are left",
         oracle=DISCARDED,
         request=lambda asker: draft(asker).add(0xBFFF, b"what", length=400).seal(asker),
         requirements=("rfc8489/14/3",),
@@ -80,7 +80,7 @@ FORM = (
     ),
     question(
         "rfc8489/14/value-of-0xffff",
-        "An attribute that claims 65,535 octets makes the message worthless, and nobody reads so "
+        "An attribute that claims 65,535 bytes makes the message worthless, and nobody reads so "
         "far.",
         sends="a good request with an attribute of length 0xffff",
         oracle=DISCARDED,
@@ -91,7 +91,7 @@ FORM = (
     question(
         "rfc8489/14/last-value-runs-past-the-end",
         "The last attribute ends with the message and not behind it.",
-        sends="a good request with a SOFTWARE at its end that claims one octet too many",
+        sends="a good request with a SOFTWARE at its end that claims one byte too many",
         oracle=DISCARDED,
         request=lambda asker: (
             Draft(asker.stage.entropy(12), body=draft(asker).body)
@@ -115,11 +115,11 @@ FORM = (
         question(
             f"rfc8489/14/padding-of-{name}",
             "What padding holds is ignored.",
-            sends=f"a good request with a SOFTWARE of five octets, padded with {octet:#04x}",
+            sends=f"a good request with a SOFTWARE of five bytes, padded with {octet:#04x}",
             oracle=TAKEN,
             request=partial(_padded, octet=octet),
             requirements=("rfc8489/14/4",),
-            traps=("Facts: padding",),
+            traps=("Facts",),
         )
         for name, octet in (("spaces", 0x20), ("ones", 0xFF))
     ),
@@ -205,12 +205,12 @@ IGNORED = tuple(
             "traps/stun/dtls-in-stun",
             "A client that carries DTLS in its checks does so before it knows whether the server "
             "can: the attributes are ignored where they mean nothing.",
-            "0xc070 with 900 octets and an empty 0xc071",
+            "0xc070 with 900 bytes and an empty 0xc071",
             [(0xC071, b""), (0xC070, b"\x16\xfe\xfd" + bytes(897))],
             BOTH,
             Level.MUST,
             ("rfc8489/6.3/1",),
-            ("Facts: SPED",),
+            ("Facts",),
         ),
         (
             "traps/stun/google-integrity",
@@ -234,8 +234,8 @@ IGNORED = tuple(
         ),
         (
             "rfc8489/14.14/longest-software",
-            "A receiver reads a SOFTWARE of up to 763 octets.",
-            "SOFTWARE of 763 octets",
+            "A receiver reads a SOFTWARE of up to 763 bytes.",
+            "SOFTWARE of 763 bytes",
             [(stun.Attribute.SOFTWARE, b"s" * 763)],
             BOTH,
             Level.MUST,
@@ -372,10 +372,16 @@ ORDER = (
 )
 
 
-def _unreadable(name: str, what: str, make: Callable[[Asker], bytes]) -> Case:
+def _unreadable(
+    name: str,
+    what: str,
+    make: Callable[[Asker], bytes],
+    requirement: str = "A value that has not the form of its type is refused or overlooked, and "
+    "does no harm.",
+) -> Case:
     return question(
         name,
-        "A value that has not the form of its type is refused or overlooked, and does no harm.",
+        requirement,
         sends=f"a signed check {what}",
         oracle=UNREADABLE,
         profiles=ICE,
@@ -386,17 +392,17 @@ def _unreadable(name: str, what: str, make: Callable[[Asker], bytes]) -> Case:
 MALFORMED = (
     _unreadable(
         "rfc8445/16.1/priority-of-three-octets",
-        "whose PRIORITY has three octets",
+        "whose PRIORITY has three bytes",
         lambda asker: draft(asker, priority=b"\x6e\0\x01").seal(asker),
     ),
     _unreadable(
         "rfc8445/16.1/priority-of-eight-octets",
-        "whose PRIORITY has eight octets",
+        "whose PRIORITY has eight bytes",
         lambda asker: draft(asker, priority=bytes(8)).seal(asker),
     ),
     _unreadable(
         "rfc8445/16.1/tie-breaker-of-four-octets",
-        "whose ICE-CONTROLLING has four octets",
+        "whose ICE-CONTROLLING has four bytes",
         lambda asker: draft(asker, controlling=bytes(4)).seal(asker),
     ),
     _unreadable(
@@ -408,5 +414,6 @@ MALFORMED = (
         "rfc8445/7.1.1/no-priority",
         "without PRIORITY",
         lambda asker: check(asker, priority=None),
+        "A check without PRIORITY is refused or answered, and does no harm.",
     ),
 )

@@ -34,7 +34,7 @@ def _cookied(asker: Asker, cookie: bytes) -> bytes:
 
 
 def _measured(asker: Asker, difference: int) -> bytes:
-    """A good request whose header claims so many octets more; hash and checksum are those of the
+    """A good request whose header claims so many bytes more; hash and checksum are those of the
     true length."""
     whole = check(asker)
     length = (len(whole) - stun.HEADER_LENGTH + difference) & 0xFFFF
@@ -116,7 +116,7 @@ LENGTHS = (
     question(
         "rfc8489/6.3/length-beyond-the-datagram",
         "A message that claims to be longer than its datagram is discarded.",
-        sends="a good request that claims four octets more than it has",
+        sends="a good request that claims four bytes more than it has",
         oracle=DISCARDED,
         request=lambda asker: _measured(asker, 4),
         requirements=("rfc8489/5/7",),
@@ -124,8 +124,8 @@ LENGTHS = (
     ),
     question(
         "rfc8489/6.3/length-0xffff",
-        "A message that claims 65,535 octets is discarded, and nobody reads so far.",
-        sends="a good request whose header claims 0xffff octets",
+        "A message that claims 65,535 bytes is discarded, and nobody reads so far.",
+        sends="a good request whose header claims 0xffff bytes",
         oracle=DISCARDED,
         request=lambda asker: _measured(asker, 0xFFFF - len(check(asker)) + stun.HEADER_LENGTH),
         requirements=("rfc8489/5/7",),
@@ -154,7 +154,7 @@ LENGTHS = (
     question(
         "rfc8489/5/length-not-a-multiple-of-four",
         "The length of a message has its last two bits zero, because all attributes are padded.",
-        sends="a good request with two octets after it that its length counts",
+        sends="a good request with two bytes after it that its length counts",
         oracle=DISCARDED,
         request=lambda asker: _measured(asker, 2) + b"\0\0",
         requirements=("rfc8489/5/7", "rfc8489/14/2"),
@@ -163,7 +163,7 @@ LENGTHS = (
     question(
         "rfc8489/6.3/octets-after-the-message",
         "A datagram holds one message and nothing else.",
-        sends="a good request with four octets after it that its length does not count",
+        sends="a good request with four bytes after it that its length does not count",
         oracle=OVERLOOKED,
         request=lambda asker: check(asker) + b"more",
         requirements=("rfc8489/5/7",),
@@ -172,7 +172,7 @@ LENGTHS = (
     question(
         "rfc8489/6.3/cut-short",
         "A message whose end was cut off is discarded.",
-        sends="a good request without its last four octets",
+        sends="a good request without its last four bytes",
         oracle=DISCARDED,
         request=lambda asker: check(asker)[:-4],
         requirements=("rfc8489/5/7",),
@@ -194,7 +194,7 @@ SHORT = tuple(
     question(
         f"rfc8489/5/only-{size}-octets",
         "What is shorter than the header of a message is none.",
-        sends=f"the first {size} of the octets of a good request",
+        sends=f"the first {size} of the bytes of a good request",
         oracle=SILENT,
         request=partial(_only, size=size),
         traps=("STUN and ICE 1",),
@@ -363,7 +363,7 @@ FINGERPRINTS = (
     ),
     question(
         "rfc8489/14.7/fingerprint-of-eight-octets",
-        "FINGERPRINT has four octets.",
+        "FINGERPRINT has four bytes.",
         sends="a good request whose FINGERPRINT is followed by four zeros within its value",
         oracle=DISCARDED,
         profiles=ICE,
@@ -371,7 +371,7 @@ FINGERPRINTS = (
     ),
     question(
         "rfc8489/14.7/fingerprint-empty",
-        "FINGERPRINT has four octets.",
+        "FINGERPRINT has four bytes.",
         sends="a good request whose FINGERPRINT has no value",
         oracle=DISCARDED,
         profiles=ICE,

@@ -150,8 +150,8 @@ WRONG = (
     ),
     question(
         "rfc8489/14.5/integrity-cut",
-        "MESSAGE-INTEGRITY has twenty octets, and fewer prove nothing.",
-        sends="a check whose MESSAGE-INTEGRITY is the first four octets of the right one",
+        "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+        sends="a check whose MESSAGE-INTEGRITY is the first four bytes of the right one",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _sha1(asker, size=4),
@@ -166,7 +166,7 @@ WRONG = (
     ),
     question(
         "rfc8489/14.5/integrity-too-long",
-        "MESSAGE-INTEGRITY has twenty octets, not more.",
+        "MESSAGE-INTEGRITY has twenty bytes, not more.",
         sends="a check whose MESSAGE-INTEGRITY has four zeros behind the right value",
         oracle=UNPROVED,
         profiles=ICE,
@@ -297,17 +297,17 @@ SHA256 = (
         question(
             f"rfc8489/14.6/sha256-of-{size}-octets",
             requirement,
-            sends=f"a check whose MESSAGE-INTEGRITY-SHA256 is cut to {size} octets",
+            sends=f"a check whose MESSAGE-INTEGRITY-SHA256 is cut to {size} bytes",
             oracle=FORGED,
             profiles=(Profile.ICE_LITE,),
             request=partial(_sha256, size=size),
             requirements=("rfc8489/14.6/1",),
         )
         for size, requirement in (
-            (16, "ICE has no cut integrity: what is shorter than 32 octets proves nothing."),
-            (12, "No usage has an integrity of fewer than sixteen octets."),
+            (16, "ICE has no cut integrity: what is shorter than 32 bytes proves nothing."),
+            (12, "No usage has an integrity of fewer than sixteen bytes."),
             (30, "The length of an integrity is a multiple of four."),
-            (4, "Four octets of an integrity are guessed in a day."),
+            (4, "An integrity of four bytes proves nothing: it is guessed in a day."),
         )
     ),
 )

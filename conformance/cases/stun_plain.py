@@ -143,4 +143,4 @@ def amplification(stage: Stage) -> Observed:
     if reply.message is None:
         return Flooded.DEAD
     size = len(reply.message.raw)
-    return (Flooded.QUIET if size <= 160 else Flooded.LOUD), f"{size} octets for 20"
+    return (Flooded.QUIET if size <= 160 else Flooded.LOUD), f"{size} bytes for 20"

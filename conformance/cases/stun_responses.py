@@ -174,11 +174,11 @@ def _address_is_well_formed(asker: Asker) -> str | None:
     if not value:
         return "it has no XOR-MAPPED-ADDRESS"
     if value[0] != 0:
-        return f"the octet before the family is {value[0]:#04x}"
+        return f"the byte before the family is {value[0]:#04x}"
     family, size = (1, 8) if asker.socket.is_ipv4 else (2, 20)
     if value[1] != family:
         return f"the family is {value[1]} where we came over {family}"
-    return None if len(value) == size else f"it has {len(value)} octets"
+    return None if len(value) == size else f"it has {len(value)} bytes"
 
 
 def _demands_nothing(asker: Asker) -> str | None:
@@ -203,7 +203,7 @@ SUCCESS = (
         sends="a good check",
         look=_names_nobody,
         requirements=("rfc8489/9.1.3/12",),
-        traps=("Facts: ufrags",),
+        traps=("Facts",),
     ),
     _look(
         "rfc8489/9.1.3/sha1-for-sha1",
@@ -235,8 +235,8 @@ SUCCESS = (
     ),
     _look(
         "rfc8489/14.2/address-of-our-family",
-        "XOR-MAPPED-ADDRESS has a zero octet, the family that the request came over, and as many "
-        "octets as that has: an IPv4 client is not told a mapped IPv6 address.",
+        "XOR-MAPPED-ADDRESS has a zero byte, the family that the request came over, and as many "
+        "bytes as that has: an IPv4 client is not told a mapped IPv6 address.",
         sends="a good request",
         profiles=BOTH,
         look=_address_is_well_formed,
@@ -292,7 +292,7 @@ def _code_is_well_formed(asker: Asker) -> str | None:
     message = _refusal(asker)
     value = message.value(stun.Attribute.ERROR_CODE) or b""
     if len(value) < 4:
-        return "ERROR-CODE is shorter than four octets"
+        return "ERROR-CODE is shorter than four bytes"
     hundreds, rest = value[2] & 7, value[3]
     if not 3 <= hundreds <= 6 or rest > 99:
         return f"class {hundreds}, number {rest}"
@@ -348,7 +348,7 @@ ERRORS = (
         profiles=BOTH,
         look=lambda asker: _lists(asker, *WHATSAPP),
         requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
-        traps=("Facts: ufrags", "STUN and ICE 3"),
+        traps=("STUN and ICE 3", "Facts"),
     ),
     _look(
         "rfc8489/6.3.1.1/refusal-is-signed",
@@ -398,7 +398,7 @@ ERRORS = (
     *(
         _look(
             f"rfc8489/9.1.3/error-proves-nothing-to-{slug}",
-            "Who has not proved himself gets an error without integrity and without USERNAME.",
+            "Whoever has proved nothing gets an error without integrity and without USERNAME.",
             sends=what,
             look=partial(_proves_nothing, make=make),
             requirements=("rfc8489/9.1.3/13",),
@@ -453,7 +453,7 @@ def _both(asker: Asker, ask_second: Callable[[], Answered]) -> Observed:
 @case(
     "rfc8489/6.3.1/retransmission",
     "A request that comes again is answered again, and in the same way.",
-    sends="a good request twice, octet for octet",
+    sends="a good request twice, byte for byte",
     profiles=BOTH,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),
@@ -479,7 +479,7 @@ def retransmission(stage: Stage) -> Observed:
 @case(
     "rfc8489/6.3.1/refusal-of-a-retransmission",
     "A refused request that comes again is refused again.",
-    sends="a good request with attribute 0x7ffe twice, octet for octet",
+    sends="a good request with attribute 0x7ffe twice, byte for byte",
     profiles=BOTH,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),

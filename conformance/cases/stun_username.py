@@ -1,6 +1,6 @@
 """USERNAME: who a check is for (RFC 8445, sections 7.2.2 and 7.3; RFC 8489, section 14.3).
 
-It is read by its octets: everything before the first colon is a fragment of ours. What stands
+It is read by its bytes: everything before the first colon is a fragment of ours. What stands
 behind is the sender's, and RFC 8445 does not ask that anybody look at it. An agent that does, and
 refuses what its peer never told, is put up with: it turns down nobody who has read its answer.
 """
@@ -89,31 +89,31 @@ STRANGERS = (
     _stranger(
         "username-cut-by-one",
         "The whole fragment has to be there, not only its beginning.",
-        "lacks the last octet of the server's fragment",
+        "lacks the last byte of the server's fragment",
         lambda server, client: server[:-1] + b":" + client,
     ),
     _stranger(
         "username-of-four-octets",
-        "A fragment is not compared by its first four octets.",
-        "has but the first four octets of the server's fragment",
+        "A fragment is not compared by its first four bytes.",
+        "has but the first four bytes of the server's fragment",
         lambda server, client: server[:4] + b"~:" + client,
     ),
     _stranger(
         "username-longer-by-one",
         "The fragment ends at the colon: one that only begins with it is another.",
-        "has one octet more before its colon",
+        "has one byte more before its colon",
         lambda server, client: server + b"x:" + client,
     ),
     _stranger(
         "username-in-other-case",
-        "Fragments are compared octet by octet: upper and lower case differ.",
+        "Fragments are compared byte by byte: upper and lower case differ.",
         "has the server's fragment in the other case",
         lambda server, client: server.swapcase() + b":" + client,
     ),
     _stranger(
         "username-behind-zero",
-        "A zero octet ends no string.",
-        "has a zero octet and more behind the server's fragment",
+        "A zero byte ends no string.",
+        "has a zero byte and more behind the server's fragment",
         lambda server, client: server + b"\0more:" + client,
     ),
     _stranger(
@@ -125,7 +125,7 @@ STRANGERS = (
     ),
     _stranger(
         "username-that-is-no-text",
-        "USERNAME is compared octet by octet, and octets that are no UTF-8 break nothing.",
+        "USERNAME is compared byte by byte, and bytes that are no UTF-8 break nothing.",
         "is no UTF-8",
         lambda server, client: b"\xff\xfe\xc0\x80:\xf5",
         NOBODY,
@@ -139,14 +139,14 @@ STRANGERS = (
     ),
     _stranger(
         "username-of-763-octets",
-        "A USERNAME of 763 octets is read.",
-        "has 763 octets and names somebody else",
+        "A USERNAME of 763 bytes is read.",
+        "has 763 bytes and names somebody else",
         lambda server, client: b"n" * 381 + b":" + b"e" * 381,
     ),
     _stranger(
         "username-too-long",
         "A USERNAME longer than any that is allowed is nobody's.",
-        "has 1,100 octets",
+        "has 1,100 bytes",
         lambda server, client: b"n" * 549 + b":" + b"e" * 550,
         NOBODY,
     ),
@@ -165,8 +165,8 @@ PEERS = (
     ),
     question(
         "rfc8489/14.3/longest-username",
-        "A USERNAME of 763 octets is parsed.",
-        sends="a check whose USERNAME begins with the server's fragment and has 763 octets",
+        "A USERNAME of 763 bytes is parsed.",
+        sends="a check whose USERNAME begins with the server's fragment and has 763 bytes",
         oracle=OTHER_PEER,
         profiles=ICE,
         request=_named(lambda server, client: (server + b":" + b"s" * 763)[:763]),
@@ -181,6 +181,6 @@ PEERS = (
         profiles=ICE,
         level=Level.SHOULD,
         request=_named(lambda server, client: server + b":" + client + b"   "),
-        traps=("Facts: ufrags",),
+        traps=("Facts",),
     ),
 )

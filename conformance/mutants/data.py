@@ -386,7 +386,7 @@ def unknown_types_agreed_to() -> Iterator[None]:
 
 @mutant(
     "data/heartbeats-cut",
-    "HEARTBEAT ACK gives back sixteen octets and no more.",
+    "HEARTBEAT ACK gives back sixteen bytes and no more.",
     killer="rfc9260/8.3/heartbeat",
 )
 def heartbeats_cut() -> Iterator[None]:

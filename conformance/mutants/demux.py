@@ -1,4 +1,4 @@
-"""Servers that take a datagram for something else than its first octets say."""
+"""Servers that take a datagram for something else than its first bytes say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +67,7 @@ def octet_191_is_not_rtp() -> Iterator[None]:
 
 @mutant(
     "224-is-rtcp",
-    "takes packets whose second octet is 224 for RTCP",
+    "takes packets whose second byte is 224 for RTCP",
     killer="rfc5761/4/second-octet-224-is-rtp",
 )
 def second_octet_224_is_rtcp() -> Iterator[None]:

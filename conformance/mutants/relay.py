@@ -27,7 +27,7 @@ from .model import mutant, swapped
 
 @mutant(
     "hint-padding-unchecked",
-    "Takes any block that deciphers to a known node for a hint, whatever its last octets are.",
+    "Takes any block that deciphers to a known node for a hint, whatever its last bytes are.",
     killer="relay/hint/nonzero-tail",
 )
 def hint_padding_unchecked() -> Iterator[None]:
@@ -121,7 +121,7 @@ def cluster_ignored() -> Iterator[None]:
 
 @mutant(
     "username-cut-at-34",
-    "Has room for 34 octets of USERNAME and refuses longer ones.",
+    "Has room for 34 bytes of USERNAME and refuses longer ones.",
     killer="relay/hint/more-than-34-octets",
 )
 def username_cut() -> Iterator[None]:
@@ -425,7 +425,7 @@ def owner_unchecked() -> Iterator[None]:
 
 @mutant(
     "short-buffer",
-    "Has room for 1,100 octets and cuts what is longer.",
+    "Has room for 1,100 bytes and cuts what is longer.",
     killer="relay/routing/every-small-size",
 )
 def short_buffer() -> Iterator[None]:
@@ -442,7 +442,7 @@ def short_buffer() -> Iterator[None]:
 
 @mutant(
     "magic-unchecked",
-    "Does not look at the first two octets on the leg.",
+    "Does not look at the first two bytes on the leg.",
     killer="relay/leg/another-magic",
 )
 def magic_unchecked() -> Iterator[None]:

@@ -24,7 +24,7 @@ from .model import mutant, swapped
 
 @mutant(
     "username-by-its-beginning",
-    "compares but the first four octets of the ufrag",
+    "compares but the first four bytes of the ufrag",
     killer="rfc8489/9.1.3/username-of-four-octets",
 )
 def username_by_its_beginning() -> Iterator[None]:
@@ -72,7 +72,7 @@ def either_half_of_username() -> Iterator[None]:
 
 @mutant(
     "username-cut",
-    "keeps thirty-four octets of USERNAME, and wants the client's fragment among them",
+    "keeps thirty-four bytes of USERNAME, and wants the client's fragment among them",
     killer="traps/ice/ufrag-of-32",
 )
 def username_cut() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Datagrams whose first octet says what they are, or that they are nothing.
+"""Datagrams whose first byte says what they are, or that they are nothing.
 
 Before DTLS has begun a server that waits for it has nothing to say by itself, so whatever comes is
 an answer. The call is brought up afterwards: nothing that a stranger sends may stand in its way.
@@ -41,7 +41,7 @@ def sort(call: Call, datagrams: Iterable[bytes]) -> Observed:
     """Send them and see what becomes of them, and of the call."""
     heard = []
     for data in datagrams:
-        call.send(data, note=f"first octet {data[0]}" if data else "empty")
+        call.send(data, note=f"first byte {data[0]}" if data else "empty")
         heard += call.listen(0.02)
     heard += call.listen(call.stage.patience)
     if heard:  # a handshake that has begun cannot be begun again by everybody
@@ -54,7 +54,7 @@ def sort(call: Call, datagrams: Iterable[bytes]) -> Observed:
 
 
 def hello_record(call: Call, content_type: int) -> bytes:
-    """A plain ClientHello in a record whose first octet is ``content_type``."""
+    """A plain ClientHello in a record whose first byte is ``content_type``."""
     body = Hello.honest(call.stage.entropy, tuple(SrtpProfile)).encode()
     message = b"\x01" + len(body).to_bytes(3, "big") + b"\0\0" + b"\0\0\0"
     message += len(body).to_bytes(3, "big") + body
@@ -63,5 +63,5 @@ def hello_record(call: Call, content_type: int) -> bytes:
 
 
 def garbage(call: Call, first: int, length: int = 40) -> bytes:
-    """Octets that are nothing, behind a first one."""
+    """Bytes that are nothing, behind a first one."""
     return bytes([first]) + call.stage.entropy(length - 1)

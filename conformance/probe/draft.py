@@ -1,4 +1,4 @@
-"""STUN messages put together octet by octet.
+"""STUN messages put together byte by byte.
 
 What the project's own builder refuses to say is what a case has to send: lengths that lie, padding
 that is not zero, an integrity that stands in the wrong place or is too short. A ``Draft`` says what
@@ -28,7 +28,7 @@ class Draft:
     def add(
         self, kind: int, value: bytes = b"", *, length: int | None = None, padding: int = 0
     ) -> "Draft":
-        """An attribute. ``length`` is what its header claims, ``padding`` the octet that fills it
+        """An attribute. ``length`` is what its header claims, ``padding`` the byte that fills it
         up to a multiple of four."""
         claimed = len(value) if length is None else length
         fill = bytes([padding]) * (-len(value) % 4)
@@ -64,7 +64,7 @@ class Draft:
         return self._header(claimed) + self.body
 
     def _covered(self, size: int) -> bytes:
-        """What a hash or checksum of ``size`` octets covers, were it to end the message."""
+        """What a hash or checksum of ``size`` bytes covers, were it to end the message."""
         return self._header(len(self.body) + 4 + size + -size % 4) + self.body
 
     def _header(self, length: int) -> bytes:

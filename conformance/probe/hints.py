@@ -35,7 +35,7 @@ def body_of(number: int) -> bytes:
 
 
 def seal(stage: RelayStage, cluster: int, node: int, tail: bytes) -> bytes:
-    """A hint whose block ends with ``tail``, five octets, where a good one has zeros."""
+    """A hint whose block ends with ``tail``, five bytes, where a good one has zeros."""
     known = configuration(stage)
     block = cluster.to_bytes(2, "big") + node.to_bytes(4, "big") + stage.entropy(5) + tail
     # A hint is a single block: there is no mode to choose.

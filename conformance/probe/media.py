@@ -371,7 +371,7 @@ def received(call: Call, kind: Kind) -> list[bytes]:
 
 
 def flip(data: bytes, position: int, bits: int = 1) -> bytes:
-    """``data`` with some bits of one octet turned over."""
+    """``data`` with some bits of one byte turned over."""
     spoilt = bytearray(data)
     spoilt[position] ^= bits
     return bytes(spoilt)

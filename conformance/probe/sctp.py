@@ -403,7 +403,7 @@ class Puppet:
         return self.is_agreed(stream, since=before)
 
     def is_agreed(self, stream: int, *, since: int = 0) -> bool:
-        """Whether DCEP's ACK comes on ``stream``, and not its reset. Octets behind its type are
+        """Whether DCEP's ACK comes on ``stream``, and not its reset. Bytes behind its type are
         another case's business: Pion sends three."""
 
         def agreed() -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from conformance.case import Case, Profile, Verdict
 from conformance.runner import Result
+from conformance.traps import TRAPS
 
 from .decoding import Account, Remark, Told, tell
 from .files import file_name, pcapng
@@ -357,7 +358,7 @@ def _case(run: Run, results: tuple[Result, ...], index: int, capture: str | None
         ("Level", escape(case.level.value)),
         ("Source", _source(case)),
         ("Requirements", _codes(case.requirements)),
-        ("Traps", escape(", ".join(case.traps))),
+        ("Met in the field", "<br>".join(escape(f"{each}: {TRAPS[each]}") for each in case.traps)),
         ("Profiles", escape(", ".join(profile.value for profile in case.profiles))),
         ("Sent", escape(case.sends)),
         ("Right would be", _vocabulary(case.good)),

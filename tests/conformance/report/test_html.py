@@ -159,7 +159,7 @@ def test_a_case_says_all_that_is_to_be_known_of_it() -> None:
     assert attributes["id"] == "case-rfc8489/6.3.1/example"
     for said in (
         *("What is asked is answered.", "MUST", "RFC 8489, section 6.3.1", "rfc8489/6.3.1/2"),
-        *("STUN 1", "a request", "a good answer", "no answer", "nothing came", "We know."),
+        *("STUN and ICE 1", "a request", "a good answer", "no answer", "nothing came", "We know."),
         "conformance run --whip http://server.example/whip rfc8489/6.3.1/example",
     ):
         assert said in text
