@@ -60,18 +60,7 @@ LONGEST = 86_400.0
     help="Another address that answers may lead to; nothing else is ever sent to.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
-def command(
-    whip: str | None,
-    calls: str | None,
-    sessions: int,
-    ramp: float,
-    seconds: float,
-    pace: float,
-    data: bool,
-    token: str | None,
-    allow: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(whip: str | None, calls: str | None, as_json: bool, **options: Any) -> None:
     """Call a server many times at once, talk, and measure.
 
     Echoes are measured where the server sends back what it is sent. Everything is hung up at the
@@ -87,10 +76,13 @@ def command(
     url = whip or calls
     if url is None or (whip and calls):
         raise click.UsageError("one of --whip and --calls")
+    token = options["token"]
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    wanted = {name: options[name] for name in ("sessions", "ramp", "seconds", "pace", "data")}
     try:
-        hosts = (*resolve(urlsplit(url).hostname or ""), *(_allowed(each) for each in allow))
-        plan = Plan(url, hosts, sessions, ramp, seconds, pace, data, headers)
+        allowed = (_allowed(each) for each in options["allow"])
+        hosts = (*resolve(urlsplit(url).hostname or ""), *allowed)
+        plan = Plan(url, hosts, **wanted, headers=headers)
         told = asyncio.run(_run(plan))
     except OSError as error:
         click.echo(f"no way to {url}: {error}", err=True)

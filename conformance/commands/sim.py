@@ -10,6 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import click
 from attrs import frozen
@@ -73,20 +74,7 @@ class Ran:
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Totals as TOML.")
 @click.option("--json", "as_json", is_flag=True, help="The totals as JSON on standard output.")
 @click.option("--benchmark", is_flag=True, help="Measure session-seconds per second instead.")
-def command(
-    seed: int,
-    seeds: int,
-    sessions: int,
-    kinds: str,
-    minutes: float | None,
-    pace: float,
-    jobs: int,
-    trace: Path | None,
-    pcap: Path | None,
-    summary: Path | None,
-    as_json: bool,
-    benchmark: bool,
-) -> None:
+def command(kinds: str, benchmark: bool, as_json: bool, **options: Any) -> None:
     """Run the real cores of relay, transceiver and client in a simulated network.
 
     Each seed is a run: calls come up, faults strike, all must recover within their bounds, all hang
@@ -107,14 +95,17 @@ def command(
     if benchmark:
         _benchmark(as_json)
         return
-    first = Settings(seed, sessions, chosen, minutes, pace)
+    seeds, trace, pcap = options["seeds"], options["trace"], options["pcap"]
+    first = Settings(
+        options["seed"], options["sessions"], chosen, options["minutes"], options["pace"]
+    )
     if trace is not None or pcap is not None:
         if seeds != 1:
             raise click.UsageError("--trace and --pcap are for one seed")
         _tape(first, trace, pcap)
     total = Totals()
     try:
-        _campaign(first, seeds, jobs, total, summary, kinds)
+        _campaign(first, seeds, options["jobs"], total, options["summary"], kinds)
     except (OSError, RuntimeError) as error:  # a pool whose process has died
         click.echo(f"the simulator itself failed: {error}", err=True)
         sys.exit(EXIT_CRASHED)
