@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from .case import Blocked, Case, Observed, Seen, Unsupported, Verdict
+from .stage import Refused
 from .trail import Trail
 from .wire import Forbidden
 
@@ -56,7 +57,7 @@ def run_case(case: Case, driver: Driver, clock: Callable[[], float] = lambda: 0.
         return result(case.judge(seen), seen, detail)
     except Unsupported as error:
         return result(Verdict.UNSUPPORTED, detail=str(error))
-    except (Blocked, Forbidden) as error:
+    except (Blocked, Forbidden, Refused) as error:
         return result(Verdict.BLOCKED, detail=str(error))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -6,6 +6,7 @@ from conformance import catalogue
 from conformance.case import Blocked, Level, Profile, Seen, Unsupported, Verdict, case
 from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.runner import run_case
+from conformance.stage import Refused
 
 CASES = catalogue.load()
 
@@ -70,6 +71,7 @@ def test_another_vocabulary_is_the_harness_at_fault() -> None:
     [
         (Unsupported("no door"), Verdict.UNSUPPORTED),
         (Blocked("no answer"), Verdict.BLOCKED),
+        (Refused("the server is gone"), Verdict.BLOCKED),
         (ZeroDivisionError("oops"), Verdict.BROKEN),
     ],
 )
