@@ -19,7 +19,6 @@ from conformance.probe.dtls import (
     REFUSED,
     REFUSED_IN_TIME,
     Change,
-    Checked,
     Handshaken,
     Odd,
     Refusal,
@@ -28,6 +27,7 @@ from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import Hello
 from conformance.probe.dtls_identity import RSA_PKCS1_SHA256, rsa_identity
 from conformance.probe.dtls_wire import CHANGE_CIPHER_SPEC, Part, apart
+from conformance.probe.look import Checked
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, encode_list
 from transceiver.dtls.messages import HandshakeType

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import attrs
 
 from conformance.case import Blocked, Case, Level, Observed, Profile, case
-from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Checked, Handshaken, Odd
+from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Packing, apart, in_pieces
+from conformance.probe.look import Checked, checked
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension
 from transceiver.dtls.record import DTLS_1_0, DTLS_1_2
@@ -38,8 +39,7 @@ def offers(
                 raise Blocked("the server sends no ClientHello")
         except Odd as error:
             return Checked.WRONG, str(error)
-        wrong = look(puppet)
-        return Checked.RIGHT if wrong is None else (Checked.WRONG, wrong)
+        return checked(look(puppet))
 
     return case(
         name,

@@ -9,7 +9,6 @@ from conformance.probe.dtls import (
     NOT_COMPLETED,
     NOT_REFUSED,
     REFUSED,
-    Checked,
     Handshaken,
     Refusal,
 )
@@ -23,6 +22,7 @@ from conformance.probe.dtls_hello import (
     supported_versions,
 )
 from conformance.probe.dtls_wire import in_pieces, together
+from conformance.probe.look import Checked
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, encode_list
 from transceiver.dtls.messages import HandshakeType

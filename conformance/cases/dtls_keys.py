@@ -12,13 +12,13 @@ from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
     Afterwards,
-    Checked,
     Puppet,
 )
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_pulse import DISTURBED, UNDISTURBED, Pulse, says_last_flight_again
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Part, apart
+from conformance.probe.look import Checked
 from conformance.stage import Stage
 from transceiver.config import SctpLimits
 from transceiver.dtls import record

@@ -5,9 +5,10 @@ repetition can bring back.
 """
 
 from conformance.case import Level, Observed, Profile, Seen, case
-from conformance.probe.dtls import TRIES, Checked, Puppet
+from conformance.probe.dtls import TRIES, Puppet
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_server import ServerPuppet
+from conformance.probe.look import Checked
 from conformance.stage import Stage
 from transceiver.dtls.messages import HandshakeType
 from transceiver.dtls.record import ContentType

@@ -9,8 +9,9 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Case, Level, Observed, Profile, Unsupported, case
 from conformance.probe.call import Call, open_call
+from conformance.probe.look import Checked, checked
 from conformance.stage import Stage
 
 BOTH = (Profile.ICE_LITE, Profile.SDP)
@@ -19,13 +20,6 @@ CANDIDATE = re.compile(
     r"candidate:(?P<foundation>[A-Za-z0-9+/]{1,32}) (?P<component>\d{1,3}) (?P<transport>\S+) "
     r"(?P<priority>\d{1,10}) (?P<host>\S+) (?P<port>\d{1,5}) typ (?P<kind>\S+)(?P<rest>( \S+ \S+)*)"
 )
-
-
-class Stated(Seen):
-    """What the answer says."""
-
-    RIGHT = "it says so as it should"
-    WRONG = "it does not"
 
 
 def _candidates(call: Call) -> list[re.Match[str]]:
@@ -62,14 +56,13 @@ def _says(
         sends=f"an offer of {' and '.join(contents)}",
         profiles=BOTH,
         level=level,
-        good=(Stated.RIGHT,),
-        bad=(Stated.WRONG,),
+        good=(Checked.RIGHT,),
+        bad=(Checked.WRONG,),
         requirements=requirements,
         traps=traps,
     )
     def steps(stage: Stage) -> Observed:
-        fault = look(open_call(stage, contents=contents))
-        return Stated.RIGHT if fault is None else (Stated.WRONG, fault)
+        return checked(look(open_call(stage, contents=contents)))
 
     return steps
 

@@ -1,7 +1,8 @@
 """New credentials for a call that is up: RFC 8445, section 9, and RFC 8839, section 4.4."""
 
-from conformance.case import Case, Level, Observed, Seen, Unsupported, case
+from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.call import Call, open_call
+from conformance.probe.look import Checked, checked
 from conformance.probe.questions import FAULTS, ICE, REFUSALS
 from conformance.probe.stun import Answered, ask, check, is_alive, need_life
 from conformance.probe.ways import (
@@ -88,20 +89,13 @@ def _half(slug: str, what: str, change_ufrag: bool) -> Case:
 HALVES = (_half("ufrag", "ufrag", True), _half("password", "password", False))
 
 
-class Drawn(Seen):
-    """The credentials of several answers."""
-
-    DIFFERENT = "every one is new"
-    REPEATED = "one came twice"
-
-
 @case(
     "rfc8445/9/never-the-same-again",
     "Each restart brings a ufrag and a password that were not used before.",
     sends="three offers with new credentials, one after another",
     profiles=ICE,
-    good=(Drawn.DIFFERENT,),
-    bad=(Drawn.REPEATED,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
     requirements=("rfc8445/9/3", "rfc8839/5.4/3"),
     traps=("STUN and ICE 8",),
 )
@@ -112,7 +106,7 @@ def never_the_same_again(stage: Stage) -> Observed:
         need_renewal(call)
         ufrags.add(call.told.ufrag)
         passwords.add(call.told.password)
-    return Drawn.DIFFERENT if len(ufrags) == len(passwords) == 4 else Drawn.REPEATED
+    return checked(None if len(ufrags) == len(passwords) == 4 else "one came twice")
 
 
 def _after(

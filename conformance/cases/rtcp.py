@@ -1,7 +1,8 @@
 """Reports, up and down, and what protects them (RFC 3550, section 6; RFC 3711, section 3.4)."""
 
-from conformance.case import Observed, Profile, Seen, Unsupported, case
+from conformance.case import Observed, Profile, Unsupported, case
 from conformance.probe.call import Call
+from conformance.probe.look import Shown, shown
 from conformance.probe.media import (
     REPORT_PATIENCE,
     Heard,
@@ -19,14 +20,6 @@ from transceiver.keying import SrtpProfile
 from transceiver.srtp import rtcp
 
 _HEARD_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
-
-
-class Reported(Seen):
-    """What the server's own RTCP is like."""
-
-    RIGHT = "as it should be"
-    WRONG = "not as it should be"
-    SILENCE = "none comes"
 
 
 # --- what we report -------------------------------------------------------------------------------
@@ -331,25 +324,21 @@ def _wait(call: Call, least: int = 1) -> list[rtcp.Packet]:
     return reports(call)
 
 
-def _told(wrong: str) -> Observed:
-    return (Reported.WRONG, wrong) if wrong else Reported.RIGHT
-
-
 @case(
     "rfc3550/6.2/reports-come",
     "The server sends RTCP, of its own accord and at its pace.",
     sends="audio, and waits",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
 )
 def reports_come(stage: Stage) -> Observed:
     media = open_media(stage)
     if not _wait(media.call):
-        return Reported.SILENCE
+        return Shown.NOTHING
     wrong = [str(drop) for drop in media.call.client.drops if "srtp" in str(drop).lower()]
-    return _told("; ".join(wrong[:3]))
+    return shown("; ".join(wrong[:3]))
 
 
 @case(
@@ -358,23 +347,23 @@ def reports_come(stage: Stage) -> Observed:
     "to less.",
     sends="audio, and waits for two reports",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     requirements=("rfc3711/3.4/3", "rfc3711/3.4/2"),
     lasts=4.0,
 )
 def compound(stage: Stage) -> Observed:
     media = open_media(stage)
     if not _wait(media.call, 2):
-        return Reported.SILENCE
+        return Shown.NOTHING
     for clear in media.call.client.rtcp:
         try:
             whole = rtcp.is_compound(rtcp.decode_compound_untrusted(clear))
         except DecodeError as error:
-            return _told(str(error))
+            return shown(str(error))
         if not whole:
-            return _told("no report first, or no CNAME")
-    return _told("")
+            return shown("no report first, or no CNAME")
+    return shown("")
 
 
 @case(
@@ -383,8 +372,8 @@ def compound(stage: Stage) -> Observed:
     "under.",
     sends="audio, and waits for two reports",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=4.0,
 )
 def cname_stays(stage: Stage) -> Observed:
@@ -399,11 +388,11 @@ def cname_stays(stage: Stage) -> Observed:
         if kind == rtcp.CNAME
     }
     if not names:
-        return Reported.SILENCE
+        return Shown.NOTHING
     senders = {packet.ssrc for packet in found if isinstance(packet, rtcp.SenderReport)}
     if senders - {ssrc for ssrc, _ in names}:
-        return _told("a sender report of a source without a name")
-    return _told("several names" if len({value for _, value in names}) > 1 else "")
+        return shown("a sender report of a source without a name")
+    return shown("several names" if len({value for _, value in names}) > 1 else "")
 
 
 @case(
@@ -412,8 +401,8 @@ def cname_stays(stage: Stage) -> Observed:
     "where nothing was.",
     sends="audio without a loss, and waits for reports",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
 )
 def report_on_us(stage: Stage) -> Observed:
@@ -428,11 +417,11 @@ def report_on_us(stage: Stage) -> Observed:
     )
     blocks = media.blocks()
     if not blocks:
-        return Reported.SILENCE
+        return Shown.NOTHING
     block = blocks[-1]
     if block.highest_sequence & 0xFFFF != last:
-        return _told(f"highest {block.highest_sequence & 0xFFFF}, where {last} was sent")
-    return _told(f"{block.cumulative_lost} lost" if block.cumulative_lost else "")
+        return shown(f"highest {block.highest_sequence & 0xFFFF}, where {last} was sent")
+    return shown(f"{block.cumulative_lost} lost" if block.cumulative_lost else "")
 
 
 @case(
@@ -440,8 +429,8 @@ def report_on_us(stage: Stage) -> Observed:
     "The server counts what is missing.",
     sends="audio of which seven packets in thirty do not leave, and waits for a report",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
 )
 def loss_reported(stage: Stage) -> Observed:
@@ -458,9 +447,9 @@ def loss_reported(stage: Stage) -> Observed:
     )
     blocks = media.blocks()
     if not blocks:
-        return Reported.SILENCE
+        return Shown.NOTHING
     lost = blocks[-1].cumulative_lost
-    return _told(f"{lost} lost, where 7 were" if lost != 7 else "")
+    return shown(f"{lost} lost, where 7 were" if lost != 7 else "")
 
 
 @case(
@@ -468,8 +457,8 @@ def loss_reported(stage: Stage) -> Observed:
     "A server that sends audio sends sender reports, and their count is that of its packets.",
     sends="audio, and waits for a sender report",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
 )
 def sender_report_counts(stage: Stage) -> Observed:
@@ -483,14 +472,14 @@ def sender_report_counts(stage: Stage) -> Observed:
         return [each for each in reports(call) if isinstance(each, rtcp.SenderReport)]
 
     if not call.run_until(found, REPORT_PATIENCE):
-        return Reported.SILENCE
+        return Shown.NOTHING
     report = found()[-1]
     heard = sum(1 for packet in call.client.audio if packet.ssrc == ssrc)
     if report.ssrc != ssrc:
-        return _told("a report of another source than the one that sends")
+        return shown("a report of another source than the one that sends")
     if not heard - 2 <= report.packet_count <= heard:
-        return _told(f"{report.packet_count} packets, where {heard} came")
-    return _told("" if report.octet_count else "no bytes")
+        return shown(f"{report.packet_count} packets, where {heard} came")
+    return shown("" if report.octet_count else "no bytes")
 
 
 @case(
@@ -498,8 +487,8 @@ def sender_report_counts(stage: Stage) -> Observed:
     "Where the server refers to our report, it says how long it has had it.",
     sends="an SR, and waits for a report that refers to it",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
 )
 def delay_since_our_report(stage: Stage) -> Observed:
@@ -510,7 +499,7 @@ def delay_since_our_report(stage: Stage) -> Observed:
         raise Unsupported("its reports do not refer to ours")
     delay = media.blocks()[-1].delay_since_last / 65536
     passed = stage.now - sent
-    return _told(f"{delay:.2f} s, of {passed:.2f} s" if not 0 < delay <= passed + 0.01 else "")
+    return shown(f"{delay:.2f} s, of {passed:.2f} s" if not 0 < delay <= passed + 0.01 else "")
 
 
 @case(
@@ -518,8 +507,8 @@ def delay_since_our_report(stage: Stage) -> Observed:
     "The server's SRTCP packets are encrypted, and their index goes up by one.",
     sends="audio, and waits for three reports",
     profiles=(Profile.SRTP,),
-    good=(Reported.RIGHT,),
-    bad=(Reported.WRONG, Reported.SILENCE),
+    good=(Shown.RIGHT,),
+    bad=(Shown.WRONG, Shown.NOTHING),
     requirements=("rfc3711/3.4/1", "rfc3711/3.4/6", "rfc3711/3.4/7"),
     lasts=6.0,
 )
@@ -532,10 +521,10 @@ def index_and_flag(stage: Stage) -> Observed:
         for data in received(media.call, Kind.RTCP)
     ]
     if not words:
-        return Reported.SILENCE
+        return Shown.NOTHING
     if not all(word >> 31 for word in words):
-        return _told("not encrypted")
+        return shown("not encrypted")
     indices = [word & 0x7FFFFFFF for word in words]
     first = indices[0]
     broken = first > 1 or indices != list(range(first, first + len(indices)))
-    return _told(f"indices {indices[:6]}" if broken else "")
+    return shown(f"indices {indices[:6]}" if broken else "")

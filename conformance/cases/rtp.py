@@ -5,19 +5,13 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Observed, Profile, Seen, Unsupported, case
+from conformance.case import Observed, Profile, Unsupported, case
+from conformance.probe.look import Checked, checked
 from conformance.probe.media import STEP, Heard, Media, Shot, open_media
 from conformance.stage import Stage
 from transceiver.srtp import rtcp, rtp
 
 _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
-
-
-class Downlink(Seen):
-    """What the server's own packets are like."""
-
-    RIGHT = "as they should be"
-    WRONG = "not as they should be"
 
 
 # --- headers --------------------------------------------------------------------------------------
@@ -379,23 +373,19 @@ def _heard(stage: Stage, **options: Any) -> tuple[Media, list[rtp.RtpPacket]]:
     return media, heard
 
 
-def _told(wrong: str) -> Observed:
-    return (Downlink.WRONG, wrong) if wrong else Downlink.RIGHT
-
-
 @case(
     "rfc3711/3.3/downlink-authenticates",
     "Every packet of the server's authenticates under its key, and comes once.",
     sends="audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
     requirements=("rfc3711/3.3/1", "rfc3711/3.1/10"),
 )
 def downlink_authenticates(stage: Stage) -> Observed:
     media, _ = _heard(stage)
     wrong = [str(drop) for drop in media.call.client.drops if "srtp" in str(drop).lower()]
-    return _told("; ".join(wrong[:3]))
+    return checked("; ".join(wrong[:3]))
 
 
 @case(
@@ -403,14 +393,14 @@ def downlink_authenticates(stage: Stage) -> Observed:
     "The server's sequence numbers go up by one from packet to packet.",
     sends="audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
 )
 def downlink_sequence(stage: Stage) -> Observed:
     _, heard = _heard(stage)
     numbers = sorted((packet.sequence - heard[0].sequence) & 0xFFFF for packet in heard)
     broken = numbers != list(range(len(numbers)))
-    return _told(f"from the first one on: {numbers[:12]}" if broken else "")
+    return checked(f"from the first one on: {numbers[:12]}" if broken else "")
 
 
 @case(
@@ -418,8 +408,8 @@ def downlink_sequence(stage: Stage) -> Observed:
     "The server's timestamps go up with its packets, by what a frame lasts.",
     sends="audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
 )
 def downlink_timestamps(stage: Stage) -> Observed:
     _, heard = _heard(stage)
@@ -428,7 +418,7 @@ def downlink_timestamps(stage: Stage) -> Observed:
         (later.timestamp - earlier.timestamp) & 0xFFFF_FFFF for earlier, later in pairwise(ordered)
     }
     wrong = [step for step in steps if not 0 < step < 48_000]
-    return _told(f"steps of {sorted(steps)[:6]}" if wrong else "")
+    return checked(f"steps of {sorted(steps)[:6]}" if wrong else "")
 
 
 @case(
@@ -436,16 +426,16 @@ def downlink_timestamps(stage: Stage) -> Observed:
     "The server sends audio under one SSRC, which is not ours.",
     sends="audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
     requirements=("rfc3711/9.1/4", "rfc3711/8/3", "rfc5764/3/5"),
 )
 def downlink_source(stage: Stage) -> Observed:
     media, heard = _heard(stage)
     sources = {packet.ssrc for packet in heard}
     if media.ssrc in sources:
-        return _told("it sends under our SSRC")
-    return _told(f"{len(sources)} sources" if len(sources) > 1 else "")
+        return checked("it sends under our SSRC")
+    return checked(f"{len(sources)} sources" if len(sources) > 1 else "")
 
 
 @case(
@@ -453,14 +443,14 @@ def downlink_source(stage: Stage) -> Observed:
     "The server sends with the payload type that the offer gave the codec.",
     sends="an offer in which Opus is 96, then audio, and listens",
     profiles=(Profile.SRTP, Profile.SDP),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
     traps=("SDP 2",),
 )
 def downlink_payload_type(stage: Stage) -> Observed:
     _, heard = _heard(stage, codecs=((96, "opus/48000/2"),))
     types = {packet.payload_type for packet in heard}
-    return _told(f"payload types {sorted(types)}" if types != {96} else "")
+    return checked(f"payload types {sorted(types)}" if types != {96} else "")
 
 
 @case(
@@ -468,14 +458,14 @@ def downlink_payload_type(stage: Stage) -> Observed:
     "The server's packets can be read inside their protection, and name no contributing sources.",
     sends="audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
 )
 def downlink_can_be_read(stage: Stage) -> Observed:
     media, heard = _heard(stage)
     if "malformed RTP" in media.call.client.drops:
-        return _told("a packet that is no RTP inside its protection")
-    return _told("contributing sources" if any(packet.csrcs for packet in heard) else "")
+        return checked("a packet that is no RTP inside its protection")
+    return checked("contributing sources" if any(packet.csrcs for packet in heard) else "")
 
 
 @case(
@@ -483,14 +473,14 @@ def downlink_can_be_read(stage: Stage) -> Observed:
     "The server sends no header extensions that nobody agreed on.",
     sends="an offer without header extensions, then audio, and listens",
     profiles=(Profile.SRTP,),
-    good=(Downlink.RIGHT,),
-    bad=(Downlink.WRONG,),
+    good=(Checked.RIGHT,),
+    bad=(Checked.WRONG,),
     traps=("Facts",),
 )
 def downlink_extensions(stage: Stage) -> Observed:
     _, heard = _heard(stage)
     extended = [packet for packet in heard if packet.extensions or packet.opaque_extension]
-    return _told(f"{len(extended)} packets have some" if extended else "")
+    return checked(f"{len(extended)} packets have some" if extended else "")
 
 
 @case(

@@ -10,6 +10,7 @@ from typing import Any
 
 from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, Unsupported, case
 from conformance.probe.draft import Draft, draft
+from conformance.probe.look import Shown, shown
 from conformance.probe.questions import BOTH, ICE
 from conformance.probe.stun import (
     TRIES,
@@ -35,14 +36,6 @@ PROOFS = frozenset(
         stun.Attribute.USERNAME,
     }
 )
-
-
-class Written(Seen):
-    """How a response is written."""
-
-    RIGHT = "as it should be"
-    WRONG = "not as it should be"
-    UNANSWERED = "there was no response to look at, though a good check has one"
 
 
 class Unanswered(Exception):
@@ -97,9 +90,9 @@ def _look(
         requirement,
         sends=sends,
         profiles=profiles,
-        good=(Written.RIGHT,),
-        bad=(Written.WRONG,),
-        lenient=(Written.UNANSWERED,),
+        good=(Shown.RIGHT,),
+        bad=(Shown.WRONG,),
+        lenient=(Shown.NOTHING,),
         requirements=requirements,
         traps=traps,
         level=level,
@@ -111,8 +104,8 @@ def _look(
         try:
             fault = look(asker)
         except Unanswered:
-            return Written.UNANSWERED
-        return Written.RIGHT if fault is None else (Written.WRONG, fault)
+            return Shown.NOTHING
+        return shown(fault)
 
     return steps
 

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
-from conformance.case import Seen, Unsupported
+from conformance.case import Blocked, Seen, Unsupported
 from conformance.wire import Arrival
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
@@ -73,13 +73,6 @@ class Afterwards(Seen):
     DEAD = "no check is answered any more"
 
 
-class Checked(Seen):
-    """A look at something the server did."""
-
-    RIGHT = "as it should be"
-    WRONG = "not as it should be"
-
-
 COMPLETED = (Handshaken.COMPLETED,)
 NOT_COMPLETED = (
     Handshaken.STOPPED,
@@ -100,8 +93,9 @@ NOT_REFUSED_IN_TIME = (Refusal.ACCEPTED, Refusal.DEAD)
 when it has."""
 
 
-class Odd(Exception):
-    """The server said something that breaks a rule; ``str`` says which."""
+class Odd(Blocked):
+    """The server said something that breaks a rule; ``str`` says which. Where that is not what a
+    case asks about, the case comes to no end."""
 
 
 class Signer(Protocol):
