@@ -27,6 +27,7 @@ def test_a_packet_without_a_flow_waits_and_goes_when_the_store_has_answered() ->
     assert core.route_client(dtls(), CLIENT, PROXY, 0.0) is Held.HELD
     assert core.route_client(rtp(1), CLIENT, OTHER_PROXY, 0.1) is Held.HELD
     assert requests(core) == [Lookup(CLIENT)]
+    assert core.waiting == 1
     assert core.next_timeout() == 0.25
     assert core.restore(CLIENT, A, 0.2) == [
         Transmit(forward.encode(CLIENT, PROXY) + dtls(), A),
@@ -37,6 +38,7 @@ def test_a_packet_without_a_flow_waits_and_goes_when_the_store_has_answered() ->
     assert requests(core) == []  # the store need not be told what it said
     assert core.restore(CLIENT, B, 0.2) == []
     assert not core.counters.drops
+    assert core.waiting == 0
 
 
 def test_what_waits_is_bounded_per_client_and_in_clients() -> None:
