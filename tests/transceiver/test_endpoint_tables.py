@@ -99,7 +99,8 @@ def test_all_tables_are_empty_after_a_full_call() -> None:
     assert tables(rig) == (1, 2, 2, 1)
     sizes = rig.endpoint.sizes()
     assert (sizes["slots"], sizes["by_ufrag"], sizes["by_address"]) == (1, 2, 2)
-    assert sizes["by_source"] == sizes["heap"] == 1
+    assert sizes["by_source"] == 1
+    assert sizes["heap"] >= 1
     rig.endpoint.close_call(call, EndReason.HANGUP, rig.now)
     assert tables(rig) == (0, 0, 0, 0)
     assert not any(rig.endpoint.sizes().values())
