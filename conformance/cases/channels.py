@@ -1,6 +1,7 @@
 """Data channels: how they are announced (RFC 8832) and what they carry (RFC 8831)."""
 
-from conformance.case import Case, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Case, Observed, Seen, Unsupported, case
+from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import PATIENCE, Puppet, associated, joined, opened, resets
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
@@ -85,7 +86,7 @@ def _open_bytes(stage: Stage, announcement: bytes, stream: int = 0) -> Observed:
     "DATA_CHANNEL_OPEN is answered with DATA_CHANNEL_ACK on the same stream, in order, under the "
     "identifier of DCEP.",
     sends="DATA_CHANNEL_OPEN on stream 0",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8832/6/1", "rfc8832/6/2", "rfc8832/6/3"),
@@ -98,7 +99,7 @@ def agreement(stage: Stage) -> Observed:
     "rfc8832/5.2/agreement-is-one-octet",
     "DATA_CHANNEL_ACK is one byte, its type.",
     sends="DATA_CHANNEL_OPEN on stream 0",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     lenient=(Channel.WRONG,),  # who reads it has no use for more, and every client does without
     bad=(Channel.CLOSED, Channel.IGNORED, Channel.DEAD),
@@ -126,7 +127,7 @@ def _kind(name: str, announcement: dcep.Open) -> Case:
         f"rfc8832/5.1/{name}",
         "A channel of each type is agreed to, and carries messages both ways.",
         sends=f"DATA_CHANNEL_OPEN of type {announcement.encode()[1]:#04x}, then a message",
-        profiles=(Profile.DATACHANNEL,),
+        profiles=DATACHANNEL,
         good=(Channel.AGREED,),
         bad=_FAULTS,
         requirements=("rfc8832/6/9", "rfc8831/6.6/1", "rfc8831/6.1/7"),
@@ -144,7 +145,7 @@ kinds = tuple(_kind(*each) for each in _KINDS)
     "rfc8832/5.1/parameter-of-a-reliable-channel",
     "The reliability parameter of a reliable channel is ignored.",
     sends="DATA_CHANNEL_OPEN of type 0x00 with reliability parameter 77",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8832/5.1/1",),
@@ -157,7 +158,7 @@ def parameter_ignored(stage: Stage) -> Observed:
     "rfc8832/5.1/priorities",
     "A channel of any priority is agreed to.",
     sends="DATA_CHANNEL_OPEN with priorities 0, 128, 1024 and 65535, each on a stream of its own",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
 )
@@ -173,7 +174,7 @@ def priorities(stage: Stage) -> Observed:
     "rfc8832/5.1/labels",
     "A channel may have no label, one of several scripts, or a long one, and a protocol.",
     sends="DATA_CHANNEL_OPEN with an empty label, one in UTF-8, one of 250 bytes, and a protocol",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
 )
@@ -190,7 +191,7 @@ def labels(stage: Stage) -> Observed:
     "rfc8832/5.1/label-that-is-no-text",
     "A label that is no UTF-8 does no harm.",
     sends="DATA_CHANNEL_OPEN with a label of bytes 0xff and 0xc0",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.CLOSED, Channel.AGREED),
     lenient=(Channel.IGNORED,),
     bad=(Channel.WRONG, Channel.DEAD),
@@ -211,7 +212,7 @@ def _broken(
         f"rfc8832/6/{name}",
         what,
         sends=sends,
-        profiles=(Profile.DATACHANNEL,),
+        profiles=DATACHANNEL,
         good=good,
         # Nothing is opened, and the client waits for an answer.
         lenient=() if Channel.IGNORED in good else (Channel.IGNORED,),
@@ -264,7 +265,7 @@ broken = (
     "An announcement on a stream that has a channel closes it, or is let go: there is never a "
     "second channel on it.",
     sends="DATA_CHANNEL_OPEN twice on one stream",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=_REFUSED,
     lenient=(Channel.IGNORED,),
     bad=(Channel.AGREED, Channel.WRONG, Channel.DEAD),
@@ -284,7 +285,7 @@ def announced_twice(stage: Stage) -> Observed:
     "rfc8832/6/number-of-the-wrong-side",
     "DTLS's client opens channels on even streams; one that it opens on an odd one is closed.",
     sends="DATA_CHANNEL_OPEN on stream 1",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=_REFUSED,
     # Some clients choose by their role in ICE, and no two sides open the same here.
     lenient=(Channel.AGREED, Channel.IGNORED),
@@ -299,7 +300,7 @@ def number_of_the_wrong_side(stage: Stage) -> Observed:
     "rfc8832/6/odd-streams-as-dtls-server",
     "Where the server is DTLS's client, channels that the offerer opens are on odd streams.",
     sends="an offer with a=setup:passive, and DATA_CHANNEL_OPEN on stream 1",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8832/6/5", "rfc8832/4/3"),
@@ -317,7 +318,7 @@ def odd_streams(stage: Stage) -> Observed:
     "rfc8831/6.2/many-channels",
     "Many channels can be open at once.",
     sends="DATA_CHANNEL_OPEN on 40 streams, and a message on the first and the last",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.1/2",),
@@ -336,7 +337,7 @@ def many_channels(stage: Stage) -> Observed:
     "rfc8832/6/said-before-the-agreement",
     "A client may speak before its announcement has been agreed to: what it says is delivered.",
     sends="DATA_CHANNEL_OPEN and a message in one packet",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8832/6/8",),
@@ -355,7 +356,7 @@ def said_before(stage: Stage) -> Observed:
     "rfc8831/6.6/unannounced-stream",
     "A message on a stream that nobody has announced is not delivered, and does no harm.",
     sends="a binary message on stream 6",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.CLOSED, Channel.IGNORED),
     bad=(Channel.AGREED, Channel.WRONG, Channel.DEAD),
 )
@@ -373,7 +374,7 @@ def unannounced_stream(stage: Stage) -> Observed:
     "What the server says on a channel without retransmissions it does not say again: it gives it "
     "up with FORWARD-TSN.",
     sends="a channel of type 0x81 with parameter 0, and a message whose echo is not acknowledged",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.1/6", "rfc8831/6.1/7", "rfc8831/6.6/1"),
@@ -424,7 +425,7 @@ def _message(name: str, what: str, ppid: int, message: bytes, wanted: tuple[int,
         f"rfc8831/6.6/{name}",
         what,
         sends=f"a message under identifier {ppid}",
-        profiles=(Profile.DATACHANNEL,),
+        profiles=DATACHANNEL,
         good=(Channel.AGREED,),
         bad=_FAULTS,
         requirements=("rfc8831/6.6/3", "rfc8831/6.6/4"),
@@ -454,7 +455,7 @@ def _empty(name: str, ppid: int, message: bytes, what: str) -> Case:
         f"rfc8831/6.6/{name}",
         what,
         sends=f"a message under identifier {ppid}, of length {len(message)}",
-        profiles=(Profile.DATACHANNEL,),
+        profiles=DATACHANNEL,
         good=(Channel.AGREED,),
         lenient=(Channel.IGNORED,),  # an application may have nothing to say to nothing
         bad=(Channel.WRONG, Channel.CLOSED, Channel.DEAD),
@@ -487,7 +488,7 @@ empty = (
     "rfc8831/6.6/unknown-identifier",
     "A message under an identifier that nobody knows is let go, and the channel lives.",
     sends="messages under identifiers 0, 99 and 2^32 - 1, then a text",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     lenient=(Channel.CLOSED,),
     bad=(Channel.WRONG, Channel.IGNORED, Channel.DEAD),
@@ -506,7 +507,7 @@ def unknown_identifier(stage: Stage) -> Observed:
     "rfc8831/6.6/text-that-is-none",
     "A text that is no UTF-8 does no harm to the association.",
     sends="bytes 0xff and 0xc0 as a text",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.CLOSED, Channel.IGNORED),
     # Some hand the bytes on as they are.
     lenient=(Channel.AGREED,),
@@ -525,7 +526,7 @@ def text_that_is_none(stage: Stage) -> Observed:
     "The deprecated identifiers for parts of messages do no harm, and what comes after is "
     "delivered.",
     sends="messages under identifiers 52 and 54, then under 53",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     lenient=(Channel.CLOSED,),
     bad=(Channel.WRONG, Channel.IGNORED, Channel.DEAD),
@@ -546,7 +547,7 @@ def deprecated_fragments(stage: Stage) -> Observed:
     "Each message of the application is one message on the wire: what was said in pieces does not "
     "come back in one.",
     sends="twenty messages in a row, of different lengths",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Channel.AGREED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.6/2", "rfc8831/6.6/3"),

@@ -12,11 +12,9 @@ from conformance.case import Case, Level, Observed, Profile, case
 from conformance.probe.call import Call
 from conformance.probe.demux import Sorted, garbage, hello_record, sort, waiting
 from conformance.probe.draft import draft
+from conformance.probe.profiles import ICE, ICE_AND_DTLS
 from conformance.probe.stun import check
 from conformance.stage import Stage
-
-ICE = (Profile.ICE_LITE,)
-ICE_AND_DTLS = (Profile.ICE_LITE, Profile.DTLS)
 
 RANGES = {
     "STUN": range(4),

@@ -13,7 +13,6 @@ from conformance.case import (
     Case,
     Level,
     Observed,
-    Profile,
     Seen,
     Unsupported,
     case,
@@ -21,10 +20,9 @@ from conformance.case import (
 from conformance.probe.call import open_call
 from conformance.probe.demux import garbage
 from conformance.probe.media import Heard, Media, Shot, open_media
+from conformance.probe.profiles import ICE_AND_SDP, ICE_AND_SRTP
 from conformance.stage import Stage
 from transceiver.srtp import rtp
-
-PROFILES = (Profile.SRTP, Profile.ICE_LITE)
 
 
 def _case(
@@ -44,7 +42,7 @@ def _case(
         name,
         requirement,
         sends=f"{sends}, among good audio",
-        profiles=PROFILES,
+        profiles=ICE_AND_SRTP,
         level=level,
         good=(Heard.RIGHT,),
         bad=tuple(each for each in Heard if each is not Heard.RIGHT),
@@ -200,7 +198,7 @@ class Chosen(Seen):
     "rfc5761/5.1.1/number-that-reads-as-rtcp",
     "An answer that puts RTCP on RTP's port takes no payload type from 64 to 95.",
     sends="an offer of Opus as 72 and of PCMU as 0",
-    profiles=(Profile.SDP, Profile.ICE_LITE),
+    profiles=ICE_AND_SDP,
     good=(Chosen.OTHER,),
     bad=(Chosen.TAKEN,),
     requirements=("rfc5761/5.1.1/3", "rfc5761/4/3"),

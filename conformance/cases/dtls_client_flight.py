@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
@@ -28,14 +28,13 @@ from conformance.probe.dtls_hello import Hello
 from conformance.probe.dtls_identity import RSA_PKCS1_SHA256, rsa_identity
 from conformance.probe.dtls_wire import CHANGE_CIPHER_SPEC, Part, apart
 from conformance.probe.look import Checked
+from conformance.probe.profiles import DTLS
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, encode_list
 from transceiver.dtls.messages import HandshakeType
 from transceiver.dtls.parameters import Group
 from transceiver.dtls.record import ContentType
 from transceiver.dtls.wire import vector
-
-DTLS = (Profile.DTLS,)
 
 
 def impostor(

@@ -9,13 +9,11 @@ from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Packing, apart, in_pieces
 from conformance.probe.look import Checked, checked
+from conformance.probe.profiles import DTLS, DTLS_AND_SRTP
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension
 from transceiver.dtls.record import DTLS_1_0, DTLS_1_2
 from transceiver.keying import SrtpProfile
-
-DTLS = (Profile.DTLS,)
-BOTH = (Profile.DTLS, Profile.SRTP)
 
 # --- the hello ----------------------------------------------------------------------------------
 
@@ -100,7 +98,7 @@ offers_srtp = offers(
         if SrtpProfile.AES128_CM_SHA1_80.value in puppet.offered_profiles()
         else f"profiles {puppet.offered_profiles()}"
     ),
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     requirements=("rfc5764/4.1.1/1",),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Case, Level, Observed, Profile, case
+from conformance.case import Case, Level, Observed, case
 from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import post_quantum
@@ -25,11 +25,11 @@ from conformance.probe.dtls_wire import (
     in_pieces,
     interleaved,
 )
+from conformance.probe.profiles import DTLS
 from conformance.stage import Stage
 from transceiver.dtls.messages import Fragment, HandshakeType
 from transceiver.dtls.wire import vector
 
-DTLS = (Profile.DTLS,)
 REASSEMBLY = ("rfc6347/4.2.3/4",)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
@@ -23,6 +23,7 @@ from conformance.probe.dtls_hello import (
 )
 from conformance.probe.dtls_wire import in_pieces, together
 from conformance.probe.look import Checked
+from conformance.probe.profiles import DTLS
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, encode_list
 from transceiver.dtls.messages import HandshakeType
@@ -30,7 +31,6 @@ from transceiver.dtls.parameters import RENEGOTIATION_SCSV, SUITES, Group
 from transceiver.dtls.record import DTLS_1_0, DTLS_1_2, ContentType
 from transceiver.dtls.wire import vector
 
-DTLS = (Profile.DTLS,)
 TLS_1_2 = 0x0303
 
 Shaping = Callable[[Hello, ClientPuppet], Hello]

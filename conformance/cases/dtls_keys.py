@@ -7,7 +7,7 @@ pulse again.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
 from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
@@ -19,6 +19,7 @@ from conformance.probe.dtls_pulse import DISTURBED, UNDISTURBED, Pulse, says_las
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Part, apart
 from conformance.probe.look import Checked
+from conformance.probe.profiles import DTLS
 from conformance.stage import Stage
 from transceiver.config import SctpLimits
 from transceiver.dtls import record
@@ -27,7 +28,6 @@ from transceiver.dtls.parameters import FATAL, WARNING, Alert
 from transceiver.dtls.record import ContentType
 from transceiver.sctp.association import Association
 
-DTLS = (Profile.DTLS,)
 Side: TypeAlias = type[ClientPuppet] | type[ServerPuppet]
 SCTP_INIT_ACK = 2
 

@@ -34,15 +34,13 @@ from conformance.probe.dtls_wire import (
     in_one_record,
     in_pieces,
 )
+from conformance.probe.profiles import DTLS, DTLS_AND_SRTP
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension
 from transceiver.dtls.messages import HandshakeType, Message, decode_client_hello_untrusted
 from transceiver.dtls.parameters import Authentication, Group
 from transceiver.dtls.record import DTLS_1_0, ContentType
 from transceiver.dtls.wire import vector
-
-DTLS = (Profile.DTLS,)
-BOTH = (Profile.DTLS, Profile.SRTP)
 
 
 def accepted(
@@ -385,7 +383,7 @@ mki_of_the_server = impostor(
     deviate=lambda puppet: _but(
         Extension.USE_SRTP, use_srtp([puppet.offered_profiles()[0]], b"\x01\x02\x03\x04")
     )(puppet),
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     requirements=("rfc5764/4.1.3/5",),
     traps=("DTLS 13",),
 )
@@ -395,7 +393,7 @@ two_profiles = impostor(
     "A use_srtp of the server's with two profiles is refused.",
     sends="a ServerHello whose use_srtp picks AES128_CM_SHA1_80 and AEAD_AES_128_GCM",
     deviate=_but(Extension.USE_SRTP, use_srtp([1, 7])),
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     requirements=("rfc5764/4.1.1/3",),
 )
 
@@ -404,7 +402,7 @@ unoffered_profile = impostor(
     "A profile that the client has not offered is refused.",
     sends="a ServerHello whose use_srtp picks a profile of nobody",
     deviate=_but(Extension.USE_SRTP, use_srtp([GREASE])),
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     requirements=("rfc5764/4.1.1/4",),
 )
 
@@ -413,7 +411,7 @@ null_profile = impostor(
     "A client does not go along with SRTP that encrypts nothing.",
     sends="a ServerHello whose use_srtp picks NULL_HMAC_SHA1_80",
     deviate=_but(Extension.USE_SRTP, use_srtp([5])),
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     requirements=("rfc5764/4.1.1/4",),
 )
 

@@ -7,19 +7,18 @@ client's, and the client's must not be kept waiting for more than that check.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Case, Level, Observed, Seen, Unsupported, case
 from conformance.probe.call import open_call
 from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd, Puppet
 from conformance.probe.dtls_client import ClientPuppet, stranger
 from conformance.probe.dtls_hello import post_quantum
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Part
+from conformance.probe.profiles import ICE_AND_DTLS
 from conformance.probe.stun import validate
 from conformance.stage import Stage
 from transceiver.dtls.messages import HandshakeType
 from transceiver.dtls.record import ContentType
-
-ICE_AND_DTLS = (Profile.DTLS, Profile.ICE_LITE)
 
 
 class Raced(Seen):

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, case
+from conformance.case import Blocked, Case, Level, Observed, Seen, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
@@ -16,11 +16,11 @@ from conformance.probe.dtls import (
 )
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import use_srtp
+from conformance.probe.profiles import DTLS_AND_SDP, DTLS_AND_SRTP
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, decode_use_srtp_untrusted
 from transceiver.keying import SrtpProfile
 
-BOTH = (Profile.DTLS, Profile.SRTP)
 UNKNOWN_PROFILE = 0x5A5A
 UNKNOWN_MKI = b"\x01\x02\x03\x04"
 
@@ -63,7 +63,7 @@ mki_is_not_echoed = case(
     "rfc5764/4.1.3/mki-of-the-client",
     "A server that gets an MKI gives the same back or none.",
     sends="use_srtp with all profiles and an MKI of four bytes",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.PICKED, Used.ECHOED),
     bad=(Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
     requirements=("rfc5764/4.1.3/4",),
@@ -74,7 +74,7 @@ mki_of_no_use = case(
     "traps/dtls/mki-echoed",
     "A server that does not use MKIs gives none back: from then on every packet would need it.",
     sends="use_srtp with one profile and an MKI of four bytes",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     level=Level.SHOULD,
     good=(Used.PICKED,),
     bad=(Used.ECHOED, Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
@@ -86,7 +86,7 @@ longest_mki = case(
     "rfc5764/4.1.3/longest-mki",
     "The longest MKI there is does no harm.",
     sends="use_srtp with an MKI of 255 bytes",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.PICKED, Used.ECHOED),
     lenient=(Used.REFUSED,),
     bad=(Used.WITHOUT, Used.NOT_OFFERED, Used.BROKEN),
@@ -98,7 +98,7 @@ unknown_profiles_alone = case(
     "rfc5764/4.1.1/unknown-profiles-alone",
     "A server never picks a profile that the client has not offered.",
     sends="use_srtp with one profile that nobody has defined",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.REFUSED, Used.WITHOUT),
     bad=(Used.PICKED, Used.ECHOED, Used.NOT_OFFERED, Used.BROKEN),
     requirements=("rfc5764/4.1.1/4",),
@@ -108,7 +108,7 @@ unknown_profiles_first = case(
     "rfc5764/4.1.1/unknown-profiles-first",
     "Profiles that a server does not know are passed over.",
     sends="use_srtp with a profile of nobody before and behind AES128_CM_SHA1_80",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.PICKED,),
     bad=(Used.ECHOED, Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
     requirements=("rfc5764/4.1.1/2", "rfc5764/4.1.1/3"),
@@ -118,7 +118,7 @@ mandatory_profile = case(
     "rfc8827/6.5/aes128-cm-sha1-80",
     "AES128_CM_SHA1_80 is there for whoever offers nothing else.",
     sends="use_srtp with AES128_CM_SHA1_80 alone",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.PICKED,),
     bad=(Used.ECHOED, Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
     requirements=("rfc5764/4.1.1/2",),
@@ -129,7 +129,7 @@ each_gcm = tuple(
         f"rfc7714/14.2/{profile.name.lower().replace('_', '-')}",
         f"{profile.name} is agreed on where the client offers nothing else.",
         sends=f"use_srtp with {profile.name} alone",
-        profiles=BOTH,
+        profiles=DTLS_AND_SRTP,
         level=Level.MAY,
         good=(Used.PICKED,),
         bad=(Used.ECHOED, Used.WITHOUT, Used.NOT_OFFERED, Used.REFUSED, Used.BROKEN),
@@ -142,7 +142,7 @@ no_use_srtp = case(
     "rfc5764/4.1/no-use-srtp",
     "A server does not agree to an SRTP that the client has not offered.",
     sends="a ClientHello without use_srtp",
-    profiles=BOTH,
+    profiles=DTLS_AND_SRTP,
     good=(Used.REFUSED, Used.WITHOUT),
     bad=(Used.PICKED, Used.ECHOED, Used.NOT_OFFERED, Used.BROKEN),
 )(lambda stage: _use(stage, None))
@@ -152,7 +152,7 @@ broken_use_srtp = tuple(
         f"rfc5764/4.1.1/{name}",
         "A use_srtp that cannot be read is refused.",
         sends=f"a use_srtp {what}",
-        profiles=BOTH,
+        profiles=DTLS_AND_SRTP,
         good=(Used.REFUSED,),
         lenient=(Used.WITHOUT,),
         bad=(Used.PICKED, Used.ECHOED, Used.NOT_OFFERED, Used.BROKEN),
@@ -194,7 +194,7 @@ def named(
         name,
         requirement,
         sends=sends,
-        profiles=(Profile.DTLS, Profile.SDP),
+        profiles=DTLS_AND_SDP,
         level=level,
         good=COMPLETED,
         bad=NOT_COMPLETED,
@@ -282,7 +282,7 @@ unknown_digest_first = named(
     "Where digests of several hashes are given, a weaker one does not let in what a stronger one "
     "keeps out.",
     sends="a=fingerprint:sha-256 of our certificate and sha-512 of another one",
-    profiles=(Profile.DTLS, Profile.SDP),
+    profiles=DTLS_AND_SDP,
     level=Level.SHOULD,
     good=(*REFUSED_IN_TIME, Refusal.STUCK),
     bad=NOT_REFUSED_IN_TIME,
@@ -311,7 +311,7 @@ def _judged_by_use(puppet: ClientPuppet) -> tuple[Refusal, str]:
     "rfc8842/5.1/fingerprint-of-nobody",
     "A client whose offer names another certificate under every hash is not let in.",
     sends="a=fingerprint:sha-256 of another certificate",
-    profiles=(Profile.DTLS, Profile.SDP),
+    profiles=DTLS_AND_SDP,
     good=(*REFUSED_IN_TIME, Refusal.STUCK),
     bad=NOT_REFUSED_IN_TIME,
     requirements=("rfc8842/5.1/7",),

@@ -4,16 +4,16 @@ The server under test is the DTLS server; its last flight is the one that nothin
 repetition can bring back.
 """
 
-from conformance.case import Level, Observed, Profile, Seen, case
+from conformance.case import Level, Observed, Seen, case
 from conformance.probe.dtls import TRIES, Puppet
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.look import Checked
+from conformance.probe.profiles import DTLS
 from conformance.stage import Stage
 from transceiver.dtls.messages import HandshakeType
 from transceiver.dtls.record import ContentType
 
-DTLS = (Profile.DTLS,)
 PATIENT = 2.5
 """Seconds within which a flight is repeated by any timer near the recommended second."""
 

@@ -9,12 +9,12 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
+from conformance.probe.profiles import ICE_AND_SDP
 from conformance.stage import Stage
 
-BOTH = (Profile.ICE_LITE, Profile.SDP)
 ICE_CHARS = re.compile(r"[A-Za-z0-9+/]+")
 CANDIDATE = re.compile(
     r"candidate:(?P<foundation>[A-Za-z0-9+/]{1,32}) (?P<component>\d{1,3}) (?P<transport>\S+) "
@@ -54,7 +54,7 @@ def _says(
         name,
         requirement,
         sends=f"an offer of {' and '.join(contents)}",
-        profiles=BOTH,
+        profiles=ICE_AND_SDP,
         level=level,
         good=(Checked.RIGHT,),
         bad=(Checked.WRONG,),

@@ -9,7 +9,7 @@ from functools import partial
 from conformance.case import Case, Level, Observed, Seen, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.draft import Draft
-from conformance.probe.questions import ICE
+from conformance.probe.profiles import ICE
 from conformance.probe.stun import check
 from conformance.probe.ways import SILENCE, STEP, Way, settled, speak, way
 from conformance.stage import Stage

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
 from conformance.probe.call import open_call
-from conformance.probe.questions import ICE
+from conformance.probe.profiles import ICE
 from conformance.stage import Stage
 
 

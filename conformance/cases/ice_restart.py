@@ -3,7 +3,8 @@
 from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
-from conformance.probe.questions import FAULTS, ICE, REFUSALS
+from conformance.probe.profiles import ICE
+from conformance.probe.questions import FAULTS, REFUSALS
 from conformance.probe.stun import Answered, ask, check, is_alive, need_life
 from conformance.probe.ways import (
     Renewed,

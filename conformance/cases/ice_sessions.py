@@ -7,7 +7,7 @@ something for every name it hears can be made to keep more than it has.
 from conformance.case import Observed, Seen, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
-from conformance.probe.questions import ICE
+from conformance.probe.profiles import ICE
 from conformance.probe.stun import (
     Answered,
     ask,

@@ -1,6 +1,6 @@
 """Reports, up and down, and what protects them (RFC 3550, section 6; RFC 3711, section 3.4)."""
 
-from conformance.case import Observed, Profile, Unsupported, case
+from conformance.case import Observed, Unsupported, case
 from conformance.probe.call import Call
 from conformance.probe.look import Shown, shown
 from conformance.probe.media import (
@@ -13,6 +13,7 @@ from conformance.probe.media import (
     received,
     reports,
 )
+from conformance.probe.profiles import SRTP
 from conformance.stage import Stage
 from stunroute.demux import Kind
 from stunroute.errors import DecodeError
@@ -35,7 +36,7 @@ def _ask(media: Media, *more: rtcp.Packet) -> Observed:
     "rfc3550/6.4.1/sender-report-taken-in",
     "A sender report is taken in: the server's next report about us refers to it.",
     sends="a compound of SR and SDES",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     lasts=3.0,
@@ -48,7 +49,7 @@ def sender_report_taken_in(stage: Stage) -> Observed:
     "rfc3550/6.1/unknown-packet-types",
     "Packets of types that nobody knows are skipped, and what stands before them counts.",
     sends="a compound with APP, XR and types 192, 210 and 223 behind the SR",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     lasts=3.0,
@@ -64,7 +65,7 @@ def unknown_packet_types(stage: Stage) -> Observed:
     "rfc3550/6.4.3/profile-extension",
     "What a profile has appended to a report is skipped.",
     sends="an SR with twelve bytes behind its report blocks",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     lasts=3.0,
@@ -81,7 +82,7 @@ def profile_extension(stage: Stage) -> Observed:
     "rfc4585/6.1/feedback",
     "Feedback that audio has no use for is let pass, and the report before it counts.",
     sends="a compound with NACK, transport-wide feedback, PLI and an unknown kind behind the SR",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     lasts=3.0,
@@ -99,7 +100,7 @@ def feedback(stage: Stage) -> Observed:
     "rfc5506/4.1/reduced-size",
     "A report without a source description is taken in.",
     sends="an SR alone",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     # Nobody has negotiated it.
     lenient=(Noted.IGNORED,),
@@ -117,7 +118,7 @@ def reduced_size(stage: Stage) -> Observed:
     "rfc3550/6.5/description-of-many-items",
     "A source description may have items of all kinds, empty ones and unknown ones among them.",
     sends="a compound whose SDES has eleven items",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     lasts=3.0,
@@ -132,7 +133,7 @@ def description_of_many_items(stage: Stage) -> Observed:
     "rfc3711/3.4/tampered",
     "An SRTCP packet whose tag does not verify is discarded.",
     sends="a report with a bit of its tag, of its body, and of its index turned over",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.IGNORED,),
     bad=(Noted.TAKEN, Noted.DEAD),
     requirements=("rfc3711/3.4/15", "rfc7714/9/1"),
@@ -150,7 +151,7 @@ def tampered(stage: Stage) -> Observed:
     "rfc3711/3.4/replayed",
     "An SRTCP packet that comes again is discarded: an old report does not replace a newer one.",
     sends="a report, a newer one, then the first again",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     requirements=("rfc3711/3.3/3", "rfc3711/3.2.1/9"),
@@ -170,7 +171,7 @@ def replayed(stage: Stage) -> Observed:
     "Each source has its own SRTCP index and its own window: what one sends does not make the "
     "reports of another look old.",
     sends="200 reports of a second source, then one of ours",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     requirements=("rfc3711/3.2.1/9", "rfc3711/3.2.3/1"),
@@ -193,7 +194,7 @@ def window_per_source(stage: Stage) -> Observed:
     "traps/srtcp/window-not-moved-by-forgery",
     "An SRTCP packet that does not authenticate does not move the replay window.",
     sends="reports with indices far ahead and wrong tags, then a good one",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.TAKEN,),
     bad=(Noted.IGNORED, Noted.DEAD),
     requirements=("rfc3711/3.3.2/4",),
@@ -218,7 +219,7 @@ def srtcp_window_not_moved(stage: Stage) -> Observed:
     "rfc3711/3.4/in-the-clear",
     "RTCP in the clear is not taken in once there are keys.",
     sends="a report without protection, with and without bytes where index and tag would stand",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Noted.IGNORED,),
     bad=(Noted.TAKEN, Noted.DEAD),
     requirements=("rfc3711/3.4/15", "rfc3711/9.5/3"),
@@ -235,7 +236,7 @@ def in_the_clear(stage: Stage) -> Observed:
     "rfc3711/3.4/goodbye-in-the-clear",
     "A BYE that anybody could have sent ends nothing.",
     sends="a BYE for our source without protection, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
     requirements=("rfc3711/3.4/15",),
@@ -252,7 +253,7 @@ def goodbye_in_the_clear(stage: Stage) -> Observed:
     "traps/srtcp/too-short-for-its-tag",
     "An SRTCP packet that has no room for index and tag is discarded, and nothing breaks.",
     sends="RTCP headers with 4 to 30 bytes in all, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
     traps=("SRTP, RTP, RTCP 2",),
@@ -270,7 +271,7 @@ def srtcp_too_short(stage: Stage) -> Observed:
     "RTCP that is no RTCP inside its protection is let go, and nothing breaks.",
     sends="authenticated RTCP: lengths past the end, report blocks and items that are not there, "
     "padding that does not fit, version 1",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
 )
@@ -300,7 +301,7 @@ def malformed(stage: Stage) -> Observed:
     "rfc5761/4/demultiplexing",
     "RTP and RTCP on one port are told apart by the payload type, however they alternate.",
     sends="audio and reports in turn",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_HEARD_FAULTS,
     requirements=("rfc5761/5.1.1/5", "rfc5761/7/1"),
@@ -328,7 +329,7 @@ def _wait(call: Call, least: int = 1) -> list[rtcp.Packet]:
     "rfc3550/6.2/reports-come",
     "The server sends RTCP, of its own accord and at its pace.",
     sends="audio, and waits",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
@@ -346,7 +347,7 @@ def reports_come(stage: Stage) -> Observed:
     "Each RTCP packet of the server's begins with a report and has a CNAME, for nobody has agreed "
     "to less.",
     sends="audio, and waits for two reports",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     requirements=("rfc3711/3.4/3", "rfc3711/3.4/2"),
@@ -371,7 +372,7 @@ def compound(stage: Stage) -> Observed:
     "The server's CNAME is the same in all its reports, and belongs to the source that it sends "
     "under.",
     sends="audio, and waits for two reports",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=4.0,
@@ -400,7 +401,7 @@ def cname_stays(stage: Stage) -> Observed:
     "The server reports on our source: the highest sequence number that came, and nothing lost "
     "where nothing was.",
     sends="audio without a loss, and waits for reports",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
@@ -428,7 +429,7 @@ def report_on_us(stage: Stage) -> Observed:
     "rfc3550/6.4.1/loss-reported",
     "The server counts what is missing.",
     sends="audio of which seven packets in thirty do not leave, and waits for a report",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
@@ -456,7 +457,7 @@ def loss_reported(stage: Stage) -> Observed:
     "rfc3550/6.4.1/sender-report-counts",
     "A server that sends audio sends sender reports, and their count is that of its packets.",
     sends="audio, and waits for a sender report",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
@@ -486,7 +487,7 @@ def sender_report_counts(stage: Stage) -> Observed:
     "rfc3550/6.4.1/delay-since-our-report",
     "Where the server refers to our report, it says how long it has had it.",
     sends="an SR, and waits for a report that refers to it",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     lasts=3.0,
@@ -506,7 +507,7 @@ def delay_since_our_report(stage: Stage) -> Observed:
     "rfc3711/3.4/index-and-flag",
     "The server's SRTCP packets are encrypted, and their index goes up by one.",
     sends="audio, and waits for three reports",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Shown.RIGHT,),
     bad=(Shown.WRONG, Shown.NOTHING),
     requirements=("rfc3711/3.4/1", "rfc3711/3.4/6", "rfc3711/3.4/7"),

@@ -5,9 +5,10 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Observed, Profile, Unsupported, case
+from conformance.case import Observed, Unsupported, case
 from conformance.probe.look import Checked, checked
 from conformance.probe.media import STEP, Heard, Media, Shot, open_media
+from conformance.probe.profiles import SRTP, SRTP_AND_SDP
 from conformance.stage import Stage
 from transceiver.srtp import rtcp, rtp
 
@@ -21,7 +22,7 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "rfc3550/5.1/contributing-sources",
     "A list of contributing sources is skipped, whatever it holds.",
     sends="RTP packets with 1, 2 and 15 CSRCs",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -34,7 +35,7 @@ def contributing_sources(stage: Stage) -> Observed:
     "rfc3550/5.1/padding",
     "Padding is taken off: what is left is the payload.",
     sends="RTP packets with 1, 4 and 200 bytes of padding",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -56,7 +57,7 @@ def _with_tail(media: Media, tail: bytes) -> Shot:
     "rfc3550/5.1/padding-longer-than-payload",
     "A packet whose padding count is 0, or larger than what is there, is no packet: it is let go.",
     sends="authenticated RTP packets with padding counts of 0 and 255, and only 21 bytes",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     # The packet makes no sense; a server that takes some bytes of it for audio harms itself.
     lenient=(Heard.ALTERED, Heard.MORE),
@@ -72,7 +73,7 @@ def padding_longer_than_payload(stage: Stage) -> Observed:
     "rfc3550/5.1/nothing-but-padding",
     "A packet that is all padding, as is sent to measure bandwidth, does no harm.",
     sends="RTP packets with a payload of nothing and 100 bytes of padding",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -86,7 +87,7 @@ def nothing_but_padding(stage: Stage) -> Observed:
     "rfc3550/5.1/empty-payload",
     "A packet without a payload does no harm.",
     sends="RTP packets that end behind their header",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -100,7 +101,7 @@ def empty_payload(stage: Stage) -> Observed:
     "rfc3550/5.1/version-1",
     "What has not version 2 in its first two bits is no RTP, and does no harm.",
     sends="SRTP packets with their version changed to 0, 1 and 3",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -119,7 +120,7 @@ def version_1(stage: Stage) -> Observed:
     "rfc3550/5.1/payload-type-not-negotiated",
     "Packets with a payload type that nobody agreed on are ignored.",
     sends="RTP packets with payload types 20 and 127",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -135,7 +136,7 @@ def payload_type_not_negotiated(stage: Stage) -> Observed:
     "rfc3550/5.1/marker",
     "A packet with its marker set, as after silence, is one like any other.",
     sends="RTP packets with and without marker in turn",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -148,7 +149,7 @@ def marker(stage: Stage) -> Observed:
     "rfc5761/4/marker-and-payload-type",
     "RTP with its marker set is told from RTCP: only payload types 64 to 95 look alike.",
     sends="RTP packets of PCMU with and without marker, so with a second byte of 0 and of 128",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc5761/4/3",),
@@ -163,7 +164,7 @@ def marker_and_payload_type(stage: Stage) -> Observed:
     "rfc3550/5.1/timestamp-wrap",
     "Timestamps wrap, and nothing is lost by it.",
     sends="RTP packets with timestamps across 2^32",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -178,7 +179,7 @@ def timestamp_wrap(stage: Stage) -> Observed:
     "After silence that was not sent the timestamp leaps and the sequence number does not: it is "
     "no loss.",
     sends="RTP packets with timestamps that leap by ten seconds and by a minute",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -195,7 +196,7 @@ def gap_of_silence(stage: Stage) -> Observed:
     "rfc3550/5.1/large-packet",
     "A packet as large as a path carries is taken.",
     sends="RTP packets with payloads of 20, 500 and 1,100 bytes",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -215,7 +216,7 @@ def large_packet(stage: Stage) -> Observed:
     "rfc8285/4.2/one-byte-elements",
     "Header extensions in the one-byte form that nobody agreed on are skipped.",
     sends="RTP packets with one-byte elements of identifiers 1, 5 and 14",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("Facts",),
@@ -230,7 +231,7 @@ def one_byte_elements(stage: Stage) -> Observed:
     "rfc8285/4.3/two-byte-elements",
     "Header extensions in the two-byte form that nobody agreed on are skipped.",
     sends="RTP packets with two-byte elements, an empty one and one of 100 bytes among them",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("Facts",),
@@ -245,7 +246,7 @@ def two_byte_elements(stage: Stage) -> Observed:
     "traps/rtp/mid-on-the-first-packets-only",
     "A client may name the MID in its first packets and never again, or in none.",
     sends="RTP packets with a MID element, then packets without extensions",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("Facts",),
@@ -264,7 +265,7 @@ def _opaque(media: Media, profile: int, value: bytes, wanted: bool | None = True
     "rfc3550/5.3.1/extension-of-unknown-profile",
     "A header extension of a profile that nobody knows is skipped by its length.",
     sends="RTP packets with extensions of profile 0xabcd, of 0, 4 and 400 bytes",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -277,7 +278,7 @@ def extension_of_unknown_profile(stage: Stage) -> Observed:
     "rfc8285/4.2/identifier-15",
     "Identifier 15 of the one-byte form ends the reading of elements, not of the packet.",
     sends="RTP packets with an element of identifier 15 before bytes that make no sense",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -290,7 +291,7 @@ def identifier_15(stage: Stage) -> Observed:
     "rfc8285/4.2/element-past-its-block",
     "An element that is longer than its block does no harm, whether the payload is taken or not.",
     sends="authenticated RTP packets with elements that claim more bytes than there are",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -308,7 +309,7 @@ def element_past_its_block(stage: Stage) -> Observed:
     "rfc3550/8.2/source-changes",
     "A client may go on under another SSRC in the midst of a call.",
     sends="audio under one SSRC, then under another",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     # A server may keep to the source that signalling named.
     lenient=(Heard.LESS, Heard.SILENCE),
@@ -324,7 +325,7 @@ def source_changes(stage: Stage) -> Observed:
     "rfc3550/8.2/source-of-the-server",
     "A client that happens to choose the server's own SSRC does no harm to the call.",
     sends="audio under the server's SSRC, among audio under ours",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -343,7 +344,7 @@ def source_of_the_server(stage: Stage) -> Observed:
     "traps/rtp/many-sources",
     "A client that uses many SSRCs uses nothing up that its first source needs.",
     sends="one authenticated packet under each of 100 SSRCs, among audio under ours",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
 )
@@ -377,7 +378,7 @@ def _heard(stage: Stage, **options: Any) -> tuple[Media, list[rtp.RtpPacket]]:
     "rfc3711/3.3/downlink-authenticates",
     "Every packet of the server's authenticates under its key, and comes once.",
     sends="audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
     requirements=("rfc3711/3.3/1", "rfc3711/3.1/10"),
@@ -392,7 +393,7 @@ def downlink_authenticates(stage: Stage) -> Observed:
     "rfc3550/5.1/downlink-sequence",
     "The server's sequence numbers go up by one from packet to packet.",
     sends="audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
 )
@@ -407,7 +408,7 @@ def downlink_sequence(stage: Stage) -> Observed:
     "rfc3550/5.1/downlink-timestamps",
     "The server's timestamps go up with its packets, by what a frame lasts.",
     sends="audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
 )
@@ -425,7 +426,7 @@ def downlink_timestamps(stage: Stage) -> Observed:
     "rfc3550/8.1/downlink-source",
     "The server sends audio under one SSRC, which is not ours.",
     sends="audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
     requirements=("rfc3711/9.1/4", "rfc3711/8/3", "rfc5764/3/5"),
@@ -442,7 +443,7 @@ def downlink_source(stage: Stage) -> Observed:
     "rfc3264/6.1/downlink-payload-type",
     "The server sends with the payload type that the offer gave the codec.",
     sends="an offer in which Opus is 96, then audio, and listens",
-    profiles=(Profile.SRTP, Profile.SDP),
+    profiles=SRTP_AND_SDP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
     traps=("SDP 2",),
@@ -457,7 +458,7 @@ def downlink_payload_type(stage: Stage) -> Observed:
     "rfc3550/5.1/downlink-can-be-read",
     "The server's packets can be read inside their protection, and name no contributing sources.",
     sends="audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
 )
@@ -472,7 +473,7 @@ def downlink_can_be_read(stage: Stage) -> Observed:
     "rfc3264/6.1/downlink-extensions",
     "The server sends no header extensions that nobody agreed on.",
     sends="an offer without header extensions, then audio, and listens",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Checked.RIGHT,),
     bad=(Checked.WRONG,),
     traps=("Facts",),
@@ -487,7 +488,7 @@ def downlink_extensions(stage: Stage) -> Observed:
     "rfc3550/6.6/goodbye-then-audio",
     "After a BYE of our source audio under another one goes on.",
     sends="a BYE for our SSRC, then audio under a new one, then under the old one",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     lenient=(Heard.LESS, Heard.SILENCE),  # as above: the source that signalling named is gone
     bad=(Heard.MORE, Heard.ALTERED, Heard.DEAD),

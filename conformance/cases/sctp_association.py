@@ -1,6 +1,7 @@
 """Cookies, tags, chunks that nobody knows, and signs of life (RFC 9260, sections 3.2, 5.2, 8)."""
 
-from conformance.case import Case, Observed, Profile, Unsupported, case
+from conformance.case import Case, Observed, Unsupported, case
+from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import Puppet, Reaction, associated, opened, prepare
 from conformance.stage import Stage
 from transceiver.sctp import packet as packets
@@ -36,7 +37,7 @@ def _cookie_ack(received: Packet) -> bool | None:
     "rfc9260/5.1/cookie-ack",
     "COOKIE ECHO is answered with COOKIE ACK, which stands first in its packet.",
     sends="INIT, and COOKIE ECHO with the cookie that came",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/5.1/8", "rfc9260/3.3.12/1", "rfc9260/5.1.5/6"),
@@ -58,7 +59,7 @@ def cookie_ack(stage: Stage) -> Observed:
     "rfc9260/5.2.4/cookie-again",
     "A COOKIE ECHO that comes again is answered again, and changes nothing.",
     sends="COOKIE ECHO twice",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/5.2.4/8",),
@@ -74,7 +75,7 @@ def cookie_again(stage: Stage) -> Observed:
     "rfc9260/5.1.5/cookie-tampered",
     "A cookie that is not the server's own is let go without a word.",
     sends="COOKIE ECHO with a bit of the cookie turned over, then the right one",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     bad=_NOISE,
     requirements=("rfc9260/5.1.5/3", "rfc9260/4/1", "rfc9260/5.1.3/1"),
@@ -116,7 +117,7 @@ def _no_association(puppet: Puppet, good: CookieEcho) -> Reaction:
     "rfc9260/5.1.5/cookie-under-another-tag",
     "A COOKIE ECHO whose packet has another tag than the server gave is let go.",
     sends="COOKIE ECHO in a packet with a wrong tag, then in one with the right one",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     bad=_NOISE,
     requirements=("rfc9260/5.1.5/4",),
@@ -133,7 +134,7 @@ def cookie_under_another_tag(stage: Stage) -> Observed:
     "rfc9260/5.1/cookie-with-data",
     "DATA may come in the packet with COOKIE ECHO, and is taken.",
     sends="COOKIE ECHO, and the announcement of a data channel beside it",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/5.1/7", "rfc9260/3.3.11/1"),
@@ -162,7 +163,7 @@ def cookie_with_data(stage: Stage) -> Observed:
     "A cookie that took longer than it lives is answered with a Stale Cookie error, and begins "
     "nothing.",
     sends="COOKIE ECHO 62 s after the INIT ACK",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ERROR,),
     # How long a cookie lives is the server's to say.
     lenient=(Reaction.ANSWERED,),
@@ -197,7 +198,7 @@ def cookie_stale(stage: Stage) -> Observed:
     "A client that has lost its memory begins anew: its INIT is answered with a new tag, and after "
     "its cookie the new association works.",
     sends="an association, then INIT with another tag, its cookie, and a data channel",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     # Some stacks take a second INIT over the same DTLS for an error.
     lenient=(Reaction.ABORTED,),
@@ -237,7 +238,7 @@ def _greeted(puppet: Puppet) -> tuple[Reaction, InitAck | None]:
     "An INIT in the midst of an association leaves it as it is: only a cookie that comes back may "
     "change it.",
     sends="an association, INIT with another tag, then a message on the old association",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/5.2.2/10", "rfc9260/5.1/6"),
@@ -256,7 +257,7 @@ def init_changes_nothing(stage: Stage) -> Observed:
     "A server that begins of its own accord sends INIT alone, under tag 0, with nothing of "
     "addresses, and comes to an association with a client that only answers.",
     sends="INIT ACK to the server's INIT, and COOKIE ACK to its cookie",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=(
@@ -298,7 +299,7 @@ def server_begins_too(stage: Stage) -> Observed:
     "rfc9260/8.5/wrong-tag",
     "A packet with another tag than the server gave is let go without a word.",
     sends="HEARTBEAT under a tag that is off by one, under ours, and under 0",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     bad=_NOISE,
     requirements=("rfc9260/8.5/2", "rfc9260/8.5/3"),
@@ -325,7 +326,7 @@ def _unanswered(puppet: Puppet, info: bytes) -> Reaction:
     "rfc9260/6.8/wrong-checksum",
     "A packet whose checksum is wrong is let go.",
     sends="HEARTBEAT with a bit of the checksum turned over",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     # DTLS has vouched for the packet already, and some do not compute it again.
     lenient=(Reaction.ANSWERED,),
@@ -345,7 +346,7 @@ def wrong_checksum(stage: Stage) -> Observed:
     "rfc9260/8.4/wrong-port",
     "A packet for another port belongs to another association: this one does not answer it.",
     sends="HEARTBEAT from and to port 4999",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     lenient=(Reaction.ABORTED,),  # what comes out of the blue may be told so
     bad=(Reaction.ANSWERED, Reaction.WRONG, Reaction.ERROR, Reaction.DEAD),
@@ -362,7 +363,7 @@ def wrong_port(stage: Stage) -> Observed:
     "rfc9260/8.3/heartbeat",
     "HEARTBEAT is answered with what was in it, to the byte.",
     sends="HEARTBEATs with 1, 7 and 500 bytes",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/8.3/3", "rfc9260/3.3.6/1", "rfc9260/3.3.6/2"),
@@ -384,7 +385,7 @@ def heartbeat(stage: Stage) -> Observed:
     "rfc9260/3.1/their-tag",
     "All packets of the server's carry the tag that we gave.",
     sends="an association, a data channel and messages",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/3.1/3", "rfc9260/3.3.2/8", "rfc9260/8.5/1", "rfc9260/5.3.1/2"),
@@ -406,7 +407,7 @@ def their_tag(stage: Stage) -> Observed:
     "All packets of the server's can be read: lengths, padding and checksums are right, and none "
     "is larger than a path carries.",
     sends="an association, a data channel and a message of 8,000 bytes",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=(
@@ -462,7 +463,7 @@ def _unknown_chunk(name: str, kind: int, what: str, *, skip: bool, report: bool)
         f"rfc9260/3.2/{name}",
         f"A packet with an unknown chunk whose upper bits are {kind >> 6:02b} is {what}.",
         sends=f"chunk type {kind} before a HEARTBEAT",
-        profiles=(Profile.DATACHANNEL,),
+        profiles=DATACHANNEL,
         good=(Reaction.ANSWERED,),
         bad=_FAULTS,
     )
@@ -496,7 +497,7 @@ unknown_chunks = (
     "rfc9260/12.4/one-packet-in-answer",
     "However many chunks of a packet want an answer, the answers are in one packet.",
     sends="four HEARTBEATs and four chunks that are to be reported, in one packet",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/12.4/2",),
@@ -523,7 +524,7 @@ def one_packet_in_answer(stage: Stage) -> Observed:
     "rfc9260/3.3/ecn-chunks",
     "The chunks reserved for explicit congestion notification do no harm.",
     sends="chunk types 12 and 13, each in a packet of its own",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     lenient=(Reaction.ANSWERED, Reaction.ERROR),
     bad=(Reaction.WRONG, Reaction.ABORTED, Reaction.DEAD),
@@ -540,7 +541,7 @@ def ecn_chunks(stage: Stage) -> Observed:
     "What is no SCTP inside DTLS is let go, and the association lives.",
     sends="1 to 15 bytes, chunks that are longer than their packet, of length 0 and 3, parameters "
     "past their end, and a packet without a chunk",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     lenient=(Reaction.ABORTED,),  # RFC 9260 leaves it open to call it a violation
     bad=(Reaction.ANSWERED, Reaction.WRONG, Reaction.ERROR, Reaction.DEAD),
@@ -570,7 +571,7 @@ def cannot_be_read(stage: Stage) -> Observed:
     "rfc9260/8.5.1/shutdown-complete-unasked",
     "A SHUTDOWN COMPLETE that nobody waits for is let go.",
     sends="SHUTDOWN COMPLETE in the midst of an association",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     bad=_NOISE,
     requirements=("rfc9260/8.5.1/11",),

@@ -1,6 +1,7 @@
 """Checksums inside DTLS, which may be left out in one direction (RFC 9653)."""
 
-from conformance.case import Observed, Profile, case
+from conformance.case import Observed, case
+from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import (
     ABILITIES,
     Reaction,
@@ -21,7 +22,7 @@ _FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, R
     "traps/sctp/checksum-left-out-only-where-accepted",
     "A server leaves the checksum out only toward a client that has said it accepts that.",
     sends="an association whose INIT says nothing of checksums, and a data channel",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.8/1",),
@@ -41,7 +42,7 @@ def checksum_left_out(stage: Stage) -> Observed:
     "traps/sctp/checksum-of-another-method",
     "Whoever accepts packets without a checksum for another reason than DTLS is sent whole ones.",
     sends="an association whose INIT names error detection method 77, and a data channel",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.8/1",),
@@ -61,7 +62,7 @@ def checksum_of_another_method(stage: Stage) -> Observed:
     "traps/sctp/zero-checksum-accepted-by-us",
     "A client that accepts packets without a checksum gets ones that it can read, with or without.",
     sends="an association whose INIT accepts zero checksums, and a data channel",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 3", "Facts"),
@@ -77,7 +78,7 @@ def zero_checksum_accepted(stage: Stage) -> Observed:
     "A packet without a checksum is taken by a server that has said it takes them, and by no "
     "other.",
     sends="HEARTBEAT in a packet whose checksum is zero",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.8/4",),
@@ -104,7 +105,7 @@ def _has(received: Packet, info: bytes) -> bool:
     "traps/sctp/init-without-a-checksum",
     "An INIT without a checksum is let go by a server that accepts none, and may be by any other.",
     sends="INIT in a packet whose checksum is zero, then a good one",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED, Reaction.SILENCE),
     bad=(Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.DEAD),
     traps=("SCTP and data channels 3", "Facts"),

@@ -1,6 +1,7 @@
 """The end of an association, and of streams within it (RFC 9260, section 9; RFC 6525)."""
 
-from conformance.case import Observed, Profile, case
+from conformance.case import Observed, case
+from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import PATIENCE, Puppet, Reaction, associated, joined, opened, resets
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
@@ -48,7 +49,7 @@ def _shutdown_ack(puppet: Puppet, within: float = PATIENCE) -> bool:
     "SHUTDOWN is answered with SHUTDOWN ACK where nothing is left to send, and after SHUTDOWN "
     "COMPLETE the association is over.",
     sends="SHUTDOWN, and SHUTDOWN COMPLETE to the answer",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/9.2/15", "rfc9260/3.3.9/1"),
@@ -66,7 +67,7 @@ def shutdown(stage: Stage) -> Observed:
     "rfc9260/9.2/shutdown-ack-again",
     "A SHUTDOWN ACK that is not answered is sent again, and so it is when SHUTDOWN comes again.",
     sends="SHUTDOWN, nothing to the answer, then SHUTDOWN again",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/9.2/16", "rfc9260/9.2/8"),
@@ -89,7 +90,7 @@ def shutdown_ack_again(stage: Stage) -> Observed:
     "rfc9260/9.2/shutdown-waits-for-data",
     "A server that has DATA on its way sends it to the end before SHUTDOWN ACK.",
     sends="a message whose echo is not acknowledged, SHUTDOWN, then the acknowledgement",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/9.2/9", "rfc9260/4/11"),
@@ -117,7 +118,7 @@ def shutdown_waits_for_data(stage: Stage) -> Observed:
     "rfc9260/9.1/abort",
     "ABORT ends the association at once, and is not answered.",
     sends="ABORT with a reason",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/9.1/6", "rfc9260/9.1/4", "rfc9260/3.3.7/5"),
@@ -138,7 +139,7 @@ def abort(stage: Stage) -> Observed:
     "ABORT with the T bit, of a client that has forgotten the association, bears the client's own "
     "tag, and ends it.",
     sends="ABORT with the T bit under our tag",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/8.5.1/6", "rfc9260/9.1/5"),
@@ -155,7 +156,7 @@ def abort_with_reflected_tag(stage: Stage) -> Observed:
     "An ABORT under a wrong tag is let go.",
     sends="ABORT under a tag that is off by one, under ours without the T bit, and with it under "
     "the server's",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.SILENCE,),
     bad=_NOISE,
     requirements=("rfc9260/8.5.1/7", "rfc9260/8.5/3"),
@@ -173,7 +174,7 @@ def abort_under_another_tag(stage: Stage) -> Observed:
     "What comes for an association that is over draws at most an ABORT with the T bit, under the "
     "tag that it bore.",
     sends="DATA after ABORT",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ABORTED,),
     lenient=(Reaction.SILENCE,),  # over DTLS it tells nobody anything new
     bad=(Reaction.ANSWERED, Reaction.WRONG, Reaction.ERROR, Reaction.DEAD),
@@ -226,7 +227,7 @@ def _request(puppet: Puppet, *streams: int, number: int) -> ReConfig:
     "A data channel that the client closes, by resetting its stream, is closed by the server as "
     "well: it answers, and resets its own.",
     sends="an outgoing reset of the channel's stream",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.7/1", "rfc8831/6.1/3"),
@@ -253,7 +254,7 @@ def channel_closed(stage: Stage) -> Observed:
     "A number is free when both sides have reset it: a new channel on it is agreed to, and its "
     "sequence numbers begin with 0.",
     sends="a channel that is opened, used, closed by both sides, opened and used again, twice",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.7/1",),
@@ -294,7 +295,7 @@ def stream_used_again(stage: Stage) -> Observed:
     "A reset that overtakes DATA which was sent before it is not performed before the DATA has "
     "come, and then it is.",
     sends="an outgoing reset whose last TSN has not come yet, then the DATA",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 1",),
@@ -326,7 +327,7 @@ def reset_before_its_data(stage: Stage) -> Observed:
     "rfc6525/5.2.1/request-again",
     "A request that comes again is answered as before, and not performed again.",
     sends="the same outgoing reset three times",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 1",),
@@ -349,7 +350,7 @@ def request_again(stage: Stage) -> Observed:
     "rfc6525/5.2.1/wrong-request-number",
     "A request whose number is not the next one is refused as such.",
     sends="an outgoing reset whose number is ten ahead",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     lenient=(Reaction.SILENCE, Reaction.ABORTED),
     bad=(Reaction.WRONG, Reaction.ERROR, Reaction.DEAD),
@@ -368,7 +369,7 @@ def wrong_request_number(stage: Stage) -> Observed:
     "rfc6525/5.2.2/stream-that-is-not-there",
     "A reset of a stream beyond those agreed on is refused, and does no harm.",
     sends="an outgoing reset of stream 65000",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     lenient=(Reaction.SILENCE, Reaction.ABORTED),
     bad=(Reaction.WRONG, Reaction.ERROR, Reaction.DEAD),
@@ -387,7 +388,7 @@ def stream_not_there(stage: Stage) -> Observed:
     "rfc6525/5.2.3/incoming-reset",
     "A request to reset the server's own stream is answered, one way or the other.",
     sends="an incoming reset of the channel's stream",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     lenient=(Reaction.SILENCE,),
     bad=(Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.DEAD),
@@ -410,7 +411,7 @@ def incoming_reset(stage: Stage) -> Observed:
     "What comes on a stream after the client has reset it belongs to no channel, and does no harm.",
     sends="an outgoing reset, then a message without a new announcement, then a new channel on "
     "another stream",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 1",),

@@ -1,6 +1,7 @@
 """What the client has given up, and what the server does as a sender (RFC 3758, RFC 9260, 6)."""
 
-from conformance.case import Observed, Profile, case
+from conformance.case import Observed, case
+from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import WINDOW, Reaction, acknowledged, joined, opened
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
@@ -17,7 +18,7 @@ _FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, R
     "FORWARD-TSN ends the waiting for what the client has given up: what stands behind it is "
     "delivered.",
     sends="a message that never leaves, one behind it, and FORWARD-TSN",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc8831/6.1/6",),
@@ -37,7 +38,7 @@ def forward_tsn(stage: Stage) -> Observed:
     "A message that is given up when some of its fragments have come leaves nothing behind: what "
     "follows is delivered, and the association lives.",
     sends="the first two of four fragments, FORWARD-TSN past all four, then a whole message",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 1",),
@@ -59,7 +60,7 @@ def forward_tsn_amid_fragments(stage: Stage) -> Observed:
     "harm to the association.",
     sends="a hundred unordered messages of which one in ten never leaves, with a FORWARD-TSN each, "
     "old ones again, and one for what has come already",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     traps=("SCTP and data channels 1",),
@@ -87,7 +88,7 @@ def forward_tsn_under_loss(stage: Stage) -> Observed:
     "rfc3758/3.6/forward-tsn-again",
     "A FORWARD-TSN that says nothing new means that a SACK was lost: another is sent at once.",
     sends="FORWARD-TSN for what has been acknowledged",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
 )
@@ -105,7 +106,7 @@ def forward_tsn_again(stage: Stage) -> Observed:
     "rfc9260/6.3.3/data-sent-again",
     "What is not acknowledged is sent again, under the same TSN.",
     sends="a message whose echo is not acknowledged for a while",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.1/23",),
@@ -140,7 +141,7 @@ def data_sent_again(stage: Stage) -> Observed:
     "Where we have no room the server sends no more than one packet of new DATA, and goes on when "
     "there is room.",
     sends="a window of 0, ten messages of 1,000 bytes, then a window again",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.1/3", "rfc9260/6.1/6"),
@@ -179,7 +180,7 @@ def our_window(stage: Stage) -> Observed:
     "The server's stream sequence numbers begin with 0 and go up by one, its TSNs begin with the "
     "one that it announced.",
     sends="a data channel, and five messages",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.5/4", "rfc9260/6.5/5", "rfc9260/5.1/20", "rfc8832/6/1"),
@@ -212,7 +213,7 @@ def numbers_of_the_server(stage: Stage) -> Observed:
     "rfc9260/6.10/bundled",
     "Several chunks in one packet are all read, in their order.",
     sends="HEARTBEAT, SACK and three messages in one packet",
-    profiles=(Profile.DATACHANNEL,),
+    profiles=DATACHANNEL,
     good=(Reaction.ANSWERED,),
     bad=_FAULTS,
     requirements=("rfc9260/6.10/6",),

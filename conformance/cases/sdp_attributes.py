@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Profile, case
+from conformance.case import Case, Level, Observed, case
+from conformance.probe.profiles import DTLS_AND_SDP, SDP, SRTP_AND_SDP
 from conformance.probe.sdp import Offered, direction, pose
 from conformance.stage import Stage
 
-_SDP = (Profile.SDP,)
 _FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
 _NOT_ANSWERED = (*_FAULTS, Offered.REFUSED)
 _TRANSPORT = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=ice-options")
@@ -56,7 +56,7 @@ def _taken(
         name,
         requirement,
         sends=sends,
-        profiles=_SDP,
+        profiles=SDP,
         good=(Offered.ANSWERED,),
         bad=_NOT_ANSWERED,
         level=level,
@@ -196,7 +196,7 @@ def _mapped(number: int) -> Case:
         f"rfc3264/6.1/opus-as-{number}",
         f"Opus that is offered as payload type {number} is answered as {number}.",
         sends=f"an offer whose Opus has payload type {number}",
-        profiles=_SDP,
+        profiles=SDP,
         good=(Offered.ANSWERED,),
         bad=_NOT_ANSWERED,
         traps=("SDP 2",),
@@ -220,7 +220,7 @@ def _turned(offered: str, answers: tuple[str, ...]) -> Case:
         f"rfc3264/6.1/to-{offered}",
         f"What is offered as {offered} is answered as {said}.",
         sends=f"an offer with a={offered}",
-        profiles=_SDP,
+        profiles=SDP,
         good=(Offered.ANSWERED,),
         bad=_NOT_ANSWERED,
     )
@@ -249,7 +249,7 @@ def _roles(setup: str, answer: tuple[str, ...], requirements: tuple[str, ...] = 
         f"rfc8842/5.3/setup-{setup}",
         f"To a=setup:{setup} the answer says {said}: exactly one side is the DTLS client.",
         sends=f"an offer with a=setup:{setup}",
-        profiles=(Profile.SDP, Profile.DTLS),
+        profiles=DTLS_AND_SDP,
         good=(Offered.ANSWERED,),
         lenient=(Offered.REFUSED,),
         bad=_FAULTS,
@@ -278,7 +278,7 @@ ROLES = (
     "rfc5761/5.1.1/no-mux-offered",
     "Where multiplexing RTP and RTCP is not offered, the answer does not claim it.",
     sends="an offer without a=rtcp-mux",
-    profiles=(Profile.SDP, Profile.SRTP),
+    profiles=SRTP_AND_SDP,
     good=(Offered.ANSWERED, Offered.REFUSED),
     bad=_FAULTS,
     requirements=("rfc5761/5.1.1/3",),
@@ -291,7 +291,7 @@ def no_mux_offered(stage: Stage) -> Observed:
     "rfc3264/6/no-codec-in-common",
     "Where no codec is known the section is rejected or the offer refused.",
     sends="an offer of an audio section with one codec that nobody has",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED, Offered.REFUSED),
     bad=_FAULTS,
 )
@@ -306,7 +306,7 @@ def no_codec(stage: Stage) -> Observed:
     "rfc3264/6/pcmu-alone",
     "PCMU by its static payload type is taken, with or without a=rtpmap.",
     sends="an offer of PCMU alone, without a=rtpmap",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,

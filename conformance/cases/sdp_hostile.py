@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Observed, Profile, case
+from conformance.case import Case, Observed, case
+from conformance.probe.profiles import SDP_AND_SIGNALING
 from conformance.probe.sdp import Offered, pose
 from conformance.stage import Stage
 
-_SDP = (Profile.SDP, Profile.SIGNALING)
 _FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
 
 
@@ -29,7 +29,7 @@ def _refused(
         name,
         requirement,
         sends=sends,
-        profiles=_SDP,
+        profiles=SDP_AND_SIGNALING,
         good=(Offered.REFUSED,),
         bad=(Offered.ANSWERED, *_FAULTS),
         requirements=requirements,
@@ -98,7 +98,7 @@ def _survived(name: str, requirement: str, sends: str, change: Callable[[str], s
         name,
         requirement,
         sends=sends,
-        profiles=_SDP,
+        profiles=SDP_AND_SIGNALING,
         good=(Offered.ANSWERED, Offered.REFUSED),
         bad=_FAULTS,
     )

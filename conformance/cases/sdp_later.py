@@ -1,11 +1,10 @@
 """Further offers: what stays, and what an ICE restart changes."""
 
-from conformance.case import Case, Observed, Profile, Seen, case
+from conformance.case import Case, Observed, Seen, case
 from conformance.probe.later import again, begin, credentials, fresh, raised
+from conformance.probe.profiles import SDP_AND_SIGNALING
 from conformance.probe.sdp import cut, faults
 from conformance.stage import Refused, Stage
-
-_BOTH = (Profile.SDP, Profile.SIGNALING)
 
 
 class Restarted(Seen):
@@ -39,7 +38,7 @@ def _offer_again(stage: Stage, *, ufrag: bool, password: bool) -> Observed:
     "A further offer with the credentials of before restarts nothing: the answer has its own of "
     "before too.",
     sends="an offer, and the same offer again with its version raised",
-    profiles=_BOTH,
+    profiles=SDP_AND_SIGNALING,
     good=(Restarted.KEPT,),
     bad=(Restarted.BOTH_NEW, Restarted.HALF, Restarted.UNSOUND, Restarted.REFUSED),
 )
@@ -51,7 +50,7 @@ def nothing_new(stage: Stage) -> Observed:
     "rfc8839/4.4.3/restart",
     "A further offer with a new ufrag and a new password restarts ICE: both are new in the answer.",
     sends="an offer, and a further one with fresh credentials",
-    profiles=_BOTH,
+    profiles=SDP_AND_SIGNALING,
     good=(Restarted.BOTH_NEW,),
     bad=(Restarted.KEPT, Restarted.HALF, Restarted.UNSOUND, Restarted.REFUSED),
     traps=("STUN and ICE 8",),
@@ -66,7 +65,7 @@ def _half(name: str, *, ufrag: bool) -> Case:
         f"A further offer in which the {name} alone is new is a restart or an error; the answer "
         "changes both or neither of its own.",
         sends=f"an offer, and a further one with a fresh {name} and the rest of before",
-        profiles=_BOTH,
+        profiles=SDP_AND_SIGNALING,
         good=(Restarted.BOTH_NEW, Restarted.REFUSED),
         lenient=(Restarted.KEPT,),
         bad=(Restarted.HALF, Restarted.UNSOUND),

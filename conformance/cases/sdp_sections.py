@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Observed, Profile, case
+from conformance.case import Case, Observed, case
+from conformance.probe.profiles import DATACHANNEL_AND_SDP, SDP
 from conformance.probe.sdp import Offered, need_data, pose
 from conformance.stage import Stage
 
-_SDP = (Profile.SDP,)
 _FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
 _NOT_ANSWERED = (*_FAULTS, Offered.REFUSED)
 _VIDEO = (
@@ -33,7 +33,7 @@ def with_section(section: str, mid: str, *, bundled: bool = True) -> Callable[[s
     "rfc8829/5.3.1/plain-answer",
     "A plain offer of audio gets an answer that keeps every rule of answers.",
     sends="an offer of one audio section with Opus and PCMU",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
     traps=("SDP 2",),
@@ -46,7 +46,7 @@ def plain_answer(stage: Stage) -> Observed:
     "rfc8829/5.3.1/audio-and-data",
     "An offer of audio and data gets an answer with both sections in their order.",
     sends="an offer of audio and a data channel in one group",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
 )
@@ -58,7 +58,7 @@ def audio_and_data(stage: Stage) -> Observed:
     "rfc8829/5.3.1/data-first",
     "The data section may come first.",
     sends="an offer of a data channel and audio, in that order",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
 )
@@ -70,7 +70,7 @@ def data_first(stage: Stage) -> Observed:
     "rfc8843/7.3.3/rejected-section-leaves-the-group",
     "A section that is rejected has port 0 and is in no group of the answer.",
     sends="an offer of audio and of a kind of media that no server takes, in one group",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,
@@ -88,7 +88,7 @@ def rejected_leaves_the_group(stage: Stage) -> Observed:
     "rfc8829/5.3.1/video-beside-audio",
     "A section of another kind does not keep the audio from being answered.",
     sends="an offer of audio and video in one group",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,
@@ -105,7 +105,7 @@ def video_beside_audio(stage: Stage) -> Observed:
     "rfc8829/5.3.1/mid-is-mirrored",
     "The answer's sections bear the mids of the offer, whatever these look like.",
     sends="an offer whose only mid is a long token",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
     traps=("SDP 1",),
@@ -122,7 +122,7 @@ def mid_is_mirrored(stage: Stage) -> Observed:
     "rfc8866/9/unbundled",
     "An offer without a group is answered, and the answer has none.",
     sends="an offer of one audio section without a=group",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
     traps=("Facts",),
@@ -135,7 +135,7 @@ def unbundled(stage: Stage) -> Observed:
     "rfc8829/5.10/no-mid",
     "An offer whose section has no mid is answered.",
     sends="an offer of one audio section without a=mid and a=group",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,
@@ -149,7 +149,7 @@ def no_mid(stage: Stage) -> Observed:
     "rfc8843/7.2.1/bundle-only",
     "A section with port 0 and a=bundle-only is offered, not rejected.",
     sends="an offer whose data section has port 0 and a=bundle-only",
-    profiles=_SDP,
+    profiles=SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
     traps=("Facts",),
@@ -172,7 +172,7 @@ def bundle_only(stage: Stage) -> Observed:
     "rfc8841/9/data-alone",
     "An offer of data channels alone is answered.",
     sends="an offer of one data section",
-    profiles=(Profile.SDP, Profile.DATACHANNEL),
+    profiles=DATACHANNEL_AND_SDP,
     good=(Offered.ANSWERED,),
     bad=_NOT_ANSWERED,
 )
@@ -190,7 +190,7 @@ def _sized(name: str, value: str | None, says: str) -> Case:
         f"rfc8841/6.1/{name}",
         f"A data section {says} is taken.",
         sends=f"an offer of a data channel {says}",
-        profiles=(Profile.SDP, Profile.DATACHANNEL),
+        profiles=DATACHANNEL_AND_SDP,
         good=(Offered.ANSWERED,),
         bad=_NOT_ANSWERED,
         traps=("SCTP and data channels 2", "Facts"),
@@ -213,7 +213,7 @@ MESSAGE_SIZES = (
     "rfc8866/5.14/a-second-data-section",
     "A second data section is rejected or taken, but breaks nothing.",
     sends="an offer of two data sections",
-    profiles=(Profile.SDP, Profile.DATACHANNEL),
+    profiles=DATACHANNEL_AND_SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
     bad=_FAULTS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.http import (
     FRAGMENT,
     SDP,
@@ -15,10 +15,10 @@ from conformance.probe.http import (
     open_resource,
     post,
 )
+from conformance.probe.profiles import SDP_AND_SIGNALING, SIGNALING
 from conformance.probe.sdp import plain
 from conformance.stage import Refused, Response, Stage
 
-_SIGNALING = (Profile.SIGNALING,)
 _GRAVE = (Said.UNSOUND, Said.OTHER_SUCCESS, Said.BROKE, Said.DEAD)
 
 
@@ -40,7 +40,7 @@ def _asked(
         name,
         requirement,
         sends=sends,
-        profiles=_SIGNALING,
+        profiles=SIGNALING,
         good=(Said.RIGHT,),
         lenient=lenient,
         bad=_GRAVE if any_refusal else (*_GRAVE, Said.OTHER_REFUSAL),
@@ -63,7 +63,7 @@ def _asked(
     "An offer that is posted gets 201 with the answer as application/sdp and a Location of the "
     "same origin.",
     sends="a plain offer",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     without=WITHOUT,
@@ -87,7 +87,7 @@ def created(stage: Stage) -> Observed:
     "rfc9725/4.2/two-sessions",
     "Each offer makes a session of its own.",
     sends="two plain offers",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     without=WITHOUT,
@@ -105,7 +105,7 @@ def two_sessions(stage: Stage) -> Observed:
     "rfc9725/4.2/sound-answer",
     "The answer in a 201 keeps the rules of answers.",
     sends="a plain offer",
-    profiles=(Profile.SIGNALING, Profile.SDP),
+    profiles=SDP_AND_SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     without=WITHOUT,
@@ -233,7 +233,7 @@ REQUESTS = (
     "rfc9725/4.2/accept-post",
     "OPTIONS says that SDP may be posted.",
     sends="OPTIONS for the endpoint",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     level=Level.SHOULD,
@@ -326,7 +326,7 @@ PATCHES = (
     "New credentials in a fragment restart ICE: 200 with a fragment of new ones and another entity "
     "tag.",
     sends="PATCH with fresh credentials and If-Match: *",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     without=WITHOUT,
@@ -355,7 +355,7 @@ def restart(stage: Stage) -> Observed:
     "rfc9725/4.3.1/entity-tag",
     "A server that restarts ICE gives the first ICE session a strong entity tag.",
     sends="a plain offer, and a restart to see whether there are any",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     bad=(*_GRAVE, Said.OTHER_REFUSAL),
     without=WITHOUT,
@@ -375,7 +375,7 @@ def entity_tag(stage: Stage) -> Observed:
     "rfc9725/4.7.1/no-token",
     "Where a token is wanted, a request without one is refused with 401.",
     sends="a plain offer without Authorization",
-    profiles=_SIGNALING,
+    profiles=SIGNALING,
     good=(Said.RIGHT,),
     lenient=(Said.OTHER_REFUSAL,),
     bad=_GRAVE,

@@ -2,9 +2,10 @@
 
 import attrs
 
-from conformance.case import Blocked, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Blocked, Observed, Seen, Unsupported, case
 from conformance.probe.call import open_call
 from conformance.probe.media import Heard, Media, flip, open_media, prepare, received
+from conformance.probe.profiles import SRTP
 from conformance.stage import Stage
 from stunroute.demux import Kind
 from transceiver.keying import SrtpKeys, SrtpProfile
@@ -50,7 +51,7 @@ def _offer_optional(stage: Stage, profile: SrtpProfile) -> tuple[Agreed, str]:
     "AES128_CM_HMAC_SHA1_80, which everybody has to speak, is agreed to where nothing else is "
     "offered, and audio goes by it.",
     sends="a ClientHello with this one profile, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
     requirements=("rfc5764/4.1.1/2",),
@@ -63,7 +64,7 @@ def aes_cm_alone(stage: Stage) -> Observed:
     "rfc7714/14.2/aead-aes-128-gcm-alone",
     "Where AEAD_AES_128_GCM is agreed to, audio goes by it.",
     sends="a ClientHello with this one profile, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
     requirements=("rfc7714/8.2/1",),
@@ -76,7 +77,7 @@ def gcm_128_alone(stage: Stage) -> Observed:
     "rfc7714/14.2/aead-aes-256-gcm-alone",
     "Where AEAD_AES_256_GCM is agreed to, audio goes by it.",
     sends="a ClientHello with this one profile, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
     requirements=("rfc7714/8.2/1",),
@@ -89,7 +90,7 @@ def gcm_256_alone(stage: Stage) -> Observed:
     "rfc5764/4.1.1/one-of-those-offered",
     "Of several profiles the server picks one that was offered, whatever it would like best.",
     sends="a ClientHello with AES128_CM_HMAC_SHA1_80 before AEAD_AES_256_GCM, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
     requirements=("rfc5764/4.1.1/2",),
@@ -109,7 +110,7 @@ def _spoil(media: Media, position: int, bits: int = 1) -> Observed:
     "rfc3711/3.3/tag-tampered",
     "A packet whose authentication tag does not verify is discarded.",
     sends="an SRTP packet with a bit of its tag turned over, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/2", "rfc3711/3.3/4", "rfc3711/4.2/3", "rfc7714/5.3/1"),
@@ -122,7 +123,7 @@ def tag_tampered(stage: Stage) -> Observed:
     "rfc3711/3.3/payload-tampered",
     "A packet whose encrypted portion was changed on the way is discarded.",
     sends="an SRTP packet with a bit of its payload turned over, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4", "rfc7714/5.3/2"),
@@ -136,7 +137,7 @@ def payload_tampered(stage: Stage) -> Observed:
     "The header is authenticated too: a packet with another timestamp than it was sent with is "
     "discarded.",
     sends="an SRTP packet with a bit of its timestamp turned over, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/4.2/1",),
@@ -149,7 +150,7 @@ def timestamp_tampered(stage: Stage) -> Observed:
     "rfc3711/4.2/marker-tampered",
     "The header is authenticated too: a packet whose marker was changed is discarded.",
     sends="an SRTP packet with its marker bit turned over, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/4.2/1",),
@@ -162,7 +163,7 @@ def marker_tampered(stage: Stage) -> Observed:
     "rfc3711/3.3/trailing-octets",
     "The tag is the end of the packet: what is longer than it was sent is discarded.",
     sends="an SRTP packet with four bytes appended, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -177,7 +178,7 @@ def trailing_bytes(stage: Stage) -> Observed:
     "rfc3711/3.3/cut-short",
     "A packet that lost its end on the way is discarded.",
     sends="SRTP packets that lack one byte, half their tag and all of it, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -198,7 +199,7 @@ def cut_short(stage: Stage) -> Observed:
     "A packet that has no room for a tag behind its header is discarded, and nothing breaks.",
     sends="RTP headers with 0 to 16 bytes behind them, and headers that announce CSRCs and "
     "extensions which are not there",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -223,7 +224,7 @@ def too_short_for_its_tag(stage: Stage) -> Observed:
     "A packet that was sealed under a key that nobody agreed on is discarded.",
     sends="SRTP packets under a random key, one of our source and one of another, between good "
     "ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.2.3/2", "rfc3711/3.3/4"),
@@ -243,7 +244,7 @@ def under_another_key(stage: Stage) -> Observed:
     "rfc5764/4.2/reflected",
     "Each direction has keys of its own: what the server has sent is not taken from us.",
     sends="the server's own SRTP packets, sent back to it",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/9.1/1",),
@@ -263,7 +264,7 @@ def reflected(stage: Stage) -> Observed:
     "rfc5764/5.1.2/plaintext-after-keys",
     "RTP in the clear is not taken once there are keys.",
     sends="RTP packets without protection, with and without room for a tag, between good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc7714/8.2/1",),
@@ -283,7 +284,7 @@ def plaintext_after_keys(stage: Stage) -> Observed:
     "rfc5764/3/before-dtls",
     "What looks like media before there are keys is let go, and the call comes up all the same.",
     sends="SRTP and SRTCP of nobody before the handshake, then the handshake, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Agreed.USED,),
     bad=(Agreed.ANOTHER, Agreed.NONE, Agreed.SILENT),
 )

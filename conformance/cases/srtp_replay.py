@@ -2,8 +2,9 @@
 
 import attrs
 
-from conformance.case import Observed, Profile, case
+from conformance.case import Observed, case
 from conformance.probe.media import Heard, flip, open_media
+from conformance.probe.profiles import SRTP
 from conformance.probe.stun import ask, check
 from conformance.stage import Stage
 
@@ -14,7 +15,7 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "rfc3711/3.3.2/replayed-at-once",
     "A packet that comes twice is taken once.",
     sends="an SRTP packet three times in a row",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/3", "rfc3711/3.3.2/3", "rfc3711/3.3.2/4"),
@@ -29,7 +30,7 @@ def replayed_at_once(stage: Stage) -> Observed:
     "rfc3711/3.3.2/replayed-later",
     "A packet that comes again when others have come since is discarded.",
     sends="an SRTP packet again after 20, and after 50 others",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/3", "rfc3711/3.3.2/3"),
@@ -44,7 +45,7 @@ def replayed_later(stage: Stage) -> Observed:
     "rfc3711/3.3.2/replayed-from-elsewhere",
     "A packet that somebody has copied and sends from another address is discarded.",
     sends="an SRTP packet, and the same from another socket",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/3",),
@@ -60,7 +61,7 @@ def replayed_from_elsewhere(stage: Stage) -> Observed:
     "rfc3711/3.3.2/reordered",
     "Packets that overtook one another are all taken.",
     sends="eight SRTP packets in another order",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.2/3",),
@@ -75,7 +76,7 @@ def reordered(stage: Stage) -> Observed:
     "rfc3711/3.3.2/late-within-64",
     "The replay window is 64 packets at least: one that comes 60 behind the newest is taken.",
     sends="60 SRTP packets, then one that was sent before them",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.2/2",),
@@ -90,7 +91,7 @@ def late_within_64(stage: Stage) -> Observed:
     "traps/srtp/window-not-moved-by-forgery",
     "A packet that does not authenticate moves neither the replay window nor the rollover counter.",
     sends="SRTP packets with sequence numbers far ahead and wrong tags, and good ones after each",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.2/4", "rfc3711/3.3.1/7"),
@@ -113,7 +114,7 @@ def window_not_moved(stage: Stage) -> Observed:
     "traps/srtp/forged-sources",
     "Packets of sources that do not authenticate use nothing up: a good one goes on being heard.",
     sends="300 SRTP packets with wrong tags, each of another source, among good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -133,7 +134,7 @@ def forged_sources(stage: Stage) -> Observed:
     "rfc3711/3.2.3/sources-have-their-own-lists",
     "Replay lists are kept per source: two sources with the same sequence numbers are both heard.",
     sends="SRTP packets of two sources with equal sequence numbers",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     lenient=(Heard.LESS,),  # a server may keep to the source that signalling named
     bad=(Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD),
@@ -155,7 +156,7 @@ def own_lists(stage: Stage) -> Observed:
     "over either are taken, each once.",
     sends="a check over a second socket after the handshake over the first, then audio over both "
     "in turn",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("SRTP, RTP, RTCP 3",),
@@ -176,7 +177,7 @@ def here_and_there(stage: Stage) -> Observed:
     "While a path changes, a record of DTLS may come over the old address when media has moved on: "
     "the call goes on.",
     sends="audio over a second socket that was validated, DTLS application data over the first",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("SRTP, RTP, RTCP 3",),
@@ -200,7 +201,7 @@ def dtls_over_the_old_address(stage: Stage) -> Observed:
     "After a rebinding the first packet from the new address is usually SRTP: its tag vouches for "
     "it, and it is taken.",
     sends="SRTP packets from a socket that no check has come from",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     # A server that waits for a check loses some audio and harms nobody.
     lenient=(Heard.SILENCE, Heard.LESS),
@@ -218,7 +219,7 @@ def from_a_new_address(stage: Stage) -> Observed:
     "traps/srtp/forged-from-a-new-address",
     "A forged packet from another address draws nothing there.",
     sends="an SRTP packet with a wrong tag from another socket, then good ones",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3/4",),
@@ -239,7 +240,7 @@ def forged_from_a_new_address(stage: Stage) -> Observed:
     "traps/srtp/after-a-rebinding",
     "After a rebinding audio flows again, up and down, once a check has come from the new address.",
     sends="audio from a new socket, then a check, then audio",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     traps=("Facts",),
@@ -261,7 +262,7 @@ def after_a_rebinding(stage: Stage) -> Observed:
     "rfc5764/3/calls-apart",
     "Two calls have two keys: what is sealed for one is not taken in the other.",
     sends="SRTP packets of one call from the address of another",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc5764/3/3", "rfc3711/9.1/3"),

@@ -1,7 +1,8 @@
 """The rollover counter, which no packet carries (RFC 3711, section 3.3.1)."""
 
-from conformance.case import Observed, Profile, Unsupported, case
+from conformance.case import Observed, Unsupported, case
 from conformance.probe.media import Heard, Media, open_media, prepare
+from conformance.probe.profiles import SRTP
 from conformance.stage import Stage
 
 _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
@@ -11,7 +12,7 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "rfc3711/3.3.1/rollover",
     "Where the sequence number wraps the rollover counter goes up, and no packet is lost by it.",
     sends="SRTP packets with sequence numbers that wrap",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/2", "rfc3711/3.3.1/7", "rfc3711/3.3.1/1"),
@@ -26,7 +27,7 @@ def rollover(stage: Stage) -> Observed:
     "rfc3711/3.3.1/rollover-reordered",
     "Packets that overtook one another across the wrap are all taken.",
     sends="SRTP packets 0, 65534, 1, 65535, 3, 2",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/7", "rfc3711/3.3.2/3"),
@@ -43,7 +44,7 @@ def rollover_reordered(stage: Stage) -> Observed:
     "rfc3711/3.3.1/rollover-replayed",
     "A packet from before the wrap that comes again after it is a replay still.",
     sends="SRTP packets across the wrap, then the one before it again",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.2/3", "rfc3711/3.3/3"),
@@ -60,7 +61,7 @@ def rollover_replayed(stage: Stage) -> Observed:
     "traps/srtp/burst-loss-across-the-wrap",
     "When a burst is lost that contains the wrap, the packets behind it are taken.",
     sends="SRTP packets up to 65530, then from 300 on: all between are lost",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/7",),
@@ -77,7 +78,7 @@ def burst_loss(stage: Stage) -> Observed:
     "traps/srtp/lost-and-late-across-the-wrap",
     "When the last packets before the wrap are late and some are lost, all that come are taken.",
     sends="SRTP packets around the wrap: one in three lost, the rest in pairs that are swapped",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/7", "rfc3711/3.3.2/3"),
@@ -94,7 +95,7 @@ def lost_and_late(stage: Stage) -> Observed:
     "traps/srtp/first-is-65535",
     "A source whose first packet is the last before the wrap is heard before it and after.",
     sends="SRTP packets 65535, 0, 1 and on, the first that there are of this source",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/3", "rfc3711/3.3.1/5"),
@@ -120,7 +121,7 @@ def _judge_beginning(media: Media) -> tuple[Heard, str]:
     "A source that begins just below 65536 and whose packets before the wrap are lost is heard all "
     "the same.",
     sends="SRTP packets 65532 to 65535, which are lost, then 0 and on",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     # RFC 3711 leaves a receiver no way to know; to guess is more than it asks for.
     lenient=(Heard.SILENCE,),
@@ -139,7 +140,7 @@ def first_lost(stage: Stage) -> Observed:
     "A source that begins just below 65536 is heard when its packets from before the wrap come "
     "after those behind it.",
     sends="SRTP packets 0 and 1, then 65534 and 65535, then 2 and on",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     lenient=(Heard.SILENCE,),  # as above
     bad=(Heard.LESS, Heard.MORE, Heard.ALTERED, Heard.DEAD),
@@ -159,7 +160,7 @@ def first_late(stage: Stage) -> Observed:
     "The counter goes up with each wrap, not only the first.",
     sends="SRTP packets that leap through two cycles of sequence numbers, in steps that are less "
     "than half of one",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/2", "rfc3711/3.3.1/7"),
@@ -182,7 +183,7 @@ def two_rollovers(stage: Stage) -> Observed:
     "rfc3711/3.3.1/leap-within-half-a-cycle",
     "A packet less than half a cycle ahead is of this cycle, one just behind the wrap of the next.",
     sends="SRTP packets after a leap of 30000",
-    profiles=(Profile.SRTP,),
+    profiles=SRTP,
     good=(Heard.RIGHT,),
     bad=_FAULTS,
     requirements=("rfc3711/3.3.1/7",),

@@ -8,14 +8,8 @@ from functools import partial
 
 from conformance.case import Level
 from conformance.probe.draft import Draft, draft
-from conformance.probe.questions import (
-    DISCARDED,
-    ICE,
-    OVERLOOKED,
-    SILENT,
-    TAKEN,
-    question,
-)
+from conformance.probe.profiles import ICE
+from conformance.probe.questions import DISCARDED, OVERLOOKED, SILENT, TAKEN, question
 from conformance.probe.stun import Asker, check, credentials
 from stunroute import stun
 

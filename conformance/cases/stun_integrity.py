@@ -2,16 +2,9 @@
 
 from functools import partial
 
-from conformance.case import Profile
 from conformance.probe.draft import Draft, draft
-from conformance.probe.questions import (
-    ICE,
-    INCOMPLETE,
-    TAKEN,
-    UNPROVED,
-    Oracle,
-    question,
-)
+from conformance.probe.profiles import ICE
+from conformance.probe.questions import INCOMPLETE, TAKEN, UNPROVED, Oracle, question
 from conformance.probe.stun import Answered, Asker, check, credentials
 from stunroute import stun
 
@@ -299,7 +292,7 @@ SHA256 = (
             requirement,
             sends=f"a check whose MESSAGE-INTEGRITY-SHA256 is cut to {size} bytes",
             oracle=FORGED,
-            profiles=(Profile.ICE_LITE,),
+            profiles=ICE,
             request=partial(_sha256, size=size),
             requirements=("rfc8489/14.6/1",),
         )

@@ -1,7 +1,8 @@
 """A STUN server that serves everybody (RFC 8489, section 12), and its old clients (section 11)."""
 
-from conformance.case import Level, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Level, Observed, Seen, Unsupported, case
 from conformance.probe.draft import Draft
+from conformance.probe.profiles import STUN
 from conformance.probe.questions import FAULTS, REFUSALS
 from conformance.probe.stun import (
     Answered,
@@ -32,7 +33,7 @@ def _plain(stage: Stage) -> Asker:
     "rfc8489/12/binding",
     "A Binding request without any attribute is answered with the address it came from.",
     sends="the header of a Binding request",
-    profiles=(Profile.STUN,),
+    profiles=STUN,
     good=(Answered.SUCCESS,),
     bad=(*FAULTS, *REFUSALS, Answered.SILENCE),
     requirements=("rfc8489/12/1", "rfc8489/12/6"),
@@ -46,7 +47,7 @@ def binding(stage: Stage) -> Observed:
     "rfc8489/12/fingerprint-not-required",
     "A server may use FINGERPRINT and must not require it.",
     sends="a Binding request with SOFTWARE and without FINGERPRINT",
-    profiles=(Profile.STUN,),
+    profiles=STUN,
     good=(Answered.SUCCESS,),
     bad=(*FAULTS, *REFUSALS, Answered.SILENCE),
     requirements=("rfc8489/12/6",),
@@ -61,7 +62,7 @@ def fingerprint_not_required(stage: Stage) -> Observed:
     "rfc8489/12/fingerprint-taken",
     "A request with a FINGERPRINT that is right is answered.",
     sends="a Binding request with FINGERPRINT",
-    profiles=(Profile.STUN,),
+    profiles=STUN,
     good=(Answered.SUCCESS,),
     bad=(*FAULTS, *REFUSALS, Answered.SILENCE),
     requirements=("rfc8489/12/1",),
@@ -85,7 +86,7 @@ class Old(Seen):
     "A client without the magic cookie is served by the rules of its time: MAPPED-ADDRESS, and its "
     "own 128 bits of transaction id.",
     sends="a Binding request of RFC 3489",
-    profiles=(Profile.STUN,),
+    profiles=STUN,
     level=Level.SHOULD,
     good=(Old.SERVED,),
     lenient=(Old.SILENCE,),
@@ -132,7 +133,7 @@ class Flooded(Seen):
     "A server is no lever for attacks: what it answers to the smallest request is not many times "
     "as long.",
     sends="the header of a Binding request",
-    profiles=(Profile.STUN,),
+    profiles=STUN,
     level=Level.SHOULD,
     good=(Flooded.QUIET,),
     bad=(Flooded.LOUD, Flooded.DEAD),

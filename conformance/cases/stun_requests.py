@@ -1,6 +1,7 @@
 """What a server does with requests: RFC 8489, section 6.3, and what may be in them."""
 
-from conformance.case import Observed, Profile, case
+from conformance.case import Observed, case
+from conformance.probe.profiles import ICE, STUN_AND_ICE
 from conformance.probe.stun import Answered, check, need_credentials, probe, reach
 from conformance.stage import Stage
 
@@ -19,7 +20,7 @@ _FAULTS = (
     "A request with a comprehension-required attribute that the server does not know is refused "
     "with 420, which lists it.",
     sends="a signed check that carries attribute 0x7ffe",
-    profiles=(Profile.ICE_LITE, Profile.STUN),
+    profiles=STUN_AND_ICE,
     good=(Answered.UNKNOWN_ATTRIBUTE,),
     bad=(*_FAULTS, Answered.SUCCESS, Answered.BAD_REQUEST, Answered.SILENCE),
     traps=("STUN and ICE 3",),
@@ -37,7 +38,7 @@ def unknown_required_attribute(stage: Stage) -> Observed:
     "rfc8489/9.1.3/wrong-password",
     "A request whose integrity does not verify is not answered as if it did.",
     sends="a check signed with another password",
-    profiles=(Profile.ICE_LITE,),
+    profiles=ICE,
     good=(Answered.UNAUTHENTICATED,),
     lenient=(Answered.SILENCE, Answered.BAD_REQUEST),
     bad=(

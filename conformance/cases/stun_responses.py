@@ -11,7 +11,7 @@ from typing import Any
 from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, Unsupported, case
 from conformance.probe.draft import Draft, draft
 from conformance.probe.look import Shown, shown
-from conformance.probe.questions import BOTH, ICE
+from conformance.probe.profiles import ICE, STUN_AND_ICE
 from conformance.probe.stun import (
     TRIES,
     Answered,
@@ -231,7 +231,7 @@ SUCCESS = (
         "XOR-MAPPED-ADDRESS has a zero byte, the family that the request came over, and as many "
         "bytes as that has: an IPv4 client is not told a mapped IPv6 address.",
         sends="a good request",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=_address_is_well_formed,
         requirements=("rfc8489/14.1/1", "rfc8489/14.1/2", "rfc8489/14.1/3"),
         traps=("STUN and ICE 11",),
@@ -241,14 +241,14 @@ SUCCESS = (
         "A response bears no comprehension-required attribute that a client need not know: it "
         "would be thrown away.",
         sends="a good request",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=_demands_nothing,
     ),
     _look(
         "rfc8489/14.14/software-in-the-response",
         "SOFTWARE, where a response has it, is text of fewer than 128 characters.",
         sends="a good request",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=_software_is_text,
         requirements=("rfc8489/14.14/2",),
     ),
@@ -328,7 +328,7 @@ ERRORS = (
         "rfc8489/14.8/all-unknown-attributes",
         "A 420 lists every comprehension-required attribute that is not known.",
         sends="a good request with three unknown attributes",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=lambda asker: _lists(asker, 0x7FFE, 0x0EEE, 0x7F00),
         requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
         traps=("STUN and ICE 3",),
@@ -338,7 +338,7 @@ ERRORS = (
         "A client that demands attributes 0x4000 to 0x4007, as WhatsApp does, is told that none of "
         "them is known.",
         sends="a good request with attributes 0x4000 to 0x4007",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=lambda asker: _lists(asker, *WHATSAPP),
         requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
         traps=("STUN and ICE 3", "Facts"),
@@ -356,7 +356,7 @@ ERRORS = (
         "ERROR-CODE has a class from 3 to 6, a number below 100 and a reason in UTF-8 of fewer "
         "than 128 characters.",
         sends="a good request with attribute 0x7ffe",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=_code_is_well_formed,
         requirements=(
             "rfc8489/6.3.1.1/1",
@@ -369,7 +369,7 @@ ERRORS = (
         "rfc8489/14.8/reserved-bits",
         "The reserved bits of ERROR-CODE are zero.",
         sends="a good request with attribute 0x7ffe",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         level=Level.SHOULD,
         look=_reserved_is_zero,
     ),
@@ -377,7 +377,7 @@ ERRORS = (
         "rfc8489/14/padding-is-zero",
         "What is sent is padded with zeros.",
         sends="a good request with one unknown attribute, whose refusal is padded, and one without",
-        profiles=BOTH,
+        profiles=STUN_AND_ICE,
         look=_padding_is_zero,
         requirements=("rfc8489/14/4", "rfc8489/14/2"),
     ),
@@ -447,7 +447,7 @@ def _both(asker: Asker, ask_second: Callable[[], Answered]) -> Observed:
     "rfc8489/6.3.1/retransmission",
     "A request that comes again is answered again, and in the same way.",
     sends="a good request twice, byte for byte",
-    profiles=BOTH,
+    profiles=STUN_AND_ICE,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),
     requirements=("rfc8489/6.3.1/1", "rfc8489/6.3.1/2"),
@@ -473,7 +473,7 @@ def retransmission(stage: Stage) -> Observed:
     "rfc8489/6.3.1/refusal-of-a-retransmission",
     "A refused request that comes again is refused again.",
     sends="a good request with attribute 0x7ffe twice, byte for byte",
-    profiles=BOTH,
+    profiles=STUN_AND_ICE,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),
     requirements=("rfc8489/6.3.1/1",),
@@ -500,7 +500,7 @@ def _from(asker: Asker, socket: Address) -> Answered:
     "rfc8489/12/address-of-each-socket",
     "Every request is told the address that it came from, also where one comes hard upon another.",
     sends="good requests from four sockets in turn",
-    profiles=BOTH,
+    profiles=STUN_AND_ICE,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),
     requirements=("rfc8489/12/1",),
@@ -520,7 +520,7 @@ def address_of_each_socket(stage: Stage) -> Observed:
     "rfc8489/5/same-transaction-id-elsewhere",
     "Two clients may draw the same transaction id: each gets its own answer.",
     sends="two good requests with one transaction id from two sockets",
-    profiles=BOTH,
+    profiles=STUN_AND_ICE,
     good=(Twice.RIGHT,),
     bad=(Twice.DIFFERENT, Twice.ONCE, Twice.WRONG),
     requirements=("rfc8489/12/1",),
@@ -539,7 +539,7 @@ def same_transaction_id_elsewhere(stage: Stage) -> Observed:
     "rfc8489/6.3.1/twenty-at-once",
     "Requests that come all at once are all answered.",
     sends="twenty good requests without waiting for answers",
-    profiles=BOTH,
+    profiles=STUN_AND_ICE,
     good=(Twice.RIGHT,),
     lenient=(Twice.ONCE,),
     bad=(Twice.DIFFERENT, Twice.WRONG),

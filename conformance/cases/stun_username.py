@@ -8,7 +8,8 @@ refuses what its peer never told, is put up with: it turns down nobody who has r
 from collections.abc import Callable
 
 from conformance.case import Case, Level, Unsupported
-from conformance.probe.questions import ICE, TAKEN, UNPROVED, Oracle, question
+from conformance.probe.profiles import ICE
+from conformance.probe.questions import TAKEN, UNPROVED, Oracle, question
 from conformance.probe.stun import Answered, Asker, check, credentials
 
 OTHER_PEER = Oracle(

@@ -11,10 +11,8 @@ from attrs import frozen
 from conformance.case import Case, Level, Observed, Profile, case
 from conformance.stage import Stage
 
+from .profiles import STUN_AND_ICE
 from .stun import Answered, Asker, credentials, need_credentials, probe, reach, validate
-
-BOTH = (Profile.ICE_LITE, Profile.STUN)
-ICE = (Profile.ICE_LITE,)
 
 FAULTS = (Answered.UNSOUND, Answered.OTHER_ERROR, Answered.GARBAGE, Answered.DEAD)
 """Never right."""
@@ -99,7 +97,7 @@ def question(
     sends: str,
     oracle: Oracle,
     request: Callable[[Asker], bytes],
-    profiles: tuple[Profile, ...] = BOTH,
+    profiles: tuple[Profile, ...] = STUN_AND_ICE,
     level: Level = Level.MUST,
     requirements: tuple[str, ...] = (),
     traps: tuple[str, ...] = (),

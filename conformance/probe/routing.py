@@ -13,7 +13,6 @@ from conformance.case import (
     Case,
     Level,
     Observed,
-    Profile,
     Seen,
     Steps,
     Unsupported,
@@ -23,6 +22,8 @@ from conformance.relay_stage import Delivery, Node, Reception, RelayStage, Sessi
 from stunroute import forward, stun
 from stunroute.address import Address
 from stunroute.errors import DecodeError
+
+from .profiles import RELAY
 
 TRIES = 4
 PATIENT = 4
@@ -94,7 +95,7 @@ def relayed(
         name,
         requirement,
         sends=sends,
-        profiles=(Profile.RELAY,),
+        profiles=RELAY,
         good=oracle.good,
         bad=oracle.bad,
         lenient=oracle.lenient,
