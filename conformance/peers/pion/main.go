@@ -96,36 +96,40 @@ func echoData(peer *webrtc.PeerConnection) {
 }
 
 // open answers an offer; a call that cannot be answered is closed.
-func (d *door) open(offer string) (peer *webrtc.PeerConnection, answer string, err error) {
-	peer, err = d.api.NewPeerConnection(webrtc.Configuration{})
+func (d *door) open(offer string) (*webrtc.PeerConnection, string, error) {
+	peer, err := d.api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() {
-		if err != nil {
-			_ = peer.Close()
-		}
-	}()
+	answer, err := answerTo(peer, offer)
+	if err != nil {
+		_ = peer.Close()
+		return nil, "", err
+	}
+	return peer, answer, nil
+}
+
+func answerTo(peer *webrtc.PeerConnection, offer string) (string, error) {
 	if strings.Contains(offer, "m=audio") {
-		if err = echoAudio(peer); err != nil {
-			return nil, "", err
+		if err := echoAudio(peer); err != nil {
+			return "", err
 		}
 	}
 	echoData(peer)
 	remote := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}
-	if err = peer.SetRemoteDescription(remote); err != nil {
-		return nil, "", err
+	if err := peer.SetRemoteDescription(remote); err != nil {
+		return "", err
 	}
 	made, err := peer.CreateAnswer(nil)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	gathered := webrtc.GatheringCompletePromise(peer)
 	if err = peer.SetLocalDescription(made); err != nil {
-		return nil, "", err
+		return "", err
 	}
 	<-gathered
-	return peer, peer.LocalDescription().SDP, nil
+	return peer.LocalDescription().SDP, nil
 }
 
 func (d *door) remember(peer *webrtc.PeerConnection) string {
