@@ -4,8 +4,9 @@ from conformance.case import Observed, Unsupported, case
 from conformance.probe.call import Call
 from conformance.probe.look import Shown, shown
 from conformance.probe.media import (
+    HEARD,
+    NOT_HEARD,
     REPORT_PATIENCE,
-    Heard,
     Media,
     Noted,
     flip,
@@ -19,9 +20,6 @@ from stunroute.demux import Kind
 from stunroute.errors import DecodeError
 from transceiver.keying import SrtpProfile
 from transceiver.srtp import rtcp
-
-_HEARD_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
-
 
 # --- what we report -------------------------------------------------------------------------------
 
@@ -237,8 +235,8 @@ def in_the_clear(stage: Stage) -> Observed:
     "A BYE that anybody could have sent ends nothing.",
     sends="a BYE for our source without protection, then audio",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_HEARD_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.4/15",),
 )
 def goodbye_in_the_clear(stage: Stage) -> Observed:
@@ -254,8 +252,8 @@ def goodbye_in_the_clear(stage: Stage) -> Observed:
     "An SRTCP packet that has no room for index and tag is discarded, and nothing breaks.",
     sends="RTCP headers with 4 to 30 bytes in all, then audio",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_HEARD_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("SRTP, RTP, RTCP 2",),
 )
 def srtcp_too_short(stage: Stage) -> Observed:
@@ -272,8 +270,8 @@ def srtcp_too_short(stage: Stage) -> Observed:
     sends="authenticated RTCP: lengths past the end, report blocks and items that are not there, "
     "padding that does not fit, version 1",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_HEARD_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def malformed(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -302,8 +300,8 @@ def malformed(stage: Stage) -> Observed:
     "RTP and RTCP on one port are told apart by the payload type, however they alternate.",
     sends="audio and reports in turn",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_HEARD_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc5761/5.1.1/5", "rfc5761/7/1"),
 )
 def demultiplexing(stage: Stage) -> Observed:

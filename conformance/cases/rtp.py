@@ -7,13 +7,10 @@ import attrs
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.look import Checked, checked
-from conformance.probe.media import STEP, Heard, Media, Shot, open_media
+from conformance.probe.media import HEARD, NOT_HEARD, STEP, Heard, Media, Shot, open_media
 from conformance.probe.profiles import SRTP, SRTP_AND_SDP
 from conformance.stage import Stage
 from transceiver.srtp import rtcp, rtp
-
-_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
-
 
 # --- headers --------------------------------------------------------------------------------------
 
@@ -23,8 +20,8 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "A list of contributing sources is skipped, whatever it holds.",
     sends="RTP packets with 1, 2 and 15 CSRCs",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def contributing_sources(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -36,8 +33,8 @@ def contributing_sources(stage: Stage) -> Observed:
     "Padding is taken off: what is left is the payload.",
     sends="RTP packets with 1, 4 and 200 bytes of padding",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def padding(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -74,8 +71,8 @@ def padding_longer_than_payload(stage: Stage) -> Observed:
     "A packet that is all padding, as is sent to measure bandwidth, does no harm.",
     sends="RTP packets with a payload of nothing and 100 bytes of padding",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def nothing_but_padding(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -88,8 +85,8 @@ def nothing_but_padding(stage: Stage) -> Observed:
     "A packet without a payload does no harm.",
     sends="RTP packets that end behind their header",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def empty_payload(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -102,8 +99,8 @@ def empty_payload(stage: Stage) -> Observed:
     "What has not version 2 in its first two bits is no RTP, and does no harm.",
     sends="SRTP packets with their version changed to 0, 1 and 3",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
 )
 def version_1(stage: Stage) -> Observed:
@@ -121,8 +118,8 @@ def version_1(stage: Stage) -> Observed:
     "Packets with a payload type that nobody agreed on are ignored.",
     sends="RTP packets with payload types 20 and 127",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def payload_type_not_negotiated(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -137,8 +134,8 @@ def payload_type_not_negotiated(stage: Stage) -> Observed:
     "A packet with its marker set, as after silence, is one like any other.",
     sends="RTP packets with and without marker in turn",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def marker(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -150,8 +147,8 @@ def marker(stage: Stage) -> Observed:
     "RTP with its marker set is told from RTCP: only payload types 64 to 95 look alike.",
     sends="RTP packets of PCMU with and without marker, so with a second byte of 0 and of 128",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc5761/4/3",),
     traps=("STUN and ICE 13",),
 )
@@ -165,8 +162,8 @@ def marker_and_payload_type(stage: Stage) -> Observed:
     "Timestamps wrap, and nothing is lost by it.",
     sends="RTP packets with timestamps across 2^32",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def timestamp_wrap(stage: Stage) -> Observed:
     # From the beginning near the wrap: a leap back is not what is asked about.
@@ -180,8 +177,8 @@ def timestamp_wrap(stage: Stage) -> Observed:
     "no loss.",
     sends="RTP packets with timestamps that leap by ten seconds and by a minute",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def gap_of_silence(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -197,8 +194,8 @@ def gap_of_silence(stage: Stage) -> Observed:
     "A packet as large as a path carries is taken.",
     sends="RTP packets with payloads of 20, 500 and 1,100 bytes",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def large_packet(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -217,8 +214,8 @@ def large_packet(stage: Stage) -> Observed:
     "Header extensions in the one-byte form that nobody agreed on are skipped.",
     sends="RTP packets with one-byte elements of identifiers 1, 5 and 14",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("Facts",),
 )
 def one_byte_elements(stage: Stage) -> Observed:
@@ -232,8 +229,8 @@ def one_byte_elements(stage: Stage) -> Observed:
     "Header extensions in the two-byte form that nobody agreed on are skipped.",
     sends="RTP packets with two-byte elements, an empty one and one of 100 bytes among them",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("Facts",),
 )
 def two_byte_elements(stage: Stage) -> Observed:
@@ -247,8 +244,8 @@ def two_byte_elements(stage: Stage) -> Observed:
     "A client may name the MID in its first packets and never again, or in none.",
     sends="RTP packets with a MID element, then packets without extensions",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("Facts",),
 )
 def mid_first(stage: Stage) -> Observed:
@@ -266,8 +263,8 @@ def _opaque(media: Media, profile: int, value: bytes, wanted: bool | None = True
     "A header extension of a profile that nobody knows is skipped by its length.",
     sends="RTP packets with extensions of profile 0xabcd, of 0, 4 and 400 bytes",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def extension_of_unknown_profile(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -279,8 +276,8 @@ def extension_of_unknown_profile(stage: Stage) -> Observed:
     "Identifier 15 of the one-byte form ends the reading of elements, not of the packet.",
     sends="RTP packets with an element of identifier 15 before bytes that make no sense",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def identifier_15(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -292,8 +289,8 @@ def identifier_15(stage: Stage) -> Observed:
     "An element that is longer than its block does no harm, whether the payload is taken or not.",
     sends="authenticated RTP packets with elements that claim more bytes than there are",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def element_past_its_block(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -326,8 +323,8 @@ def source_changes(stage: Stage) -> Observed:
     "A client that happens to choose the server's own SSRC does no harm to the call.",
     sends="audio under the server's SSRC, among audio under ours",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def source_of_the_server(stage: Stage) -> Observed:
     media = open_media(stage)
@@ -345,8 +342,8 @@ def source_of_the_server(stage: Stage) -> Observed:
     "A client that uses many SSRCs uses nothing up that its first source needs.",
     sends="one authenticated packet under each of 100 SSRCs, among audio under ours",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
 )
 def many_sources(stage: Stage) -> Observed:
     media = open_media(stage)

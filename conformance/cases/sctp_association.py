@@ -2,7 +2,17 @@
 
 from conformance.case import Case, Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL
-from conformance.probe.sctp import Puppet, Reaction, associated, opened, prepare
+from conformance.probe.sctp import (
+    ANSWERED,
+    LET_GO,
+    NOT_ANSWERED,
+    NOT_LET_GO,
+    Puppet,
+    Reaction,
+    associated,
+    opened,
+    prepare,
+)
 from conformance.stage import Stage
 from transceiver.sctp import packet as packets
 from transceiver.sctp.causes import StaleCookie, UnrecognizedChunk
@@ -22,9 +32,6 @@ from transceiver.sctp.chunks import (
 from transceiver.sctp.packet import Packet, checksum_matches
 from transceiver.sctp.parameters import OverIp, StateCookie
 
-_FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, Reaction.DEAD)
-_NOISE = (Reaction.ANSWERED, Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.DEAD)
-
 
 def _cookie_ack(received: Packet) -> bool | None:
     return True if any(isinstance(each, CookieAck) for each in received.chunks) else None
@@ -38,8 +45,8 @@ def _cookie_ack(received: Packet) -> bool | None:
     "COOKIE ECHO is answered with COOKIE ACK, which stands first in its packet.",
     sends="INIT, and COOKIE ECHO with the cookie that came",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.1/8", "rfc9260/3.3.12/1", "rfc9260/5.1.5/6"),
 )
 def cookie_ack(stage: Stage) -> Observed:
@@ -60,8 +67,8 @@ def cookie_ack(stage: Stage) -> Observed:
     "A COOKIE ECHO that comes again is answered again, and changes nothing.",
     sends="COOKIE ECHO twice",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.2.4/8",),
 )
 def cookie_again(stage: Stage) -> Observed:
@@ -76,8 +83,8 @@ def cookie_again(stage: Stage) -> Observed:
     "A cookie that is not the server's own is let go without a word.",
     sends="COOKIE ECHO with a bit of the cookie turned over, then the right one",
     profiles=DATACHANNEL,
-    good=(Reaction.SILENCE,),
-    bad=_NOISE,
+    good=LET_GO,
+    bad=NOT_LET_GO,
     requirements=("rfc9260/5.1.5/3", "rfc9260/4/1", "rfc9260/5.1.3/1"),
 )
 def cookie_tampered(stage: Stage) -> Observed:
@@ -118,8 +125,8 @@ def _no_association(puppet: Puppet, good: CookieEcho) -> Reaction:
     "A COOKIE ECHO whose packet has another tag than the server gave is let go.",
     sends="COOKIE ECHO in a packet with a wrong tag, then in one with the right one",
     profiles=DATACHANNEL,
-    good=(Reaction.SILENCE,),
-    bad=_NOISE,
+    good=LET_GO,
+    bad=NOT_LET_GO,
     requirements=("rfc9260/5.1.5/4",),
 )
 def cookie_under_another_tag(stage: Stage) -> Observed:
@@ -135,8 +142,8 @@ def cookie_under_another_tag(stage: Stage) -> Observed:
     "DATA may come in the packet with COOKIE ECHO, and is taken.",
     sends="COOKIE ECHO, and the announcement of a data channel beside it",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.1/7", "rfc9260/3.3.11/1"),
 )
 def cookie_with_data(stage: Stage) -> Observed:
@@ -239,8 +246,8 @@ def _greeted(puppet: Puppet) -> tuple[Reaction, InitAck | None]:
     "change it.",
     sends="an association, INIT with another tag, then a message on the old association",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.2.2/10", "rfc9260/5.1/6"),
 )
 def init_changes_nothing(stage: Stage) -> Observed:
@@ -258,8 +265,8 @@ def init_changes_nothing(stage: Stage) -> Observed:
     "addresses, and comes to an association with a client that only answers.",
     sends="INIT ACK to the server's INIT, and COOKIE ACK to its cookie",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=(
         *("rfc9260/3.1/4", "rfc9260/5.1/1", "rfc9260/5.1.4/1", "rfc9260/3.3.11/2"),
         *("rfc8261/6.1/5", "rfc9260/3.3.2/2", "rfc9260/8.5.1/12", "rfc9260/4/3"),
@@ -300,8 +307,8 @@ def server_begins_too(stage: Stage) -> Observed:
     "A packet with another tag than the server gave is let go without a word.",
     sends="HEARTBEAT under a tag that is off by one, under ours, and under 0",
     profiles=DATACHANNEL,
-    good=(Reaction.SILENCE,),
-    bad=_NOISE,
+    good=LET_GO,
+    bad=NOT_LET_GO,
     requirements=("rfc9260/8.5/2", "rfc9260/8.5/3"),
 )
 def wrong_tag(stage: Stage) -> Observed:
@@ -364,8 +371,8 @@ def wrong_port(stage: Stage) -> Observed:
     "HEARTBEAT is answered with what was in it, to the byte.",
     sends="HEARTBEATs with 1, 7 and 500 bytes",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/8.3/3", "rfc9260/3.3.6/1", "rfc9260/3.3.6/2"),
 )
 def heartbeat(stage: Stage) -> Observed:
@@ -386,8 +393,8 @@ def heartbeat(stage: Stage) -> Observed:
     "All packets of the server's carry the tag that we gave.",
     sends="an association, a data channel and messages",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.1/3", "rfc9260/3.3.2/8", "rfc9260/8.5/1", "rfc9260/5.3.1/2"),
 )
 def their_tag(stage: Stage) -> Observed:
@@ -408,8 +415,8 @@ def their_tag(stage: Stage) -> Observed:
     "is larger than a path carries.",
     sends="an association, a data channel and a message of 8,000 bytes",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=(
         *("rfc9260/6.8/1", "rfc9260/3.2/1", "rfc9260/3.3.1/9", "rfc9260/6.10/1"),
         *("rfc9260/6.10/5", "rfc8261/6.1/1"),
@@ -464,8 +471,8 @@ def _unknown_chunk(name: str, kind: int, what: str, *, skip: bool, report: bool)
         f"A packet with an unknown chunk whose upper bits are {kind >> 6:02b} is {what}.",
         sends=f"chunk type {kind} before a HEARTBEAT",
         profiles=DATACHANNEL,
-        good=(Reaction.ANSWERED,),
-        bad=_FAULTS,
+        good=ANSWERED,
+        bad=NOT_ANSWERED,
     )
     def steps(stage: Stage) -> Observed:
         return _judge_unknown(stage, kind, skip=skip, report=report)
@@ -498,8 +505,8 @@ unknown_chunks = (
     "However many chunks of a packet want an answer, the answers are in one packet.",
     sends="four HEARTBEATs and four chunks that are to be reported, in one packet",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/12.4/2",),
 )
 def one_packet_in_answer(stage: Stage) -> Observed:
@@ -572,8 +579,8 @@ def cannot_be_read(stage: Stage) -> Observed:
     "A SHUTDOWN COMPLETE that nobody waits for is let go.",
     sends="SHUTDOWN COMPLETE in the midst of an association",
     profiles=DATACHANNEL,
-    good=(Reaction.SILENCE,),
-    bad=_NOISE,
+    good=LET_GO,
+    bad=NOT_LET_GO,
     requirements=("rfc9260/8.5.1/11",),
 )
 def shutdown_complete_unasked(stage: Stage) -> Observed:

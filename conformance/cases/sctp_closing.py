@@ -2,7 +2,19 @@
 
 from conformance.case import Observed, case
 from conformance.probe.profiles import DATACHANNEL
-from conformance.probe.sctp import PATIENCE, Puppet, Reaction, associated, joined, opened, resets
+from conformance.probe.sctp import (
+    ANSWERED,
+    LET_GO,
+    NOT_ANSWERED,
+    NOT_LET_GO,
+    PATIENCE,
+    Puppet,
+    Reaction,
+    associated,
+    joined,
+    opened,
+    resets,
+)
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
 from transceiver.sctp.causes import UserAbort
@@ -24,9 +36,6 @@ from transceiver.sctp.parameters import (
     ReconfigResponse,
     ResetResult,
 )
-
-_FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, Reaction.DEAD)
-_NOISE = (Reaction.ANSWERED, Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.DEAD)
 
 
 def _gone(puppet: Puppet) -> bool:
@@ -50,8 +59,8 @@ def _shutdown_ack(puppet: Puppet, within: float = PATIENCE) -> bool:
     "COMPLETE the association is over.",
     sends="SHUTDOWN, and SHUTDOWN COMPLETE to the answer",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/9.2/15", "rfc9260/3.3.9/1"),
 )
 def shutdown(stage: Stage) -> Observed:
@@ -68,8 +77,8 @@ def shutdown(stage: Stage) -> Observed:
     "A SHUTDOWN ACK that is not answered is sent again, and so it is when SHUTDOWN comes again.",
     sends="SHUTDOWN, nothing to the answer, then SHUTDOWN again",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/9.2/16", "rfc9260/9.2/8"),
     lasts=2.0,
 )
@@ -91,8 +100,8 @@ def shutdown_ack_again(stage: Stage) -> Observed:
     "A server that has DATA on its way sends it to the end before SHUTDOWN ACK.",
     sends="a message whose echo is not acknowledged, SHUTDOWN, then the acknowledgement",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/9.2/9", "rfc9260/4/11"),
     lasts=1.0,
 )
@@ -119,8 +128,8 @@ def shutdown_waits_for_data(stage: Stage) -> Observed:
     "ABORT ends the association at once, and is not answered.",
     sends="ABORT with a reason",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/9.1/6", "rfc9260/9.1/4", "rfc9260/3.3.7/5"),
 )
 def abort(stage: Stage) -> Observed:
@@ -140,8 +149,8 @@ def abort(stage: Stage) -> Observed:
     "tag, and ends it.",
     sends="ABORT with the T bit under our tag",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/8.5.1/6", "rfc9260/9.1/5"),
 )
 def abort_with_reflected_tag(stage: Stage) -> Observed:
@@ -157,8 +166,8 @@ def abort_with_reflected_tag(stage: Stage) -> Observed:
     sends="ABORT under a tag that is off by one, under ours without the T bit, and with it under "
     "the server's",
     profiles=DATACHANNEL,
-    good=(Reaction.SILENCE,),
-    bad=_NOISE,
+    good=LET_GO,
+    bad=NOT_LET_GO,
     requirements=("rfc9260/8.5.1/7", "rfc9260/8.5/3"),
 )
 def abort_under_another_tag(stage: Stage) -> Observed:
@@ -228,8 +237,8 @@ def _request(puppet: Puppet, *streams: int, number: int) -> ReConfig:
     "well: it answers, and resets its own.",
     sends="an outgoing reset of the channel's stream",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc8831/6.7/1", "rfc8831/6.1/3"),
     traps=("SCTP and data channels 1",),
 )
@@ -255,8 +264,8 @@ def channel_closed(stage: Stage) -> Observed:
     "sequence numbers begin with 0.",
     sends="a channel that is opened, used, closed by both sides, opened and used again, twice",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc8831/6.7/1",),
     traps=("SCTP and data channels 1",),
 )
@@ -296,8 +305,8 @@ def stream_used_again(stage: Stage) -> Observed:
     "come, and then it is.",
     sends="an outgoing reset whose last TSN has not come yet, then the DATA",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SCTP and data channels 1",),
     lasts=1.5,
 )
@@ -328,8 +337,8 @@ def reset_before_its_data(stage: Stage) -> Observed:
     "A request that comes again is answered as before, and not performed again.",
     sends="the same outgoing reset three times",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SCTP and data channels 1",),
 )
 def request_again(stage: Stage) -> Observed:
@@ -412,8 +421,8 @@ def incoming_reset(stage: Stage) -> Observed:
     sends="an outgoing reset, then a message without a new announcement, then a new channel on "
     "another stream",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SCTP and data channels 1",),
 )
 def message_after_reset(stage: Stage) -> Observed:

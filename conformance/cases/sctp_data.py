@@ -3,6 +3,8 @@
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL
 from conformance.probe.sctp import (
+    ANSWERED,
+    NOT_ANSWERED,
     WINDOW,
     Reaction,
     acknowledged,
@@ -24,9 +26,6 @@ from transceiver.sctp.chunks import (
 )
 from transceiver.sctp.packet import Packet
 
-_FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, Reaction.DEAD)
-
-
 # --- acknowledgements -----------------------------------------------------------------------------
 
 
@@ -35,8 +34,8 @@ _FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, R
     "The first DATA of an association is acknowledged at once.",
     sends="the announcement of a data channel",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.1/18", "rfc9260/6.2/1", "rfc9260/6.2/17"),
 )
 def first_data(stage: Stage) -> Observed:
@@ -50,8 +49,8 @@ def first_data(stage: Stage) -> Observed:
     "A lone packet of DATA is acknowledged within half a second.",
     sends="one message, and then nothing",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.2/14", "rfc9260/6.2/1"),
 )
 def lone_data(stage: Stage) -> Observed:
@@ -66,8 +65,8 @@ def lone_data(stage: Stage) -> Observed:
     "When DATA is missing, what came behind it is acknowledged at once as a gap block.",
     sends="two messages of which the first does not leave, then the first",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.2/17", "rfc9260/6.2/18", "rfc9260/3.3.4/1"),
 )
 def gap_reported(stage: Stage) -> Observed:
@@ -89,8 +88,8 @@ def gap_reported(stage: Stage) -> Observed:
     "Each island of DATA behind a gap is reported, in order.",
     sends="twelve messages of which the first, fourth, fifth and ninth do not leave",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.2/18", "rfc9260/6.7/7"),
 )
 def several_gaps(stage: Stage) -> Observed:
@@ -122,8 +121,8 @@ def several_gaps(stage: Stage) -> Observed:
     "DATA that comes again is acknowledged at once, and named as a duplicate.",
     sends="a message twice",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.2/21",),
 )
 def duplicates_reported(stage: Stage) -> Observed:
@@ -142,8 +141,8 @@ def duplicates_reported(stage: Stage) -> Observed:
     "DATA that comes again is not told to the application again.",
     sends="a message three times, once behind another",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def duplicates_not_delivered(stage: Stage) -> Observed:
     puppet = opened(stage)
@@ -272,8 +271,8 @@ def sack_for_nothing(stage: Stage) -> Observed:
     "Messages of a stream are delivered in their order, whatever the order in which they come.",
     sends="five messages, the first last",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.6/1", "rfc9260/6.6/2"),
 )
 def order_within_a_stream(stage: Stage) -> Observed:
@@ -295,8 +294,8 @@ def order_within_a_stream(stage: Stage) -> Observed:
     "An unordered message is delivered at once, whatever is missing before it.",
     sends="an ordered message that does not leave, then an unordered one, then the first",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.3.1/4", "rfc9260/3.3.1/3"),
 )
 def unordered_past_a_gap(stage: Stage) -> Observed:
@@ -314,8 +313,8 @@ def unordered_past_a_gap(stage: Stage) -> Observed:
     "What is missing on one stream holds up no other.",
     sends="a message on one channel that does not leave, then one on another",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def streams_apart(stage: Stage) -> Observed:
     puppet = opened(stage)
@@ -334,8 +333,8 @@ def streams_apart(stage: Stage) -> Observed:
     "A message is put together from its fragments in whatever order they come.",
     sends="a message in six fragments, from the last to the first",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.9/1", "rfc9260/6.9/15"),
 )
 def fragments_in_any_order(stage: Stage) -> Observed:
@@ -351,8 +350,8 @@ def fragments_in_any_order(stage: Stage) -> Observed:
     "A message is delivered when the fragment that was lost has come, and not before.",
     sends="a message in five fragments, the third of them late",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.9/1",),
 )
 def fragment_lost(stage: Stage) -> Observed:
@@ -391,8 +390,8 @@ def _large(stage: Stage, size: int) -> Observed:
     "A message of more than 16 KiB is taken whole and given back whole.",
     sends="a message of 20,000 bytes in fragments",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.9/1", "rfc9260/6.9/2", "rfc9260/6.9/12", "rfc9260/6.9/14"),
     traps=("SCTP and data channels 2",),
     lasts=1.0,
@@ -406,8 +405,8 @@ def message_of_16_kib(stage: Stage) -> Observed:
     "A message of more than 64 KiB is taken whole and given back whole, if the answer says so.",
     sends="a message of 100,000 bytes in fragments, or of as many as the answer allows",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.9/1",),
     traps=("SCTP and data channels 2",),
     lasts=2.0,
@@ -446,8 +445,8 @@ def message_beyond_the_maximum(stage: Stage) -> Observed:
     "TSNs wrap, and nothing is lost by it.",
     sends="an association whose first TSN is 2^32 - 4, and ten messages",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/1.6/1",),
 )
 def tsn_wrap(stage: Stage) -> Observed:

@@ -2,16 +2,8 @@
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL
-from conformance.probe.sctp import (
-    ABILITIES,
-    Puppet,
-    Reaction,
-    answer_to,
-    draws_nothing,
-    greets_still,
-    prepare,
-    stands,
-)
+from conformance.probe.sctp import ABILITIES, ANSWERED, NOT_ANSWERED, Puppet, Reaction, prepare
+from conformance.probe.sctp_opening import answer_to, draws_nothing, greets_still, stands
 from conformance.stage import Stage
 from transceiver.sctp.chunks import Heartbeat, InitAck
 from transceiver.sctp.packet import Packet
@@ -25,8 +17,6 @@ from transceiver.sctp.parameters import (
     UnknownParameter,
     UnrecognizedParameter,
 )
-
-_FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, Reaction.DEAD)
 
 
 def _faults(puppet: Puppet, chunk: InitAck) -> str:
@@ -52,8 +42,8 @@ def _faults(puppet: Puppet, chunk: InitAck) -> str:
     "window and one cookie.",
     sends="INIT",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=(
         *("rfc9260/5.1/4", "rfc9260/5.1/5", "rfc9260/5.1/9", "rfc9260/3/1"),
         *("rfc9260/3.3.3/5", "rfc9260/3.3.3/8", "rfc9260/3.3.3/14"),
@@ -71,8 +61,8 @@ def init_answered(stage: Stage) -> Observed:
     "Over DTLS there are no addresses: INIT ACK names none, nor kinds of them.",
     sends="INIT",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc8261/6.1/4", "rfc8261/6.1/5", "rfc9260/3.3.3/1"),
 )
 def no_addresses(stage: Stage) -> Observed:
@@ -88,8 +78,8 @@ def no_addresses(stage: Stage) -> Observed:
     "extensions.",
     sends="INIT that announces the same",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc8831/6.1/3", "rfc8831/6.1/4", "rfc8831/6.1/6", "rfc8831/5/1"),
 )
 def extensions_announced(stage: Stage) -> Observed:
@@ -229,8 +219,8 @@ def init_bundled(stage: Stage) -> Observed:
     "An INIT that comes again is answered again, for the answer may be lost.",
     sends="INIT twice",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/5.1/6", "rfc9260/5.2.1/1"),
 )
 def init_again(stage: Stage) -> Observed:
@@ -273,8 +263,8 @@ def _judge_unknown(stage: Stage, kind: int, *, skip: bool, report: bool) -> Obse
     "An unknown parameter whose upper bits are 10 is skipped and not reported.",
     sends="INIT with parameter 0x80fe, then one that is to be reported",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_skipped(stage: Stage) -> Observed:
@@ -286,8 +276,8 @@ def unknown_parameter_skipped(stage: Stage) -> Observed:
     "An unknown parameter whose upper bits are 11 is skipped, and reported in INIT ACK.",
     sends="INIT with parameter 0xc0fd, then one that is to be reported too",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_reported(stage: Stage) -> Observed:
@@ -300,8 +290,8 @@ def unknown_parameter_reported(stage: Stage) -> Observed:
     "answered all the same.",
     sends="INIT with parameter 0x00fe, then one that would be reported",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def unknown_parameter_stops(stage: Stage) -> Observed:
     return _judge_unknown(stage, 0x00FE, skip=False, report=False)
@@ -312,8 +302,8 @@ def unknown_parameter_stops(stage: Stage) -> Observed:
     "An unknown parameter whose upper bits are 01 ends the reading of parameters and is reported.",
     sends="INIT with parameter 0x40fe, then one that would be reported",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_stops_reported(stage: Stage) -> Observed:
@@ -325,8 +315,8 @@ def unknown_parameter_stops_reported(stage: Stage) -> Observed:
     "Bytes of padding behind a parameter are ignored, whatever they are.",
     sends="INIT with a parameter of seven bytes and padding that is not zero",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.2.1/3", "rfc9260/3.2/4"),
 )
 def padding_not_zero(stage: Stage) -> Observed:
@@ -359,8 +349,8 @@ def padding_not_zero(stage: Stage) -> Observed:
     "wants.",
     sends="INIT with 65535 streams each way, then a data channel",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def streams_65535(stage: Stage) -> Observed:
@@ -373,8 +363,8 @@ def streams_65535(stage: Stage) -> Observed:
     "An INIT with different numbers of streams each way is answered.",
     sends="INIT with 1024 streams out and 2048 in, then a data channel",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def streams_1024_and_2048(stage: Stage) -> Observed:
@@ -387,8 +377,8 @@ def streams_1024_and_2048(stage: Stage) -> Observed:
     "The server takes no more outbound streams than we accept.",
     sends="INIT with 16 inbound streams",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/3.3.3/11", "rfc9260/5.1.1/3", "rfc9260/5.1.1/1"),
     traps=("Facts",),
 )
@@ -405,8 +395,8 @@ def streams_within_ours(stage: Stage) -> Observed:
     "An INIT that announces nothing is answered, and data channels work.",
     sends="INIT without parameters, then a data channel",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def no_parameters(stage: Stage) -> Observed:
@@ -419,8 +409,8 @@ def no_parameters(stage: Stage) -> Observed:
     "FORWARD-TSN may be announced as a supported extension without its own parameter.",
     sends="INIT with FORWARD-TSN and RE-CONFIG in the list alone, then a data channel",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def forward_tsn_listed(stage: Stage) -> Observed:
@@ -434,8 +424,8 @@ def forward_tsn_listed(stage: Stage) -> Observed:
     "goes on with DATA.",
     sends="INIT with I-DATA among the extensions, then a data channel and a message",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def i_data_offered(stage: Stage) -> Observed:

@@ -2,13 +2,18 @@
 
 from conformance.case import Observed, case
 from conformance.probe.profiles import DATACHANNEL
-from conformance.probe.sctp import WINDOW, Reaction, acknowledged, joined, opened
+from conformance.probe.sctp import (
+    ANSWERED,
+    NOT_ANSWERED,
+    WINDOW,
+    Reaction,
+    acknowledged,
+    joined,
+    opened,
+)
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
 from transceiver.sctp.chunks import Data, ForwardTsn, Heartbeat, Sack
-
-_FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, Reaction.DEAD)
-
 
 # --- what was given up ----------------------------------------------------------------------------
 
@@ -19,8 +24,8 @@ _FAULTS = (Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.SILENCE, R
     "delivered.",
     sends="a message that never leaves, one behind it, and FORWARD-TSN",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc8831/6.1/6",),
     traps=("SCTP and data channels 1",),
 )
@@ -39,8 +44,8 @@ def forward_tsn(stage: Stage) -> Observed:
     "follows is delivered, and the association lives.",
     sends="the first two of four fragments, FORWARD-TSN past all four, then a whole message",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SCTP and data channels 1",),
 )
 def forward_tsn_amid_fragments(stage: Stage) -> Observed:
@@ -61,8 +66,8 @@ def forward_tsn_amid_fragments(stage: Stage) -> Observed:
     sends="a hundred unordered messages of which one in ten never leaves, with a FORWARD-TSN each, "
     "old ones again, and one for what has come already",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SCTP and data channels 1",),
     lasts=1.0,
 )
@@ -89,8 +94,8 @@ def forward_tsn_under_loss(stage: Stage) -> Observed:
     "A FORWARD-TSN that says nothing new means that a SACK was lost: another is sent at once.",
     sends="FORWARD-TSN for what has been acknowledged",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def forward_tsn_again(stage: Stage) -> Observed:
     puppet = joined(stage)
@@ -107,8 +112,8 @@ def forward_tsn_again(stage: Stage) -> Observed:
     "What is not acknowledged is sent again, under the same TSN.",
     sends="a message whose echo is not acknowledged for a while",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.1/23",),
     lasts=2.0,
 )
@@ -142,8 +147,8 @@ def data_sent_again(stage: Stage) -> Observed:
     "there is room.",
     sends="a window of 0, ten messages of 1,000 bytes, then a window again",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.1/3", "rfc9260/6.1/6"),
     lasts=1.5,
 )
@@ -181,8 +186,8 @@ def our_window(stage: Stage) -> Observed:
     "one that it announced.",
     sends="a data channel, and five messages",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.5/4", "rfc9260/6.5/5", "rfc9260/5.1/20", "rfc8832/6/1"),
 )
 def numbers_of_the_server(stage: Stage) -> Observed:
@@ -214,8 +219,8 @@ def numbers_of_the_server(stage: Stage) -> Observed:
     "Several chunks in one packet are all read, in their order.",
     sends="HEARTBEAT, SACK and three messages in one packet",
     profiles=DATACHANNEL,
-    good=(Reaction.ANSWERED,),
-    bad=_FAULTS,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     requirements=("rfc9260/6.10/6",),
 )
 def bundled(stage: Stage) -> Observed:

@@ -5,11 +5,9 @@ from collections.abc import Callable
 
 from conformance.case import Case, Level, Observed, case
 from conformance.probe.profiles import DTLS_AND_SDP, SDP, SRTP_AND_SDP
-from conformance.probe.sdp import Offered, direction, pose
+from conformance.probe.sdp import ANSWERED, FAULTS, NOT_ANSWERED, Offered, direction, pose
 from conformance.stage import Stage
 
-_FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
-_NOT_ANSWERED = (*_FAULTS, Offered.REFUSED)
 _TRANSPORT = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=ice-options")
 
 
@@ -57,8 +55,8 @@ def _taken(
         requirement,
         sends=sends,
         profiles=SDP,
-        good=(Offered.ANSWERED,),
-        bad=_NOT_ANSWERED,
+        good=ANSWERED,
+        bad=NOT_ANSWERED,
         level=level,
         requirements=requirements,
         traps=traps,
@@ -197,8 +195,8 @@ def _mapped(number: int) -> Case:
         f"Opus that is offered as payload type {number} is answered as {number}.",
         sends=f"an offer whose Opus has payload type {number}",
         profiles=SDP,
-        good=(Offered.ANSWERED,),
-        bad=_NOT_ANSWERED,
+        good=ANSWERED,
+        bad=NOT_ANSWERED,
         traps=("SDP 2",),
     )
     def steps(stage: Stage) -> Observed:
@@ -221,8 +219,8 @@ def _turned(offered: str, answers: tuple[str, ...]) -> Case:
         f"What is offered as {offered} is answered as {said}.",
         sends=f"an offer with a={offered}",
         profiles=SDP,
-        good=(Offered.ANSWERED,),
-        bad=_NOT_ANSWERED,
+        good=ANSWERED,
+        bad=NOT_ANSWERED,
     )
     def steps(stage: Stage) -> Observed:
         posed = pose(stage, lambda offer: offer.replace("a=sendrecv", f"a={offered}"))
@@ -252,7 +250,7 @@ def _roles(setup: str, answer: tuple[str, ...], requirements: tuple[str, ...] = 
         profiles=DTLS_AND_SDP,
         good=(Offered.ANSWERED,),
         lenient=(Offered.REFUSED,),
-        bad=_FAULTS,
+        bad=FAULTS,
         requirements=requirements,
         traps=("DTLS 5",),
     )
@@ -280,7 +278,7 @@ ROLES = (
     sends="an offer without a=rtcp-mux",
     profiles=SRTP_AND_SDP,
     good=(Offered.ANSWERED, Offered.REFUSED),
-    bad=_FAULTS,
+    bad=FAULTS,
     requirements=("rfc5761/5.1.1/3",),
 )
 def no_mux_offered(stage: Stage) -> Observed:
@@ -293,7 +291,7 @@ def no_mux_offered(stage: Stage) -> Observed:
     sends="an offer of an audio section with one codec that nobody has",
     profiles=SDP,
     good=(Offered.ANSWERED, Offered.REFUSED),
-    bad=_FAULTS,
+    bad=FAULTS,
 )
 def no_codec(stage: Stage) -> Observed:
     posed = pose(stage, codecs=((101, "x-nobody/8000"),))
@@ -309,7 +307,7 @@ def no_codec(stage: Stage) -> Observed:
     profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
-    bad=_FAULTS,
+    bad=FAULTS,
 )
 def pcmu_alone(stage: Stage) -> Observed:
     posed = pose(

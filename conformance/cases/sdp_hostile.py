@@ -5,10 +5,8 @@ from collections.abc import Callable
 
 from conformance.case import Case, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING
-from conformance.probe.sdp import Offered, pose
+from conformance.probe.sdp import FAULTS, Offered, pose
 from conformance.stage import Stage
-
-_FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
 
 
 def _without(pattern: str) -> Callable[[str], str]:
@@ -31,7 +29,7 @@ def _refused(
         sends=sends,
         profiles=SDP_AND_SIGNALING,
         good=(Offered.REFUSED,),
-        bad=(Offered.ANSWERED, *_FAULTS),
+        bad=(Offered.ANSWERED, *FAULTS),
         requirements=requirements,
         traps=traps,
     )
@@ -100,7 +98,7 @@ def _survived(name: str, requirement: str, sends: str, change: Callable[[str], s
         sends=sends,
         profiles=SDP_AND_SIGNALING,
         good=(Offered.ANSWERED, Offered.REFUSED),
-        bad=_FAULTS,
+        bad=FAULTS,
     )
     def steps(stage: Stage) -> Observed:
         return pose(stage, change, judged=False).observed

@@ -5,11 +5,9 @@ from collections.abc import Callable
 
 from conformance.case import Case, Observed, case
 from conformance.probe.profiles import DATACHANNEL_AND_SDP, SDP
-from conformance.probe.sdp import Offered, need_data, pose
+from conformance.probe.sdp import ANSWERED, FAULTS, NOT_ANSWERED, Offered, need_data, pose
 from conformance.stage import Stage
 
-_FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
-_NOT_ANSWERED = (*_FAULTS, Offered.REFUSED)
 _VIDEO = (
     "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\na=sendrecv\r\n"
     "a=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"
@@ -34,8 +32,8 @@ def with_section(section: str, mid: str, *, bundled: bool = True) -> Callable[[s
     "A plain offer of audio gets an answer that keeps every rule of answers.",
     sends="an offer of one audio section with Opus and PCMU",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SDP 2",),
 )
 def plain_answer(stage: Stage) -> Observed:
@@ -47,8 +45,8 @@ def plain_answer(stage: Stage) -> Observed:
     "An offer of audio and data gets an answer with both sections in their order.",
     sends="an offer of audio and a data channel in one group",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def audio_and_data(stage: Stage) -> Observed:
     return pose(stage, contents=("audio", "data")).observed
@@ -59,8 +57,8 @@ def audio_and_data(stage: Stage) -> Observed:
     "The data section may come first.",
     sends="an offer of a data channel and audio, in that order",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def data_first(stage: Stage) -> Observed:
     return pose(stage, contents=("data", "audio")).observed
@@ -73,7 +71,7 @@ def data_first(stage: Stage) -> Observed:
     profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
-    bad=_FAULTS,
+    bad=FAULTS,
     traps=("SDP 1",),
 )
 def rejected_leaves_the_group(stage: Stage) -> Observed:
@@ -91,7 +89,7 @@ def rejected_leaves_the_group(stage: Stage) -> Observed:
     profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
-    bad=_FAULTS,
+    bad=FAULTS,
     traps=("SDP 1",),
 )
 def video_beside_audio(stage: Stage) -> Observed:
@@ -106,8 +104,8 @@ def video_beside_audio(stage: Stage) -> Observed:
     "The answer's sections bear the mids of the offer, whatever these look like.",
     sends="an offer whose only mid is a long token",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("SDP 1",),
 )
 def mid_is_mirrored(stage: Stage) -> Observed:
@@ -123,8 +121,8 @@ def mid_is_mirrored(stage: Stage) -> Observed:
     "An offer without a group is answered, and the answer has none.",
     sends="an offer of one audio section without a=group",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def unbundled(stage: Stage) -> Observed:
@@ -138,7 +136,7 @@ def unbundled(stage: Stage) -> Observed:
     profiles=SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
-    bad=_FAULTS,
+    bad=FAULTS,
     traps=("Facts",),
 )
 def no_mid(stage: Stage) -> Observed:
@@ -150,8 +148,8 @@ def no_mid(stage: Stage) -> Observed:
     "A section with port 0 and a=bundle-only is offered, not rejected.",
     sends="an offer whose data section has port 0 and a=bundle-only",
     profiles=SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
     traps=("Facts",),
 )
 def bundle_only(stage: Stage) -> Observed:
@@ -173,8 +171,8 @@ def bundle_only(stage: Stage) -> Observed:
     "An offer of data channels alone is answered.",
     sends="an offer of one data section",
     profiles=DATACHANNEL_AND_SDP,
-    good=(Offered.ANSWERED,),
-    bad=_NOT_ANSWERED,
+    good=ANSWERED,
+    bad=NOT_ANSWERED,
 )
 def data_alone(stage: Stage) -> Observed:
     need_data(stage)
@@ -191,8 +189,8 @@ def _sized(name: str, value: str | None, says: str) -> Case:
         f"A data section {says} is taken.",
         sends=f"an offer of a data channel {says}",
         profiles=DATACHANNEL_AND_SDP,
-        good=(Offered.ANSWERED,),
-        bad=_NOT_ANSWERED,
+        good=ANSWERED,
+        bad=NOT_ANSWERED,
         traps=("SCTP and data channels 2", "Facts"),
     )
     def steps(stage: Stage) -> Observed:
@@ -216,7 +214,7 @@ MESSAGE_SIZES = (
     profiles=DATACHANNEL_AND_SDP,
     good=(Offered.ANSWERED,),
     lenient=(Offered.REFUSED,),
-    bad=_FAULTS,
+    bad=FAULTS,
 )
 def two_data_sections(stage: Stage) -> Observed:
     need_data(stage)

@@ -4,14 +4,20 @@ import attrs
 
 from conformance.case import Blocked, Observed, Seen, Unsupported, case
 from conformance.probe.call import open_call
-from conformance.probe.media import Heard, Media, flip, open_media, prepare, received
+from conformance.probe.media import (
+    HEARD,
+    NOT_HEARD,
+    Media,
+    flip,
+    open_media,
+    prepare,
+    received,
+)
 from conformance.probe.profiles import SRTP
 from conformance.stage import Stage
 from stunroute.demux import Kind
 from transceiver.keying import SrtpKeys, SrtpProfile
 from transceiver.srtp import SrtpContext, rtp
-
-_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
 
 
 class Agreed(Seen):
@@ -111,8 +117,8 @@ def _spoil(media: Media, position: int, bits: int = 1) -> Observed:
     "A packet whose authentication tag does not verify is discarded.",
     sends="an SRTP packet with a bit of its tag turned over, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/2", "rfc3711/3.3/4", "rfc3711/4.2/3", "rfc7714/5.3/1"),
 )
 def tag_tampered(stage: Stage) -> Observed:
@@ -124,8 +130,8 @@ def tag_tampered(stage: Stage) -> Observed:
     "A packet whose encrypted portion was changed on the way is discarded.",
     sends="an SRTP packet with a bit of its payload turned over, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4", "rfc7714/5.3/2"),
 )
 def payload_tampered(stage: Stage) -> Observed:
@@ -138,8 +144,8 @@ def payload_tampered(stage: Stage) -> Observed:
     "discarded.",
     sends="an SRTP packet with a bit of its timestamp turned over, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/4.2/1",),
 )
 def timestamp_tampered(stage: Stage) -> Observed:
@@ -151,8 +157,8 @@ def timestamp_tampered(stage: Stage) -> Observed:
     "The header is authenticated too: a packet whose marker was changed is discarded.",
     sends="an SRTP packet with its marker bit turned over, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/4.2/1",),
 )
 def marker_tampered(stage: Stage) -> Observed:
@@ -164,8 +170,8 @@ def marker_tampered(stage: Stage) -> Observed:
     "The tag is the end of the packet: what is longer than it was sent is discarded.",
     sends="an SRTP packet with four bytes appended, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
 )
 def trailing_bytes(stage: Stage) -> Observed:
@@ -179,8 +185,8 @@ def trailing_bytes(stage: Stage) -> Observed:
     "A packet that lost its end on the way is discarded.",
     sends="SRTP packets that lack one byte, half their tag and all of it, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
 )
 def cut_short(stage: Stage) -> Observed:
@@ -200,8 +206,8 @@ def cut_short(stage: Stage) -> Observed:
     sends="RTP headers with 0 to 16 bytes behind them, and headers that announce CSRCs and "
     "extensions which are not there",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
     traps=("SRTP, RTP, RTCP 2",),
 )
@@ -225,8 +231,8 @@ def too_short_for_its_tag(stage: Stage) -> Observed:
     sends="SRTP packets under a random key, one of our source and one of another, between good "
     "ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.2.3/2", "rfc3711/3.3/4"),
 )
 def under_another_key(stage: Stage) -> Observed:
@@ -245,8 +251,8 @@ def under_another_key(stage: Stage) -> Observed:
     "Each direction has keys of its own: what the server has sent is not taken from us.",
     sends="the server's own SRTP packets, sent back to it",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/9.1/1",),
 )
 def reflected(stage: Stage) -> Observed:
@@ -265,8 +271,8 @@ def reflected(stage: Stage) -> Observed:
     "RTP in the clear is not taken once there are keys.",
     sends="RTP packets without protection, with and without room for a tag, between good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc7714/8.2/1",),
 )
 def plaintext_after_keys(stage: Stage) -> Observed:

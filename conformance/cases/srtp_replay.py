@@ -3,12 +3,10 @@
 import attrs
 
 from conformance.case import Observed, case
-from conformance.probe.media import Heard, flip, open_media
+from conformance.probe.media import HEARD, NOT_HEARD, Heard, flip, open_media
 from conformance.probe.profiles import SRTP
 from conformance.probe.stun import ask, check
 from conformance.stage import Stage
-
-_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
 
 
 @case(
@@ -16,8 +14,8 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "A packet that comes twice is taken once.",
     sends="an SRTP packet three times in a row",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/3", "rfc3711/3.3.2/3", "rfc3711/3.3.2/4"),
 )
 def replayed_at_once(stage: Stage) -> Observed:
@@ -31,8 +29,8 @@ def replayed_at_once(stage: Stage) -> Observed:
     "A packet that comes again when others have come since is discarded.",
     sends="an SRTP packet again after 20, and after 50 others",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/3", "rfc3711/3.3.2/3"),
 )
 def replayed_later(stage: Stage) -> Observed:
@@ -46,8 +44,8 @@ def replayed_later(stage: Stage) -> Observed:
     "A packet that somebody has copied and sends from another address is discarded.",
     sends="an SRTP packet, and the same from another socket",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/3",),
 )
 def replayed_from_elsewhere(stage: Stage) -> Observed:
@@ -62,8 +60,8 @@ def replayed_from_elsewhere(stage: Stage) -> Observed:
     "Packets that overtook one another are all taken.",
     sends="eight SRTP packets in another order",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.2/3",),
 )
 def reordered(stage: Stage) -> Observed:
@@ -77,8 +75,8 @@ def reordered(stage: Stage) -> Observed:
     "The replay window is 64 packets at least: one that comes 60 behind the newest is taken.",
     sends="60 SRTP packets, then one that was sent before them",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.2/2",),
 )
 def late_within_64(stage: Stage) -> Observed:
@@ -92,8 +90,8 @@ def late_within_64(stage: Stage) -> Observed:
     "A packet that does not authenticate moves neither the replay window nor the rollover counter.",
     sends="SRTP packets with sequence numbers far ahead and wrong tags, and good ones after each",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.2/4", "rfc3711/3.3.1/7"),
     traps=("SRTP, RTP, RTCP 2",),
 )
@@ -115,8 +113,8 @@ def window_not_moved(stage: Stage) -> Observed:
     "Packets of sources that do not authenticate use nothing up: a good one goes on being heard.",
     sends="300 SRTP packets with wrong tags, each of another source, among good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
     traps=("SRTP, RTP, RTCP 2",),
 )
@@ -157,8 +155,8 @@ def own_lists(stage: Stage) -> Observed:
     sends="a check over a second socket after the handshake over the first, then audio over both "
     "in turn",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("SRTP, RTP, RTCP 3",),
 )
 def here_and_there(stage: Stage) -> Observed:
@@ -178,8 +176,8 @@ def here_and_there(stage: Stage) -> Observed:
     "the call goes on.",
     sends="audio over a second socket that was validated, DTLS application data over the first",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("SRTP, RTP, RTCP 3",),
 )
 def dtls_over_the_old_address(stage: Stage) -> Observed:
@@ -220,8 +218,8 @@ def from_a_new_address(stage: Stage) -> Observed:
     "A forged packet from another address draws nothing there.",
     sends="an SRTP packet with a wrong tag from another socket, then good ones",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3/4",),
     traps=("SRTP, RTP, RTCP 3",),
 )
@@ -241,8 +239,8 @@ def forged_from_a_new_address(stage: Stage) -> Observed:
     "After a rebinding audio flows again, up and down, once a check has come from the new address.",
     sends="audio from a new socket, then a check, then audio",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     traps=("Facts",),
 )
 def after_a_rebinding(stage: Stage) -> Observed:
@@ -263,8 +261,8 @@ def after_a_rebinding(stage: Stage) -> Observed:
     "Two calls have two keys: what is sealed for one is not taken in the other.",
     sends="SRTP packets of one call from the address of another",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc5764/3/3", "rfc3711/9.1/3"),
 )
 def calls_apart(stage: Stage) -> Observed:

@@ -1,11 +1,9 @@
 """The rollover counter, which no packet carries (RFC 3711, section 3.3.1)."""
 
 from conformance.case import Observed, Unsupported, case
-from conformance.probe.media import Heard, Media, open_media, prepare
+from conformance.probe.media import HEARD, NOT_HEARD, Heard, Media, open_media, prepare
 from conformance.probe.profiles import SRTP
 from conformance.stage import Stage
-
-_FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
 
 
 @case(
@@ -13,8 +11,8 @@ _FAULTS = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
     "Where the sequence number wraps the rollover counter goes up, and no packet is lost by it.",
     sends="SRTP packets with sequence numbers that wrap",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/2", "rfc3711/3.3.1/7", "rfc3711/3.3.1/1"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -28,8 +26,8 @@ def rollover(stage: Stage) -> Observed:
     "Packets that overtook one another across the wrap are all taken.",
     sends="SRTP packets 0, 65534, 1, 65535, 3, 2",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/7", "rfc3711/3.3.2/3"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -45,8 +43,8 @@ def rollover_reordered(stage: Stage) -> Observed:
     "A packet from before the wrap that comes again after it is a replay still.",
     sends="SRTP packets across the wrap, then the one before it again",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.2/3", "rfc3711/3.3/3"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -62,8 +60,8 @@ def rollover_replayed(stage: Stage) -> Observed:
     "When a burst is lost that contains the wrap, the packets behind it are taken.",
     sends="SRTP packets up to 65530, then from 300 on: all between are lost",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/7",),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -79,8 +77,8 @@ def burst_loss(stage: Stage) -> Observed:
     "When the last packets before the wrap are late and some are lost, all that come are taken.",
     sends="SRTP packets around the wrap: one in three lost, the rest in pairs that are swapped",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/7", "rfc3711/3.3.2/3"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -96,8 +94,8 @@ def lost_and_late(stage: Stage) -> Observed:
     "A source whose first packet is the last before the wrap is heard before it and after.",
     sends="SRTP packets 65535, 0, 1 and on, the first that there are of this source",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/3", "rfc3711/3.3.1/5"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -161,8 +159,8 @@ def first_late(stage: Stage) -> Observed:
     sends="SRTP packets that leap through two cycles of sequence numbers, in steps that are less "
     "than half of one",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/2", "rfc3711/3.3.1/7"),
     traps=("SRTP, RTP, RTCP 1",),
 )
@@ -184,8 +182,8 @@ def two_rollovers(stage: Stage) -> Observed:
     "A packet less than half a cycle ahead is of this cycle, one just behind the wrap of the next.",
     sends="SRTP packets after a leap of 30000",
     profiles=SRTP,
-    good=(Heard.RIGHT,),
-    bad=_FAULTS,
+    good=HEARD,
+    bad=NOT_HEARD,
     requirements=("rfc3711/3.3.1/7",),
 )
 def leap(stage: Stage) -> Observed:

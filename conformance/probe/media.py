@@ -61,6 +61,11 @@ class Heard(Seen):
     DEAD = "good audio is not taken any more"
 
 
+HEARD = (Heard.RIGHT,)
+NOT_HEARD = (Heard.LESS, Heard.SILENCE, Heard.MORE, Heard.ALTERED, Heard.DEAD)
+"""The oracle of most questions."""
+
+
 class Noted(Seen):
     """What became of a report of ours."""
 

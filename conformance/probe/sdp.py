@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from conformance.case import Blocked, Seen, Unsupported
-from conformance.client import Client
+from conformance.client import Client, is_number
 from conformance.stage import Refused, Stage
 
 _ICE_CHAR = re.compile(r"[A-Za-z0-9+/]+")
@@ -39,6 +39,13 @@ class Offered(Seen):
     REFUSED = "a refusal"
     BROKE = "an error of the server's own, or no response at all"
     DEAD = "afterwards not even a plain offer is answered"
+
+
+ANSWERED = (Offered.ANSWERED,)
+FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)
+"""Never right."""
+NOT_ANSWERED = (*FAULTS, Offered.REFUSED)
+"""With FAULTS, the oracle of an offer that has to be answered."""
 
 
 @frozen(slots=True)
@@ -266,7 +273,7 @@ def _section_faults(asked: Text, told: Text, theirs: Section, ours: Section) -> 
         wrong += _media(asked, told, theirs, ours)
     elif ours.kind == "application" and "webrtc-datachannel" in ours.formats:
         port = ours.first("sctp-port")
-        if port is None or not port.isdecimal() or not 0 < int(port) < 65536:
+        if port is None or not is_number(port) or not 0 < int(port) < 65536:
             wrong.append("no a=sctp-port")
     return wrong
 

@@ -7,16 +7,8 @@ import pytest
 from conformance.case import Blocked, Profile, Unsupported, case
 from conformance.drivers.memory import MemoryDriver
 from conformance.mutants.model import swapped
-from conformance.probe.sctp import (
-    Reaction,
-    answer_to,
-    associated,
-    draws_nothing,
-    joined,
-    opened,
-    prepare,
-    resets,
-)
+from conformance.probe.sctp import Reaction, associated, joined, opened, prepare, resets
+from conformance.probe.sctp_opening import answer_to, draws_nothing
 from transceiver.datachannel import messages as dcep
 from transceiver.endpoint import Endpoint
 from transceiver.sctp import opening
