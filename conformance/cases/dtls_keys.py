@@ -234,7 +234,7 @@ highest_epoch = untouched(
 )
 
 
-def _forge(puppet: Puppet, *, number: int, tail: bytes = b"\x00") -> None:
+def _forge(puppet: Puppet, *, number: int) -> None:
     """A sealed close_notify that somebody has changed under way."""
     part = Part(ContentType.ALERT, bytes((WARNING, 0)), 1, None, record.DTLS_1_2, number)
     good = puppet.writer.record(part)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from conformance.case import Case, Level, Observed, Seen, case
+from conformance.probe.audio import OPUS_SILENCE, STEP
 from conformance.probe.call import Call, open_call
 from conformance.probe.draft import Draft
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import check
-from conformance.probe.ways import SILENCE, STEP, Way, settled, speak, way
+from conformance.probe.ways import Way, settled, speak, way
 from conformance.stage import Stage
 from conformance.trail import Crossing
 from stunroute import stun
@@ -52,7 +53,7 @@ def _lapses(slug: str, requirement: str, what: str, make: Callable[[Call], bytes
             stage.listen(1.0)
         heard = []
         for _ in range(4):  # audio, lest a server be taken for silent that only echoes
-            call.act(partial(call.client.send_audio, SILENCE, call.client.sequence * STEP))
+            call.act(partial(call.client.send_audio, OPUS_SILENCE, call.client.sequence * STEP))
             heard += [each for each in stage.listen(0.5) if classify(each.data) is not Kind.STUN]
         return (Consent.SENDS_ON, f"{len(heard)} datagrams") if heard else Consent.CEASED
 

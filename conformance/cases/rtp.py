@@ -6,8 +6,9 @@ from typing import Any
 import attrs
 
 from conformance.case import Observed, Unsupported, case
+from conformance.probe.audio import STEP
 from conformance.probe.look import Checked, checked
-from conformance.probe.media import HEARD, NOT_HEARD, STEP, Heard, Media, Shot, open_media
+from conformance.probe.media import HEARD, NOT_HEARD, Heard, Media, Shot, open_media
 from conformance.probe.profiles import SRTP, SRTP_AND_SDP
 from conformance.stage import Stage
 from transceiver.srtp import rtcp, rtp

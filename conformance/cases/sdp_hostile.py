@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Observed, case
+from conformance.case import Case, Level, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING
 from conformance.probe.sdp import FAULTS, Offered, pose
 from conformance.stage import Stage
@@ -20,8 +20,10 @@ def _refused(
     change: Callable[[str], str],
     requirements: tuple[str, ...] = (),
     traps: tuple[str, ...] = (),
+    level: Level = Level.MUST,
 ) -> Case:
-    """Has to be refused: an answer would promise what cannot be kept."""
+    """Has to be refused: an answer would promise what cannot be kept. Where only the grammar says
+    so, which binds who writes an offer, it is better refused."""
 
     @case(
         name,
@@ -30,6 +32,7 @@ def _refused(
         profiles=SDP_AND_SIGNALING,
         good=(Offered.REFUSED,),
         bad=(Offered.ANSWERED, *FAULTS),
+        level=level,
         requirements=requirements,
         traps=traps,
     )
@@ -79,12 +82,14 @@ REFUSED = (
         "A ufrag with characters outside ICE's is refused.",
         "an offer whose ufrag holds a space and a colon",
         lambda offer: re.sub(r"a=ice-ufrag:\S+", "a=ice-ufrag:a b:c", offer),
+        level=Level.SHOULD,
     ),
     _refused(
         "rfc8839/5.4/short-password",
         "A password of fewer than 22 characters is refused.",
         "an offer whose password has 21 characters",
         lambda offer: re.sub(r"(a=ice-pwd:\S{21})\S*", r"\1", offer),
+        level=Level.SHOULD,
     ),
 )
 

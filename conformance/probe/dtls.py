@@ -11,11 +11,12 @@ The words for what was seen are here as well. ``Handshaken`` is for handshakes t
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 from attrs import define, field, frozen
 
 from conformance.case import Blocked, Seen, Unsupported
+from conformance.stage import Stage
 from conformance.wire import Arrival
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
@@ -30,11 +31,11 @@ from transceiver.dtls.record import ContentType, Record
 from transceiver.keying import SrtpProfile
 from transceiver.srtp import SrtpContext, SrtpError, rtp
 
-from .call import Call
+from .audio import OPUS_SILENCE, STEP
+from .call import Call, open_call
 from .dtls_wire import Arranging, Packing, Part, Writer, as_it_is, together
-from .stun import is_alive
+from .stun import is_alive, validate
 
-OPUS_SILENCE = b"\xf8\xff\xfe"
 TRIES = 3
 """How often a puppet says a flight before it takes the silence for an answer."""
 FATAL = 2
@@ -116,7 +117,7 @@ the message out."""
 
 
 @frozen(slots=True)
-class Heard:
+class HeardRecord:
     """A record that came. ``content`` is None where it could not be opened; ``opened`` says that it
     was sealed, and could."""
 
@@ -136,15 +137,18 @@ class HeardAlert:
 
 @define(slots=True, kw_only=True)
 class Puppet:
-    """``messages`` are the peer's whole ones by message_seq, ``sealed`` those numbers of them that
-    came under keys. ``flight`` is what was sent last."""
+    """What both roles have in common; ``is_client`` says which one a class plays. ``messages`` are
+    the peer's whole ones by message_seq, ``sealed`` those numbers of them that came under keys.
+    ``flight`` is what was sent last."""
+
+    is_client: ClassVar[bool]
 
     call: Call
     identity: Signer
     writer: Writer = field(factory=Writer)
     socket: Address = field(default=None)
 
-    heard: list[Heard] = field(factory=list, init=False)
+    heard: list[HeardRecord] = field(factory=list, init=False)
     messages: dict[int, Message] = field(factory=dict, init=False)
     sealed: set[int] = field(factory=set, init=False)
     alerts: list[HeardAlert] = field(factory=list, init=False)
@@ -171,6 +175,19 @@ class Puppet:
     def _new_reassembly(self) -> Reassembly:
         return Reassembly(DtlsLimits(messages_ahead=64))
 
+    @classmethod
+    def reach(
+        cls, stage: Stage, *, checked: bool = True, nominate: bool = True, **options: Any
+    ) -> Self:
+        """Open a call in which the server has the other part, and have our address validated unless
+        ``checked`` is false. Raises Unsupported, Blocked."""
+        ours, theirs = ("active", "passive") if cls.is_client else ("passive", "active")
+        call = open_call(stage, setup=ours, **options)
+        need_part(call, theirs)
+        if checked:
+            validate(call, nominate=nominate)
+        return cls(call=call, identity=call.client.identity)
+
     @property
     def now(self) -> Instant:
         return self.call.stage.now
@@ -178,10 +195,6 @@ class Puppet:
     @property
     def patience(self) -> float:
         return self.call.stage.patience
-
-    @property
-    def is_client(self) -> bool:
-        raise NotImplementedError
 
     # --- out ------------------------------------------------------------------------------------
 
@@ -302,7 +315,7 @@ class Puppet:
             except DecodeError:
                 content = None
         opened = bool(found.epoch) and content is not None
-        self.heard.append(Heard(at, found, content, opened, self._datagrams))
+        self.heard.append(HeardRecord(at, found, content, opened, self._datagrams))
         if content is None:
             return
         match found.content_type:
@@ -400,7 +413,7 @@ class Puppet:
             payload_type=self.call.told.payload_type,
             marker=self._rtp_sequence == 1001,
             sequence=self._rtp_sequence,
-            timestamp=self._rtp_sequence * 960,
+            timestamp=self._rtp_sequence * STEP,
             ssrc=self.call.client.ssrc,
             payload=OPUS_SILENCE,
         )

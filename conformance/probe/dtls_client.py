@@ -10,7 +10,6 @@ from typing import Any
 from attrs import define, field
 
 from conformance.case import Blocked, Unsupported
-from conformance.stage import Stage
 from stunroute.errors import DecodeError
 from transceiver.dtls import record
 from transceiver.dtls.extensions import Extension, decode_use_srtp_untrusted
@@ -31,11 +30,10 @@ from transceiver.dtls.parameters import SUITE_BY_CODE, CipherSuite, Group
 from transceiver.dtls.signatures import ECDSA_SHA256, public_key_untrusted, verifies
 from transceiver.keying import SrtpProfile
 
-from .call import Call, open_call
-from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer, need_part
+from .call import Call
+from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer
 from .dtls_hello import Hello
 from .dtls_wire import CHANGE_CIPHER_SPEC, Arranging, Packing, Part, as_it_is, together
-from .stun import validate
 
 _FLIGHT = (
     HandshakeType.SERVER_HELLO,
@@ -51,6 +49,8 @@ class ClientPuppet(Puppet):
     """``offer`` is the hello that the server is held to, ``extended`` whether the master secret is
     bound to the transcript (RFC 7627)."""
 
+    is_client = True
+
     offer: Hello = field(default=None)
     hello: Message = field(default=None, init=False)
     server_hello: ServerHello = field(default=None, init=False)
@@ -64,22 +64,6 @@ class ClientPuppet(Puppet):
         Puppet.__attrs_post_init__(self)
         if self.offer is None:
             self.offer = Hello.honest(self.call.stage.entropy, self.call.client.profiles)
-
-    @classmethod
-    def reach(
-        cls, stage: Stage, *, checked: bool = True, nominate: bool = True, **options: Any
-    ) -> "ClientPuppet":
-        """Open a call in which the server is the DTLS server, and have our address validated unless
-        ``checked`` is false. Raises Unsupported, Blocked."""
-        call = open_call(stage, setup="active", **options)
-        need_part(call, "passive")
-        if checked:
-            validate(call, nominate=nominate)
-        return cls(call=call, identity=call.client.identity)
-
-    @property
-    def is_client(self) -> bool:
-        return True
 
     # --- the hello ------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from typing import Any
 from attrs import define, field
 
 from conformance.case import Blocked
-from conformance.stage import Stage
 from stunroute.errors import DecodeError
 from transceiver.dtls.extensions import (
     NO_RENEGOTIATION,
@@ -40,11 +39,9 @@ from transceiver.dtls.parameters import SUITES, Authentication, CipherSuite, Gro
 from transceiver.dtls.record import DTLS_1_2
 from transceiver.dtls.signatures import ECDSA_SHA256, public_key_untrusted, verifies
 
-from .call import open_call
-from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer, need_part
+from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer
 from .dtls_hello import server_hello, use_srtp
 from .dtls_wire import CHANGE_CIPHER_SPEC, Arranging, Packing, Part, as_it_is, together
-from .stun import validate
 
 HELLO_WITHIN = 4.0
 """Seconds in which a client that has something to repeat repeats it."""
@@ -54,6 +51,8 @@ HELLO_WITHIN = 4.0
 class ServerPuppet(Puppet):
     """``hello`` is the client's that we answer."""
 
+    is_client = False
+
     hello: Message = field(default=None, init=False)
     offer: ClientHello = field(default=None, init=False)
     suite: CipherSuite = field(default=None, init=False)
@@ -61,22 +60,6 @@ class ServerPuppet(Puppet):
     exchange: Exchange = field(default=None, init=False)
     extended: bool = field(default=True, init=False)
     _answered: int = field(default=-1, init=False)
-
-    @classmethod
-    def reach(
-        cls, stage: Stage, *, checked: bool = True, nominate: bool = True, **options: Any
-    ) -> "ServerPuppet":
-        """Open a call in which the server is the DTLS client, and have our address validated unless
-        ``checked`` is false. Raises Unsupported, Blocked."""
-        call = open_call(stage, setup="passive", **options)
-        need_part(call, "active")
-        if checked:
-            validate(call, nominate=nominate)
-        return cls(call=call, identity=call.client.identity)
-
-    @property
-    def is_client(self) -> bool:
-        return False
 
     # --- the hello ------------------------------------------------------------------------------
 

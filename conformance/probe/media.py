@@ -31,6 +31,7 @@ from stunroute.errors import DecodeError
 from transceiver.keying import SrtpKeys
 from transceiver.srtp import SrtpContext, rtcp, rtp
 
+from .audio import STEP
 from .call import Call, open_call
 
 REPORT_PATIENCE = 8.0
@@ -38,8 +39,6 @@ REPORT_PATIENCE = 8.0
 TRIES = 4
 WARM_UP = 3
 """Packets before the first question."""
-STEP = 960
-"""Of the timestamp, from packet to packet: 20 ms at 48 kHz."""
 TOC = b"\xf8"
 """What an Opus packet with one frame begins with; whatever stands behind it can be decoded."""
 TOKEN = 16

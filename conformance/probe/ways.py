@@ -15,14 +15,11 @@ from conformance.trail import Crossing
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
 
+from .audio import OPUS_SILENCE, STEP
 from .call import Call, open_call
 
-SILENCE = b"\xf8\xff\xfe"
-"""An Opus packet of 20 ms without sound."""
 PACKETS = 4
 PACE = 0.02
-STEP = 960
-"""Of the timestamp, from packet to packet."""
 
 
 class Way(Seen):
@@ -52,7 +49,7 @@ def speak(call: Call, packets: int = PACKETS) -> None:
     """Send some audio from the client's socket, at its pace."""
     for _ in range(packets):
         timestamp = call.client.sequence * STEP
-        call.act(partial(call.client.send_audio, SILENCE, timestamp))
+        call.act(partial(call.client.send_audio, OPUS_SILENCE, timestamp))
         call.run(PACE)
 
 
