@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from stunroute.errors import DecodeError
+
 from .case import Blocked, Case, Observed, Seen, Unsupported, Verdict
 from .stage import Refused
 from .trail import Trail
@@ -59,6 +61,10 @@ def run_case(case: Case, driver: Driver, clock: Callable[[], float] = lambda: 0.
         return result(Verdict.UNSUPPORTED, detail=str(error))
     except (Blocked, Forbidden, Refused) as error:
         return result(Verdict.BLOCKED, detail=str(error))
+    except DecodeError as error:
+        return result(Verdict.BLOCKED, detail=f"what came cannot be read: {error}")
+    except OSError as error:
+        return result(Verdict.BLOCKED, detail=f"the server cannot be reached: {error}")
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"

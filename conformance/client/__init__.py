@@ -6,7 +6,7 @@ candidate, DTLS in either role, SRTP, data channels. It behaves; what misbehaves
 every case that needs a call to be up before its own question can be asked.
 """
 
-from .answer import Answer, AnswerError, Candidate, read_answer_untrusted
+from .answer import Answer, AnswerError, Candidate, is_number, read_answer_untrusted
 from .core import KEEPALIVE, Client, Heard
 from .offer import write_offer
 from .seeds import fixed_identity, ice_text, seeded
@@ -20,6 +20,7 @@ __all__ = [
     "Heard",
     "fixed_identity",
     "ice_text",
+    "is_number",
     "read_answer_untrusted",
     "seeded",
     "write_offer",

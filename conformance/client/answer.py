@@ -15,6 +15,8 @@ from transceiver.dtls import Fingerprint
 
 LONGEST = 65536
 """Characters of an answer that are read."""
+MOST_DIGITS = 20
+"""Of a number: those of 64 bits."""
 
 
 class AnswerError(DecodeError):
@@ -80,7 +82,7 @@ def read_answer_untrusted(text: str, previous: Answer | None = None) -> Answer:
     for line in text[:LONGEST].splitlines():
         name, _, value = line.removeprefix("a=").partition(":")
         match line.split():
-            case ["m=audio", port, _, first, *_] if port != "0" and first.isdecimal():
+            case ["m=audio", port, _, first, *_] if port != "0" and is_number(first):
                 payload_type = int(first)
             case ["m=application", port, *_] if port != "0":
                 message_size = 65536  # RFC 8841, 6.1: what it is unless the answer says so
@@ -89,7 +91,7 @@ def read_answer_untrusted(text: str, previous: Answer | None = None) -> Answer:
                 candidates.append(_candidate(value))
             case "fingerprint":
                 prints.append(value)
-            case "max-message-size" if message_size is not None and value.strip().isdecimal():
+            case "max-message-size" if message_size is not None and is_number(value.strip()):
                 message_size = int(value)
             case "ice-lite":
                 is_lite = True
@@ -125,9 +127,14 @@ def read_answer_untrusted(text: str, previous: Answer | None = None) -> Answer:
 def _candidate(value: str) -> Candidate:
     match value.split():
         case [_, component, transport, priority, host, port, "typ", kind, *_] if (
-            component.isdecimal() and priority.isdecimal() and port.isdecimal()
+            is_number(component) and is_number(priority) and is_number(port)
         ):
             return Candidate(
                 int(component), transport.lower(), int(priority), host, int(port), kind.lower()
             )
     raise AnswerError(f"a candidate line that cannot be read: {value[:80]!r}")
+
+
+def is_number(text: str) -> bool:
+    """Whether ``text`` is a decimal number that any field of SDP could hold."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS

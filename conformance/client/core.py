@@ -119,6 +119,8 @@ class Client:
     sequence: int = field(init=False)
     _context: SrtpContext | None = field(init=False, default=None)
     _tie_breaker: int = field(init=False)
+    _agreed: str = field(init=False, default="")
+    """Our ufrag of which the server knows. Until a restart is answered, checks go on as before."""
     _session_id: int = field(init=False)
     _checks: list[_Check] = field(init=False, factory=list)
     _next_check: Instant | None = field(init=False, default=None)
@@ -160,6 +162,7 @@ class Client:
             raise AnswerError("the answer has no candidate that we may send to")
         self.answer, self.server = told, server
         self.remote_ufrag, self.remote_password = told.ufrag, told.password
+        self._agreed = self.ufrag
         if told.payload_type is not None:
             self.payload_type = told.payload_type
         self.nominated = False
@@ -243,13 +246,15 @@ class Client:
             return
         self._checks.remove(check)
         if message.message_class is stun.MessageClass.ERROR:
-            error = message.error_code
-            self.errors.append(error[0] if error else 0)
+            self.errors.append(_error(message))
             return
         if not message.verify_integrity(stun.IntegrityKey(self.remote_password.encode())):
             self._keep(self.drops, "integrity")
             return
-        self.mapped = message.xor_mapped_address
+        try:
+            self.mapped = message.xor_mapped_address
+        except DecodeError:  # a sound answer otherwise, and we have no use for the address
+            self.mapped = None
         self.answered_at = now
         self.nominated = self.nominated or check.nominates
         if self.validated_at is None:
@@ -307,7 +312,7 @@ class Client:
         nominates = self.nominate_at_once or self.validated_at is not None
         transaction_id = self.entropy(12)
         attributes: list[tuple[int, bytes]] = [
-            (stun.Attribute.USERNAME, f"{self.remote_ufrag}:{self.ufrag}".encode()),
+            (stun.Attribute.USERNAME, f"{self.remote_ufrag}:{self._agreed}".encode()),
             (stun.Attribute.PRIORITY, _PRIORITY.to_bytes(4, "big")),
             (stun.Attribute.ICE_CONTROLLING, self._tie_breaker.to_bytes(8, "big")),
         ]
@@ -436,3 +441,12 @@ class Client:
             self._send(data)
         while (event := self.channels.next_event()) is not None:
             self._keep(self.heard, event)
+
+
+def _error(message: stun.Message) -> int:
+    """The code of an error response; 0 where it has none that can be read."""
+    try:
+        told = message.error_code
+    except DecodeError:
+        return 0
+    return told[0] if told else 0

@@ -1,0 +1,120 @@
+"""Servers that talk nonsense may be judged in any way, but the suite neither breaks nor hangs.
+
+A sample here; ``python tests/garbling.py --seeds 4`` asks every case in every mood.
+"""
+
+import random
+
+import pytest
+
+from conformance import catalogue
+from conformance.case import Blocked, Case, Profile, Seen, Steps, Verdict, case
+from conformance.client import AnswerError, Client, read_answer_untrusted, seeded
+from conformance.drivers.memory import PUBLIC, MemoryDoor, MemoryDriver, make_endpoint
+from conformance.probe.dtls import Odd
+from conformance.runner import run_case
+from conformance.stage import Refused
+from garbling import GarblingDriver, Mood, NeverEnds
+from stunroute import stun
+from stunroute.address import Address
+from stunroute.errors import DecodeError
+
+CASES = catalogue.load()
+SAMPLED = 40
+
+
+class Anything(Seen):
+    NEVER = "never"
+
+
+def make(steps: Steps) -> Case:
+    return case(
+        "rfc1/1/anything",
+        "",
+        sends="",
+        profiles=(Profile.STUN,),
+        good=(Anything.NEVER,),
+        bad=(),
+    )(steps)
+
+
+@pytest.mark.parametrize("mood", list(Mood), ids=lambda mood: mood.name)
+def test_no_nonsense_breaks_a_case(mood: Mood) -> None:
+    sample = random.Random(mood.name).sample(CASES, SAMPLED)
+    results = [run_case(each, GarblingDriver(mood, seed)) for seed, each in enumerate(sample)]
+    assert [(each.case.name, each.detail) for each in results if is_broken(each)] == []
+
+
+def is_broken(result) -> bool:
+    return result.verdict is Verdict.BROKEN
+
+
+def test_a_case_that_goes_on_and_on_would_be_noticed() -> None:
+    def steps(stage):
+        while True:
+            stage.receive(stage.now + 1.0)
+
+    result = run_case(make(steps), GarblingDriver(Mood.WIRE, 0))
+    assert result.verdict is Verdict.BROKEN
+    assert NeverEnds.__name__ in result.detail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DecodeError("nonsense"),
+        OSError(101, "Network is unreachable"),
+        Refused("no", 503),
+        Odd("a flight out of order"),
+        Blocked("nothing"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_server_is_to_blame_for_blocks_a_case(error: Exception) -> None:
+    def steps(stage):
+        raise error
+
+    result = run_case(make(steps), MemoryDriver())
+    assert result.verdict is Verdict.BLOCKED
+    assert str(error) in result.detail
+
+
+@pytest.fixture
+def client() -> Client:
+    """One that has sent its first check."""
+    made = Client(entropy=seeded("x"), address=Address.of("192.0.2.33", 1))
+    endpoint, _ = make_endpoint("x")
+    made.accept(MemoryDoor(endpoint, lambda: 0.0).open(made.offer()).answer, 0.0)
+    return made
+
+
+def answered(client: Client, kind: stun.MessageClass, attribute: tuple[int, bytes]) -> None:
+    """Give the client a signed response to its check with that attribute in it."""
+    check = client.next_transmit()
+    assert check is not None
+    key = stun.IntegrityKey(client.remote_password.encode())
+    transaction = stun.decode_untrusted(check.data).transaction_id
+    response = stun.build(stun.Method.BINDING, kind, transaction, [attribute], integrity=key)
+    client.receive_datagram(response, PUBLIC, 0.1)
+
+
+def test_a_client_lives_with_a_mapped_address_that_is_none(client: Client) -> None:
+    attribute = (stun.Attribute.XOR_MAPPED_ADDRESS, b"\0\1\0")
+    answered(client, stun.MessageClass.SUCCESS, attribute)
+    assert client.mapped is None
+    assert client.validated_at == 0.1
+
+
+def test_a_client_lives_with_an_error_code_that_is_none(client: Client) -> None:
+    answered(client, stun.MessageClass.ERROR, (stun.Attribute.ERROR_CODE, b"\0\0\0\0"))
+    assert client.errors == [0]
+
+
+def test_numbers_without_end_are_no_numbers(client: Client) -> None:
+    endpoint, _ = make_endpoint("y")
+    answer = MemoryDoor(endpoint, lambda: 0.0).open(client.offer()).answer
+    digits = "9" * 5000  # more than Python reads
+    told = read_answer_untrusted(f"{answer}m=audio 9 X {digits}\r\n")
+    assert told.payload_type == 111
+    with pytest.raises(AnswerError, match="candidate"):
+        read_answer_untrusted(f"{answer}a=candidate:1 1 udp {digits} 192.0.2.1 9 typ host\r\n")
