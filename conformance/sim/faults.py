@@ -50,6 +50,9 @@ STORE = (Fault.STORE_SLOW, Fault.STORE_STALE, Fault.STORE_LIES, Fault.STORE_GONE
 _SOME = 0.45
 """How likely a seed under ``all`` suffers from a kind."""
 _SPELLS = 3
+"""Of a kind, at most, in each round."""
+_ROUND = 45.0
+"""Seconds."""
 
 
 class UnknownFault(ValueError):
@@ -98,8 +101,12 @@ def draw(kinds: Iterable[Fault], begins: Instant, ends: Instant, dice: Dice) -> 
     chosen = tuple(kinds)
     if chosen == tuple(Fault):
         chosen = tuple(kind for kind in Fault if dice.happens(_SOME)) or (dice.pick(chosen),)
+    rounds = max(1, round((ends - begins) / _ROUND))
     spells = [
-        _spell(kind, begins, ends, dice) for kind in chosen for _ in range(1 + dice.below(_SPELLS))
+        _spell(kind, begins, ends, dice)
+        for kind in chosen
+        for _ in range(rounds)
+        for _ in range(1 + dice.below(_SPELLS))
     ]
     return Plan(chosen, tuple(sorted(spells, key=lambda spell: spell.begins)))
 
