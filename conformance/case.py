@@ -67,6 +67,15 @@ class Blocked(Exception):
     """What has to work before the question did not; ``str`` says what."""
 
 
+@frozen(slots=True)
+class Oracle:
+    """What is right, what is wrong and what is put up with, where several cases share it."""
+
+    good: tuple[Seen, ...]
+    bad: tuple[Seen, ...]
+    lenient: tuple[Seen, ...] = ()
+
+
 Observed: TypeAlias = Seen | tuple[Seen, str]
 """What steps return: what was seen, and if need be the particulars in a few words."""
 Steps: TypeAlias = Callable[[Any], Observed]

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from conformance.case import Observed, Seen, Unsupported, case
+from conformance.case import Observed, Oracle, Seen, Unsupported, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.draft import draft
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import FAULTS, REFUSALS, TAKEN, Oracle, question
+from conformance.probe.questions import FAULTS, REFUSALS, TAKEN, question
 from conformance.probe.stun import (
     Answered,
     Asker,

@@ -6,14 +6,13 @@ that the hint is what is wrong with the check and nothing else.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed
+from conformance.case import Case, Level, Observed, Oracle
 from conformance.probe import hints
 from conformance.probe.draft import Draft
 from conformance.probe.routing import (
     MAY_PASS,
     PASSES,
     STOPS,
-    Oracle,
     Routed,
     flow,
     lone,

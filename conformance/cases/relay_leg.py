@@ -4,12 +4,11 @@ Up, the header says who has sent the packet and to which address. Down, it says 
 a relay that believed anybody on the leg would send anything that a stranger likes to anybody.
 """
 
-from conformance.case import Blocked, Level, Observed, Unsupported
+from conformance.case import Blocked, Level, Observed, Oracle, Unsupported
 from conformance.probe.routing import (
     PASSES,
     REFUSED,
     RETURNS,
-    Oracle,
     Returned,
     Routed,
     flow,

@@ -5,14 +5,13 @@ to a client that nobody has. A client that sends no checks any more depends on t
 store. Cases that need the relay killed want ``--restart``.
 """
 
-from conformance.case import Level, Observed, Unsupported
+from conformance.case import Level, Observed, Oracle, Unsupported
 from conformance.probe.routing import (
     MAY_PASS,
     PASSES,
     REFUSED,
     RETURNS,
     STOPS,
-    Oracle,
     Returned,
     Routed,
     drawn,

@@ -6,9 +6,9 @@ A request that is no STUN at all leads nowhere.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level
+from conformance.case import Case, Level, Oracle
 from conformance.probe.draft import Draft
-from conformance.probe.routing import MAY_PASS, PASSES, STOPS, Oracle, lone
+from conformance.probe.routing import MAY_PASS, PASSES, STOPS, lone
 from conformance.relay_stage import RelayStage, Session
 from stunroute import stun
 

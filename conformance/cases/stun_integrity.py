@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from conformance.case import Oracle
 from conformance.probe.draft import Draft, draft
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import INCOMPLETE, TAKEN, UNPROVED, Oracle, question
+from conformance.probe.questions import INCOMPLETE, TAKEN, UNPROVED, question
 from conformance.probe.stun import Answered, Asker, check, credentials
 from stunroute import stun
 

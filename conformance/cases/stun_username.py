@@ -7,9 +7,9 @@ refuses what its peer never told, is put up with: it turns down nobody who has r
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Unsupported
+from conformance.case import Case, Level, Oracle, Unsupported
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import TAKEN, UNPROVED, Oracle, question
+from conformance.probe.questions import TAKEN, UNPROVED, question
 from conformance.probe.stun import Answered, Asker, check, credentials
 
 OTHER_PEER = Oracle(

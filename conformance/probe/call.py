@@ -182,3 +182,9 @@ def open_call(
         if content in client.contents and taken is None:
             raise Unsupported(f"the server takes no {content}")
     return Call(stage, client, opened.call, opened.answer, told, server)
+
+
+def need_part(call: Call, part: str) -> None:
+    """Raises Unsupported unless the server has taken that part: ``active`` or ``passive``."""
+    if call.told.setup != part:
+        raise Unsupported(f"the server says setup:{call.told.setup}, not setup:{part}")

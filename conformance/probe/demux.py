@@ -6,12 +6,12 @@ an answer. The call is brought up afterwards: nothing that a stranger sends may 
 
 from collections.abc import Iterable
 
-from conformance.case import Blocked, Observed, Seen, Unsupported
+from conformance.case import Blocked, Observed, Seen
 from conformance.stage import Stage
 from stunroute.demux import classify
 from transceiver.keying import SrtpProfile
 
-from .call import Call, open_call
+from .call import Call, need_part, open_call
 from .dtls_hello import Hello
 from .stun import validate
 
@@ -30,8 +30,7 @@ def waiting(stage: Stage) -> Call:
     """A call whose address a check has validated and whose server waits for our ClientHello. Raises
     Unsupported and Blocked."""
     call = open_call(stage, setup="active")
-    if call.told.setup != "passive":
-        raise Unsupported("the server does not take the DTLS server's part")
+    need_part(call, "passive")
     validate(call)
     call.listen(0.05)
     return call

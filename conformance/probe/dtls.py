@@ -32,7 +32,7 @@ from transceiver.keying import SrtpProfile
 from transceiver.srtp import SrtpContext, SrtpError, rtp
 
 from .audio import OPUS_SILENCE, STEP
-from .call import Call, open_call
+from .call import Call, need_part, open_call
 from .dtls_wire import Arranging, Packing, Part, Writer, as_it_is, together
 from .stun import is_alive, validate
 
@@ -473,9 +473,3 @@ class Puppet:
         if self.fatal is not None:
             return Refusal.ALERTED, f"alert {self.fatal.description}"
         return Refusal.STUCK, ""
-
-
-def need_part(call: Call, part: str) -> None:
-    """Raises Unsupported unless the server has taken that part: ``active`` or ``passive``."""
-    if call.told.setup != part:
-        raise Unsupported(f"the server says setup:{call.told.setup}, not setup:{part}")

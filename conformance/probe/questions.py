@@ -6,9 +6,7 @@ of the few below: what may become of a message is decided by why it is wrong, no
 
 from collections.abc import Callable
 
-from attrs import frozen
-
-from conformance.case import Case, Level, Observed, Profile, case
+from conformance.case import Case, Level, Observed, Oracle, Profile, case
 from conformance.stage import Stage
 
 from .profiles import STUN_AND_ICE
@@ -22,15 +20,6 @@ REFUSALS = (
     Answered.UNKNOWN_ATTRIBUTE,
     Answered.ROLE_CONFLICT,
 )
-
-
-@frozen(slots=True)
-class Oracle:
-    """What is right, what is wrong and what is put up with."""
-
-    good: tuple[Answered, ...]
-    bad: tuple[Answered, ...]
-    lenient: tuple[Answered, ...] = ()
 
 
 TAKEN = Oracle(good=(Answered.SUCCESS,), bad=(*FAULTS, *REFUSALS, Answered.SILENCE))

@@ -6,13 +6,12 @@ a relay delivers it or it does not, and everything else that it could do is wron
 
 from collections.abc import Callable, Iterable
 
-from attrs import frozen
-
 from conformance.case import (
     Blocked,
     Case,
     Level,
     Observed,
+    Oracle,
     Seen,
     Steps,
     Unsupported,
@@ -55,15 +54,6 @@ class Returned(Seen):
     TWICE = "delivered more than once"
     NOWHERE = "delivered nowhere"
     DEAD = "delivered nowhere, nor is a good check afterwards"
-
-
-@frozen(slots=True)
-class Oracle:
-    """What is right, what is wrong and what is put up with."""
-
-    good: tuple[Seen, ...]
-    bad: tuple[Seen, ...]
-    lenient: tuple[Seen, ...] = ()
 
 
 ASTRAY = (Routed.ALTERED, Routed.ELSEWHERE, Routed.TWICE, Routed.ANSWERED, Routed.DEAD)
