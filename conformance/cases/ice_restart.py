@@ -5,16 +5,11 @@ from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE
 from conformance.probe.questions import FAULTS, REFUSALS
+from conformance.probe.renewal import Renewed, go_on, need_renewal, renew, take, take_fragment
 from conformance.probe.stun import Answered, ask, check, is_alive, need_life
 from conformance.probe.ways import (
-    Renewed,
     Way,
-    go_on,
-    need_renewal,
-    renew,
     settled,
-    take,
-    take_fragment,
     way,
 )
 from conformance.stage import Stage
@@ -34,7 +29,7 @@ def _up(stage: Stage) -> Call:
     profiles=ICE,
     good=(Renewed.NEW,),
     lenient=(Renewed.REFUSED,),
-    bad=(Renewed.HALF, Renewed.SAME),
+    bad=(Renewed.HALF, Renewed.SAME, Renewed.UNSOUND),
     requirements=("rfc8445/9/3", "rfc8839/4.4.2.1/1", "rfc8839/5.4/3"),
     traps=("STUN and ICE 8",),
 )
@@ -49,7 +44,7 @@ def both_change(stage: Stage) -> Observed:
     profiles=ICE,
     good=(Renewed.SAME,),
     lenient=(Renewed.REFUSED,),
-    bad=(Renewed.NEW, Renewed.HALF),
+    bad=(Renewed.NEW, Renewed.HALF, Renewed.UNSOUND),
     requirements=("rfc8839/4.4.1.3/2", "rfc8839/4.4.2/1"),
     traps=("STUN and ICE 8",),
 )
@@ -67,7 +62,7 @@ def _half(slug: str, what: str, change_ufrag: bool) -> Case:
         profiles=ICE,
         good=(Renewed.NEW, Renewed.REFUSED),
         lenient=(Renewed.SAME,),
-        bad=(Renewed.HALF,),
+        bad=(Renewed.HALF, Renewed.UNSOUND),
         traps=("STUN and ICE 8",),
     )
     def steps(stage: Stage) -> Observed:
@@ -328,7 +323,7 @@ def roles_stay(stage: Stage) -> Observed:
     profiles=ICE,
     level=Level.MAY,
     good=(Renewed.NEW,),
-    bad=(Renewed.REFUSED, Renewed.HALF, Renewed.SAME),
+    bad=(Renewed.REFUSED, Renewed.HALF, Renewed.SAME, Renewed.UNSOUND),
     requirements=("rfc8445/9/3",),
     traps=("STUN and ICE 8",),
 )

@@ -1,4 +1,4 @@
-"""Which way a server's packets go, and calls that have changed their credentials.
+"""Which way a server's packets go.
 
 Where a server sends to is what most attacks on ICE aim at, and what most of its faults come out
 in. It shows by audio: while ours goes in, whatever comes out is looked for at every socket that we
@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any
 
 from conformance.case import Blocked, Seen, Unsupported
-from conformance.client import AnswerError, read_answer_untrusted
-from conformance.stage import Refused, Stage
+from conformance.stage import Stage
 from conformance.trail import Crossing
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
@@ -85,87 +84,3 @@ def way(call: Call, old: Address, new: Address) -> Way:
             return Way.BOTH
         case _:
             return Way.NOWHERE
-
-
-class Renewed(Seen):
-    """What an offer with new credentials came to."""
-
-    NEW = "the answer has a new ufrag and a new password"
-    HALF = "the answer has changed one of the two and not the other"
-    SAME = "the answer has the old credentials"
-    REFUSED = "the offer was refused"
-
-
-def renew(call: Call) -> Renewed:
-    """Restart ICE: offer new credentials and take what is answered. The client does not act on it
-    (see ``go_on``), but checks of the case have the new names. Raises Unsupported where the server
-    takes no second offer, Blocked where its answer makes no sense."""
-    return take(call, call.client.restart())
-
-
-def take(call: Call, offer: str) -> Renewed:
-    """``renew`` with an offer of the case's own."""
-    stage = call.stage
-    if stage.door is None:
-        raise Unsupported("there is no signalling")
-    stage.note(f"another offer\n{offer}")
-    try:
-        text = stage.door.reoffer(call.name, offer)
-    except Refused as refusal:
-        stage.note(f"refused: {refusal}")
-        return take_fragment(call, offer)
-    return _learn(call, text)
-
-
-def take_fragment(call: Call, offer: str) -> Renewed:
-    """``take`` by a fragment of SDP (RFC 8840), which is how ICE is restarted over WHIP."""
-    door = call.stage.door
-    if door is None:
-        raise Unsupported("there is no signalling")
-    wanted = ("a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=mid:", "m=", "a=group:")
-    lines = [line for line in offer.splitlines() if line.startswith(wanted)]
-    call.stage.note("a fragment")
-    try:
-        text = door.restart(call.name, "".join(f"{line}\r\n" for line in lines))
-    except Refused as refusal:
-        call.stage.note(f"refused: {refusal}")
-        return Renewed.REFUSED
-    return Renewed.SAME if text is None else _learn(call, text)
-
-
-def _learn(call: Call, text: str) -> Renewed:
-    before = call.told
-    try:
-        told = read_answer_untrusted(text, before)
-    except AnswerError as error:
-        raise Blocked(str(error)) from error
-    call.stage.note(f"another answer\n{text}")
-    call.answer, call.told = text, told
-    match told.ufrag == before.ufrag, told.password == before.password:
-        case True, True:
-            return Renewed.SAME
-        case False, False:
-            return Renewed.NEW
-    return Renewed.HALF
-
-
-def need_renewal(call: Call) -> None:
-    """``renew``, where the question is what comes after. Raises Unsupported and Blocked."""
-    match renew(call):
-        case Renewed.NEW:
-            return
-        case Renewed.REFUSED:
-            raise Unsupported("the server does not let ICE be restarted")
-        case renewed:
-            raise Blocked(f"ICE was not restarted: {renewed.value}")
-
-
-def go_on(call: Call) -> None:
-    """Let the client take the newest answer and check by it. Raises Blocked where no check is
-    answered."""
-    call.client.keepalives = True
-    call.act(lambda: call.client.accept(call.answer, call.stage.now))
-    done = call.run_until(lambda: call.client.nominated, 5.0)
-    call.client.keepalives = False
-    if not done:
-        raise Blocked("after the restart no check is answered")

@@ -1,20 +1,18 @@
 """Further offers: what stays, and what an ICE restart changes."""
 
-from conformance.case import Case, Observed, Seen, case
-from conformance.probe.later import again, begin, credentials, fresh, raised
+from conformance.case import Case, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING
+from conformance.probe.renewal import (
+    Renewed,
+    again,
+    begin,
+    compared,
+    fresh,
+    raised,
+    told_credentials,
+)
 from conformance.probe.sdp import cut, faults
 from conformance.stage import Refused, Stage
-
-
-class Restarted(Seen):
-    """What an answer to a further offer says of ICE."""
-
-    KEPT = "the same ufrag and password"
-    BOTH_NEW = "a new ufrag and a new password"
-    HALF = "one of ufrag and password is new"
-    UNSOUND = "an answer that breaks a rule"
-    REFUSED = "a refusal"
 
 
 def _offer_again(stage: Stage, *, ufrag: bool, password: bool) -> Observed:
@@ -23,14 +21,10 @@ def _offer_again(stage: Stage, *, ufrag: bool, password: bool) -> Observed:
     try:
         answer = again(stage, first, offer)
     except Refused as error:
-        return Restarted.REFUSED, str(error)
+        return Renewed.REFUSED, str(error)
     if wrong := faults(offer, answer):
-        return Restarted.UNSOUND, "; ".join(wrong)
-    old, new = credentials(first.text), credentials(cut(answer))
-    same = [one == other for one, other in zip(old, new, strict=True)]
-    if all(same):
-        return Restarted.KEPT
-    return Restarted.HALF if any(same) else Restarted.BOTH_NEW
+        return Renewed.UNSOUND, "; ".join(wrong)
+    return compared(told_credentials(first.text), told_credentials(cut(answer)))
 
 
 @case(
@@ -39,8 +33,8 @@ def _offer_again(stage: Stage, *, ufrag: bool, password: bool) -> Observed:
     "before too.",
     sends="an offer, and the same offer again with its version raised",
     profiles=SDP_AND_SIGNALING,
-    good=(Restarted.KEPT,),
-    bad=(Restarted.BOTH_NEW, Restarted.HALF, Restarted.UNSOUND, Restarted.REFUSED),
+    good=(Renewed.SAME,),
+    bad=(Renewed.NEW, Renewed.HALF, Renewed.UNSOUND, Renewed.REFUSED),
 )
 def nothing_new(stage: Stage) -> Observed:
     return _offer_again(stage, ufrag=False, password=False)
@@ -51,8 +45,8 @@ def nothing_new(stage: Stage) -> Observed:
     "A further offer with a new ufrag and a new password restarts ICE: both are new in the answer.",
     sends="an offer, and a further one with fresh credentials",
     profiles=SDP_AND_SIGNALING,
-    good=(Restarted.BOTH_NEW,),
-    bad=(Restarted.KEPT, Restarted.HALF, Restarted.UNSOUND, Restarted.REFUSED),
+    good=(Renewed.NEW,),
+    bad=(Renewed.SAME, Renewed.HALF, Renewed.UNSOUND, Renewed.REFUSED),
     traps=("STUN and ICE 8",),
 )
 def restart(stage: Stage) -> Observed:
@@ -66,9 +60,9 @@ def _half(name: str, *, ufrag: bool) -> Case:
         "changes both or neither of its own.",
         sends=f"an offer, and a further one with a fresh {name} and the rest of before",
         profiles=SDP_AND_SIGNALING,
-        good=(Restarted.BOTH_NEW, Restarted.REFUSED),
-        lenient=(Restarted.KEPT,),
-        bad=(Restarted.HALF, Restarted.UNSOUND),
+        good=(Renewed.NEW, Renewed.REFUSED),
+        lenient=(Renewed.SAME,),
+        bad=(Renewed.HALF, Renewed.UNSOUND),
         traps=("STUN and ICE 8",),
     )
     def steps(stage: Stage) -> Observed:
