@@ -18,6 +18,7 @@ EXIT_FAILED = 1
 EXIT_UNREACHABLE = 3
 MOST_SESSIONS = 20_000
 LONGEST = 86_400.0
+RATE = click.FloatRange(0.01, 10_000)
 
 
 @click.command("load")
@@ -30,13 +31,7 @@ LONGEST = 86_400.0
     type=click.IntRange(1, MOST_SESSIONS),
     help="Calls.",
 )
-@click.option(
-    "--ramp",
-    default=10.0,
-    show_default=True,
-    type=click.FloatRange(0.01, 10_000),
-    help="Calls begun per second.",
-)
+@click.option("--ramp", default=10.0, show_default=True, type=RATE, help="Calls begun per second.")
 @click.option(
     "--seconds",
     default=10.0,

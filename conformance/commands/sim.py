@@ -25,6 +25,7 @@ from conformance.sim.world import Report, Settings, World
 
 EXIT_BROKEN = 1
 EXIT_CRASHED = 3
+PEOPLE = click.IntRange(1, 100_000)
 AGAIN = 16
 """Of many seeds, each so-manieth is run twice to compare the traces; a single one always is."""
 SHOWN = 5
@@ -45,13 +46,7 @@ class Ran:
 @click.command("sim")
 @click.option("--seed", default=0, show_default=True, help="The first, or the only one.")
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="How many.")
-@click.option(
-    "--sessions",
-    default=5,
-    show_default=True,
-    type=click.IntRange(1, 100_000),
-    help="People who call.",
-)
+@click.option("--sessions", default=5, show_default=True, type=PEOPLE, help="People who call.")
 @click.option(
     "--faults",
     "kinds",

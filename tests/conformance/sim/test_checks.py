@@ -17,6 +17,7 @@ from stunroute.flow import Flow, FlowTable
 from stunroute.relay import Relay
 from stunroute.trace import Drop
 from transceiver import session as sessions
+from transceiver.audio import AudioStream
 from transceiver.endpoint import Endpoint
 from transceiver.events import AudioReceived
 
@@ -262,7 +263,7 @@ def test_a_core_with_dice_of_its_own() -> None:
         return wrong
 
     assert run(1).digest == run(1).digest
-    with swapped(sessions.AudioStream, "report", impure):
+    with swapped(AudioStream, "report", impure):
         assert run(1).digest != run(1).digest
 
 
