@@ -17,6 +17,7 @@ from conformance.probe.dtls import (
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import use_srtp
 from conformance.probe.profiles import DTLS_AND_SDP, DTLS_AND_SRTP
+from conformance.probe.sdp_changes import naming
 from conformance.stage import Stage
 from transceiver.dtls.extensions import Extension, decode_use_srtp_untrusted
 from transceiver.keying import SrtpProfile
@@ -184,7 +185,7 @@ def named(
         identity = fixed_identity(stage.entropy)
         try:
             puppet = ClientPuppet.reach(
-                stage, identity=identity, edit=_naming(lines(identity.certificate_der))
+                stage, identity=identity, edit=naming(lines(identity.certificate_der))
             )
         except Blocked as error:
             return Handshaken.UNANSWERED, str(error)
@@ -201,19 +202,6 @@ def named(
         requirements=requirements,
         traps=("DTLS 12", "Facts"),
     )(steps)
-
-
-def _naming(lines: list[str]) -> Callable[[str], str]:
-    """Put those fingerprints in the place of the offer's own."""
-    text = "".join(f"a=fingerprint:{line}\r\n" for line in lines)
-
-    def edit(offer: str) -> str:
-        return "".join(
-            text if line.startswith("a=fingerprint:") else line
-            for line in offer.splitlines(keepends=True)
-        )
-
-    return edit
 
 
 def _line(der: bytes, algorithm: str) -> str:
@@ -293,7 +281,7 @@ def strongest_digest_counts(stage: Stage) -> Observed:
     identity = fixed_identity(stage.entropy)
     der = identity.certificate_der
     lines = [_line(der, "sha-256"), _of_another(der, "sha-512")]
-    puppet = ClientPuppet.reach(stage, identity=identity, edit=_naming(lines))
+    puppet = ClientPuppet.reach(stage, identity=identity, edit=naming(lines))
     puppet.need_flight()
     puppet.send_second()
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
@@ -320,7 +308,7 @@ def _judged_by_use(puppet: ClientPuppet) -> tuple[Refusal, str]:
 def fingerprint_of_nobody(stage: Stage) -> Observed:
     identity = fixed_identity(stage.entropy)
     puppet = ClientPuppet.reach(
-        stage, identity=identity, edit=_naming([_of_another(identity.certificate_der)])
+        stage, identity=identity, edit=naming([_of_another(identity.certificate_der)])
     )
     puppet.need_flight()
     puppet.send_second()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
 from conformance.probe.call import open_call
 from conformance.probe.profiles import ICE
+from conformance.probe.sdp_changes import in_each_section, instead
 from conformance.stage import Stage
 
 
@@ -54,15 +55,6 @@ def _comes_up(
     return steps
 
 
-def _line(line: str) -> Callable[[str], str]:
-    """One more line in each section."""
-    return lambda offer: offer.replace("a=rtcp-mux\r\n", f"a=rtcp-mux\r\n{line}\r\n")
-
-
-def _instead(old: str, new: str) -> Callable[[str], str]:
-    return lambda offer: offer.replace(old, new)
-
-
 def _only_local(offer: str) -> str:
     """The one candidate is behind a name of mDNS."""
     lines = [line if not line.startswith("a=candidate:") else _LOCAL for line in offer.splitlines()]
@@ -81,7 +73,7 @@ CANDIDATES = tuple(
             "rfc8839/5.1/local-name-among-candidates",
             "A candidate behind a name is ignored, and the others are not.",
             "a .local candidate beside a plain one",
-            _line(_LOCAL),
+            in_each_section(_LOCAL),
             ("rfc8839/5.1/2",),
             ("STUN and ICE 11",),
         ),
@@ -98,7 +90,7 @@ CANDIDATES = tuple(
             "rfc8839/5.1/unknown-extension-of-a-candidate",
             "What stands behind a candidate's type and is not known is ignored.",
             "a candidate with extensions that nobody knows",
-            _line(
+            in_each_section(
                 "a=candidate:7 1 udp 2113937150 192.0.2.77 50124 typ host generation 0 ufrag abcd "
                 "network-id 3 colour blue"
             ),
@@ -109,7 +101,7 @@ CANDIDATES = tuple(
             "rfc8839/5.1/unknown-transport",
             "A candidate of a transport that is not known is ignored.",
             "a candidate over SCTP",
-            _line("a=candidate:7 1 sctp 2113937150 192.0.2.77 9 typ host"),
+            in_each_section("a=candidate:7 1 sctp 2113937150 192.0.2.77 9 typ host"),
             ("rfc8839/5.1/2",),
             (),
         ),
@@ -117,7 +109,7 @@ CANDIDATES = tuple(
             "rfc8839/5.1/tcp-candidate",
             "Candidates over TCP are ignored by who speaks UDP alone.",
             "candidates over TCP, active and passive",
-            _line(
+            in_each_section(
                 "a=candidate:8 1 tcp 1518280447 192.0.2.77 9 typ host tcptype active\r\n"
                 "a=candidate:8 1 tcp 1518214911 192.0.2.77 50125 typ host tcptype passive"
             ),
@@ -128,7 +120,7 @@ CANDIDATES = tuple(
             "traps/ice/component-2",
             "Candidates for RTCP are ignored where it shares RTP's port.",
             "a candidate for component 2",
-            _line("a=candidate:1 2 udp 2130706430 192.0.2.77 50126 typ host"),
+            in_each_section("a=candidate:1 2 udp 2130706430 192.0.2.77 50126 typ host"),
             (),
             ("Facts",),
         ),
@@ -136,7 +128,7 @@ CANDIDATES = tuple(
             "rfc8839/5.1/ipv6-candidate",
             "A candidate of another address family is ignored where nothing can be done with it.",
             "a candidate with an IPv6 address",
-            _line("a=candidate:9 1 udp 2122252543 2001:db8::77 50127 typ host"),
+            in_each_section("a=candidate:9 1 udp 2122252543 2001:db8::77 50127 typ host"),
             ("rfc8839/5.1/2",),
             (),
         ),
@@ -144,7 +136,7 @@ CANDIDATES = tuple(
             "traps/ice/option-sped",
             "ICE options that nobody knows are ignored, those of DTLS in STUN too.",
             "a=ice-options:trickle sped googspedv1 renomination",
-            _instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1 renomination"),
+            instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1 renomination"),
             (),
             ("STUN and ICE 7", "Facts"),
         ),

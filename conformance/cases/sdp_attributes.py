@@ -6,36 +6,8 @@ from collections.abc import Callable
 from conformance.case import Case, Level, Observed, case
 from conformance.probe.profiles import DTLS_AND_SDP, SDP, SRTP_AND_SDP
 from conformance.probe.sdp import ANSWERED, FAULTS, NOT_ANSWERED, Offered, direction, pose
+from conformance.probe.sdp_changes import added, hoisted, instead, renaming, without
 from conformance.stage import Stage
-
-_TRANSPORT = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup", "a=ice-options")
-
-
-def hoisted(offer: str) -> str:
-    """The transport's attributes at the session instead of in the section."""
-    session, section = offer.split("m=", 1)
-    lines = section.split("\r\n")
-    above = [line for line in lines if line.startswith(_TRANSPORT)]
-    below = [line for line in lines if not line.startswith(_TRANSPORT)]
-    moved = "".join(f"{line}\r\n" for line in above)
-    return f"{session}{moved}m=" + "\r\n".join(below)
-
-
-def added(*lines: str) -> Callable[[str], str]:
-    """More lines at the end of the only section."""
-    return lambda offer: offer + "".join(f"{line}\r\n" for line in lines)
-
-
-def _fingerprints(*make: Callable[[str], str]) -> Callable[[str], str]:
-    """The offer's fingerprint line, as each of ``make`` has it, in its place."""
-
-    def change(offer: str) -> str:
-        found = re.search(r"a=fingerprint:[^\r]*\r\n", offer)
-        if found is None:
-            return offer
-        return offer.replace(found[0], "".join(f(found[0]) for f in make))
-
-    return change
 
 
 def _taken(
@@ -80,23 +52,21 @@ TAKEN = (
         "rfc8839/4.2.5/options-with-a-comma",
         "ICE options that the grammar does not have are ignored.",
         "a=ice-options:ice2,trickle",
-        lambda offer: offer.replace("a=ice-options:trickle", "a=ice-options:ice2,trickle"),
+        instead("a=ice-options:trickle", "a=ice-options:ice2,trickle"),
         traps=("Facts",),
     ),
     _taken(
         "rfc8839/4.2.5/unknown-options",
         "ICE options that nobody knows are ignored.",
         "a=ice-options:trickle sped googspedv1",
-        lambda offer: offer.replace(
-            "a=ice-options:trickle", "a=ice-options:trickle sped googspedv1"
-        ),
+        instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1"),
         traps=("Facts",),
     ),
     _taken(
         "rfc8839/5.1/no-candidates",
         "An offer without candidates is answered: its agent is learned from its checks.",
         "an offer without any a=candidate",
-        lambda offer: re.sub(r"a=(?:candidate|end-of)[^\n]*\n", "", offer),
+        without("a=candidate|a=end-of"),
         traps=("STUN and ICE 11", "Facts"),
     ),
     _taken(
@@ -129,21 +99,21 @@ TAKEN = (
         "rfc8122/5/fingerprint-in-capitals",
         "The name of a hash function is the same in capitals.",
         "a=fingerprint:SHA-256 with the right digest",
-        _fingerprints(lambda line: line.replace("sha-256", "SHA-256")),
+        renaming(lambda line: line.replace("sha-256", "SHA-256")),
         traps=("DTLS 12", "Facts"),
     ),
     _taken(
         "rfc8122/5/fingerprint-in-small-letters",
         "The digits of a fingerprint may be small letters.",
         "a=fingerprint with its digits in lower case",
-        _fingerprints(lambda line: line.lower()),
+        renaming(lambda line: line.lower()),
         traps=("DTLS 12",),
     ),
     _taken(
         "rfc8122/5.1/several-fingerprints",
         "Several fingerprints may be offered, also by functions that nobody knows.",
         "the right sha-256 fingerprint after one of an unknown function",
-        _fingerprints(lambda line: "a=fingerprint:sha-999 AA:BB\r\n", lambda line: line),
+        renaming(lambda line: "sha-999 AA:BB", lambda line: line),
         traps=("DTLS 12",),
     ),
     _taken(
@@ -159,7 +129,7 @@ TAKEN = (
         "rfc8866/6.6/opus-in-capitals",
         "Names of codecs are the same in capitals.",
         "a=rtpmap:111 OPUS/48000/2",
-        lambda offer: offer.replace("opus/48000", "OPUS/48000"),
+        instead("opus/48000", "OPUS/48000"),
         traps=("Facts",),
     ),
     _taken(
@@ -223,7 +193,7 @@ def _turned(offered: str, answers: tuple[str, ...]) -> Case:
         bad=NOT_ANSWERED,
     )
     def steps(stage: Stage) -> Observed:
-        posed = pose(stage, lambda offer: offer.replace("a=sendrecv", f"a={offered}"))
+        posed = pose(stage, instead("a=sendrecv", f"a={offered}"))
         if posed.text is not None:
             told = direction(posed.text, posed.text.sections[0])
             if told not in answers and not posed.is_rejected(0):
@@ -282,7 +252,7 @@ ROLES = (
     requirements=("rfc5761/5.1.1/3",),
 )
 def no_mux_offered(stage: Stage) -> Observed:
-    return pose(stage, lambda offer: offer.replace("a=rtcp-mux\r\n", "")).observed
+    return pose(stage, without("a=rtcp-mux")).observed
 
 
 @case(
@@ -312,7 +282,7 @@ def no_codec(stage: Stage) -> Observed:
 def pcmu_alone(stage: Stage) -> Observed:
     posed = pose(
         stage,
-        lambda offer: offer.replace("a=rtpmap:0 PCMU/8000\r\n", ""),
+        without("a=rtpmap:0 "),
         codecs=((0, "PCMU/8000"),),
     )
     if posed.is_rejected(0):

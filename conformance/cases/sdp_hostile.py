@@ -6,11 +6,8 @@ from collections.abc import Callable
 from conformance.case import Case, Level, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING
 from conformance.probe.sdp import FAULTS, Offered, pose
+from conformance.probe.sdp_changes import without
 from conformance.stage import Stage
-
-
-def _without(pattern: str) -> Callable[[str], str]:
-    return lambda offer: re.sub(rf"{pattern}[^\n]*\n", "", offer)
 
 
 def _refused(
@@ -63,19 +60,19 @@ REFUSED = (
         "rfc8839/5.4/no-ufrag",
         "An offer without a ufrag is refused: no check could be told from a stranger's.",
         "an offer without a=ice-ufrag",
-        _without("a=ice-ufrag"),
+        without("a=ice-ufrag"),
     ),
     _refused(
         "rfc8839/5.4/no-password",
         "An offer without a password is refused.",
         "an offer without a=ice-pwd",
-        _without("a=ice-pwd"),
+        without("a=ice-pwd"),
     ),
     _refused(
         "rfc8842/5.1/no-fingerprint",
         "An offer without a fingerprint is refused: nobody could be authenticated.",
         "an offer without a=fingerprint",
-        _without("a=fingerprint"),
+        without("a=fingerprint"),
     ),
     _refused(
         "rfc8839/5.4/ufrag-of-strange-characters",

@@ -1,30 +1,17 @@
 """What an answer has to look like, and which sections it takes: JSEP, BUNDLE, data sections."""
 
 import re
-from collections.abc import Callable
 
 from conformance.case import Case, Observed, case
 from conformance.probe.profiles import DATACHANNEL_AND_SDP, SDP
 from conformance.probe.sdp import ANSWERED, FAULTS, NOT_ANSWERED, Offered, need_data, pose
+from conformance.probe.sdp_changes import with_section, without
 from conformance.stage import Stage
 
 _VIDEO = (
     "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\na=sendrecv\r\n"
     "a=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"
 )
-
-
-def with_section(section: str, mid: str, *, bundled: bool = True) -> Callable[[str], str]:
-    """Another section at the end, with the first one's transport."""
-
-    def change(offer: str) -> str:
-        wanted = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup")
-        lines = dict.fromkeys(line for line in offer.split("\r\n") if line.startswith(wanted))
-        if bundled:
-            offer = re.sub(r"a=group:BUNDLE[^\r]*", lambda found: f"{found[0]} {mid}", offer)
-        return offer + section + "".join(f"{line}\r\n" for line in lines)
-
-    return change
 
 
 @case(
@@ -126,7 +113,7 @@ def mid_is_mirrored(stage: Stage) -> Observed:
     traps=("Facts",),
 )
 def unbundled(stage: Stage) -> Observed:
-    return pose(stage, lambda offer: re.sub(r"a=group[^\n]*\n", "", offer)).observed
+    return pose(stage, without("a=group")).observed
 
 
 @case(
@@ -140,7 +127,7 @@ def unbundled(stage: Stage) -> Observed:
     traps=("Facts",),
 )
 def no_mid(stage: Stage) -> Observed:
-    return pose(stage, lambda offer: re.sub(r"a=(?:mid|group)[^\n]*\n", "", offer)).observed
+    return pose(stage, without("a=mid|a=group")).observed
 
 
 @case(
