@@ -11,9 +11,9 @@ from functools import partial
 from conformance.case import Case, Level, Observed, Profile, case
 from conformance.probe.call import Call
 from conformance.probe.demux import Sorted, garbage, hello_record, sort, waiting
-from conformance.probe.draft import draft
 from conformance.probe.profiles import ICE, ICE_AND_DTLS
 from conformance.probe.stun import check
+from conformance.probe.stun_draft import draft
 from conformance.stage import Stage
 
 RANGES = {

@@ -4,9 +4,7 @@ from functools import partial
 
 from conformance.case import Observed, Oracle, Seen, Unsupported, case
 from conformance.probe.call import Call, open_call
-from conformance.probe.draft import draft
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import FAULTS, REFUSALS, TAKEN, question
 from conformance.probe.stun import (
     Answered,
     Asker,
@@ -18,6 +16,8 @@ from conformance.probe.stun import (
     reach,
     validate,
 )
+from conformance.probe.stun_draft import draft
+from conformance.probe.stun_questions import FAULTS, REFUSALS, TAKEN, question
 from conformance.stage import Stage
 from conformance.wire import Arrival
 from stunroute import stun

@@ -9,9 +9,9 @@ from functools import partial
 from conformance.case import Case, Level, Observed, Seen, case
 from conformance.probe.audio import OPUS_SILENCE, STEP
 from conformance.probe.call import Call, open_call
-from conformance.probe.draft import Draft
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import check
+from conformance.probe.stun_draft import Draft
 from conformance.probe.ways import Way, settled, speak, way
 from conformance.stage import Stage
 from conformance.trail import Crossing

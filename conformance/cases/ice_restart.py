@@ -4,9 +4,9 @@ from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import FAULTS, REFUSALS
 from conformance.probe.renewal import Renewed, go_on, need_renewal, renew, take, take_fragment
 from conformance.probe.stun import Answered, ask, check, is_alive, need_life
+from conformance.probe.stun_questions import FAULTS, REFUSALS
 from conformance.probe.ways import (
     Way,
     settled,

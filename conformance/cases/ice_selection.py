@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from conformance.case import Case, Level, Observed, case
 from conformance.probe.call import Call
-from conformance.probe.draft import draft
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import ask, check, need_credentials, validate
+from conformance.probe.stun_draft import draft
 from conformance.probe.ways import Way, settled, speak, way
 from conformance.stage import Stage
 from conformance.trail import Crossing

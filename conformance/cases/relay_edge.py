@@ -8,7 +8,6 @@ is what the stage says; the other question is unsupported.
 from collections.abc import Callable
 
 from conformance.case import Case, Level, Observed, Unsupported
-from conformance.probe.draft import Draft
 from conformance.probe.routing import (
     PASSES,
     STOPS,
@@ -21,6 +20,7 @@ from conformance.probe.routing import (
     rtp,
     silent_or_dead,
 )
+from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import RelayStage, Session
 from stunroute import stun
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from conformance.case import Case, Level, Observed, Oracle
 from conformance.probe import hints
-from conformance.probe.draft import Draft
 from conformance.probe.routing import (
     MAY_PASS,
     PASSES,
@@ -22,6 +21,7 @@ from conformance.probe.routing import (
     route_none,
     rtp,
 )
+from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import Node, RelayStage, Session
 from stunroute import stun
 

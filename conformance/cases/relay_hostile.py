@@ -6,7 +6,6 @@ that stops, or that lets a stranger's packets touch a live call.
 
 from conformance.case import Observed
 from conformance.probe import hints
-from conformance.probe.draft import Draft
 from conformance.probe.routing import (
     PASSES,
     RETURNS,
@@ -25,6 +24,7 @@ from conformance.probe.routing import (
     send_back,
     silent_or_dead,
 )
+from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import Delivery, Node, Reception, RelayStage
 from stunroute import stun
 from stunroute.address import Address

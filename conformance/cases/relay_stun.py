@@ -7,8 +7,8 @@ A request that is no STUN at all leads nowhere.
 from collections.abc import Callable
 
 from conformance.case import Case, Level, Oracle
-from conformance.probe.draft import Draft
 from conformance.probe.routing import MAY_PASS, PASSES, STOPS, lone
+from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import RelayStage, Session
 from stunroute import stun
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from conformance.case import Case, Level, Oracle
-from conformance.probe.draft import TIE_BREAKER, Draft, draft
 from conformance.probe.profiles import ICE, STUN_AND_ICE
-from conformance.probe.questions import DISCARDED, TAKEN, UNREADABLE, question
 from conformance.probe.stun import Answered, Asker, check, credentials
+from conformance.probe.stun_draft import TIE_BREAKER, Draft, draft
+from conformance.probe.stun_questions import DISCARDED, TAKEN, UNREADABLE, question
 from stunroute import stun
 from stunroute.address import Address
 

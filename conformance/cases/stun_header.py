@@ -7,10 +7,10 @@ included, so that nothing but the field can be the reason for what the server do
 from functools import partial
 
 from conformance.case import Level
-from conformance.probe.draft import Draft, draft
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import DISCARDED, OVERLOOKED, SILENT, TAKEN, question
 from conformance.probe.stun import Asker, check, credentials
+from conformance.probe.stun_draft import Draft, draft
+from conformance.probe.stun_questions import DISCARDED, OVERLOOKED, SILENT, TAKEN, question
 from stunroute import stun
 
 

@@ -3,10 +3,10 @@
 from functools import partial
 
 from conformance.case import Oracle
-from conformance.probe.draft import Draft, draft
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import INCOMPLETE, TAKEN, UNPROVED, question
 from conformance.probe.stun import Answered, Asker, check, credentials
+from conformance.probe.stun_draft import Draft, draft
+from conformance.probe.stun_questions import INCOMPLETE, TAKEN, UNPROVED, question
 from stunroute import stun
 
 NEWER = Oracle(

@@ -1,9 +1,7 @@
 """A STUN server that serves everybody (RFC 8489, section 12), and its old clients (section 11)."""
 
 from conformance.case import Level, Observed, Seen, Unsupported, case
-from conformance.probe.draft import Draft
 from conformance.probe.profiles import STUN
-from conformance.probe.questions import FAULTS, REFUSALS
 from conformance.probe.stun import (
     Answered,
     Asker,
@@ -14,6 +12,8 @@ from conformance.probe.stun import (
     probe,
     reach,
 )
+from conformance.probe.stun_draft import Draft
+from conformance.probe.stun_questions import FAULTS, REFUSALS
 from conformance.stage import Stage
 from conformance.wire import Arrival
 from stunroute import stun

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, Unsupported, case
-from conformance.probe.draft import Draft, draft
 from conformance.probe.look import Shown, shown
 from conformance.probe.profiles import ICE, STUN_AND_ICE
 from conformance.probe.stun import (
@@ -24,6 +23,7 @@ from conformance.probe.stun import (
     need_life,
     reach,
 )
+from conformance.probe.stun_draft import Draft, draft
 from conformance.stage import Stage
 from stunroute import stun
 from stunroute.address import Address

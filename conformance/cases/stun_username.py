@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from conformance.case import Case, Level, Oracle, Unsupported
 from conformance.probe.profiles import ICE
-from conformance.probe.questions import TAKEN, UNPROVED, question
 from conformance.probe.stun import Answered, Asker, check, credentials
+from conformance.probe.stun_questions import TAKEN, UNPROVED, question
 
 OTHER_PEER = Oracle(
     good=(Answered.SUCCESS,),

@@ -3,8 +3,8 @@
 import pytest
 
 from conformance.client import seeded
-from conformance.probe.draft import TIE_BREAKER, Draft, draft
 from conformance.probe.stun import Bare, check
+from conformance.probe.stun_draft import TIE_BREAKER, Draft, draft
 from conformance.stage import Stage
 from stunroute import stun
 from stunroute.address import Address
