@@ -2,10 +2,19 @@
 
 Both POST an offer and get an answer with 201 and a Location. Nothing follows a redirect or a
 Location to another origin: who hands out addresses does not choose whom we talk to.
+
+A request has so much time as a whole. The timeouts of the HTTP library are for each read, and a
+server that says a byte now and then, or "100 Continue" again and again, would never run into one.
+So a timer shuts the connection, whatever the library is waiting for.
 """
 
-from collections.abc import Mapping
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from typing import Any
 
 import httpx
 from attrs import define, field
@@ -14,6 +23,11 @@ from conformance.stage import Http, Opened, Refused, Response
 from conformance.wire import Forbidden
 
 LONGEST_ANSWER = 1_000_000
+HANGING_UP = 10.0
+"""Seconds that all calls of a case together may take to be hung up."""
+REDACTED = b"(redacted)"
+SHORTEST_SECRET = 6
+"""Bytes; a shorter value of a header is found in any text."""
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 
@@ -27,13 +41,18 @@ class Style(Enum):
 
 @define(slots=True)
 class HttpResource:
-    """Plain requests to one origin. ``headers`` go with every request that does not name them."""
+    """Plain requests to one origin. ``headers`` go with every request that does not name them; a
+    server that sends their values back does not get them into a report. ``timeout`` is in seconds
+    for a whole request, ``lasts`` for all of them from the first on."""
 
     url: str
     style: str
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     timeout: float = 10.0
+    lasts: float = 120.0
     _client: httpx.Client = field(init=False)
+    _streams: list[Any] = field(init=False, factory=list)
+    _until: float | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._client = httpx.Client(timeout=self.timeout, trust_env=False)
@@ -41,24 +60,80 @@ class HttpResource:
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Response:
-        where = httpx.URL(self.url).join(url)
+        try:
+            where = httpx.URL(self.url).join(url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Refused(f"no URL: {url[:80]!r}") from error
         if _origin(where) != _origin(httpx.URL(self.url)):
             raise Forbidden(f"{where} is another origin than {self.url}")
         named = {name.lower() for name in headers or {}}
         merged = {k: v for k, v in self.headers.items() if k.lower() not in named}
-        try:
-            with self._client.stream(
-                method, where, headers={**merged, **(headers or {})}, content=body
-            ) as answered:
-                read = bytearray()
-                for piece in answered.iter_bytes():
-                    read += piece
-                    if len(read) > LONGEST_ANSWER:
-                        raise Refused(f"more than {LONGEST_ANSWER} bytes of answer")
-        except httpx.HTTPError as error:
-            raise Refused(f"{type(error).__name__}: {error}") from error
+        usual = {"Accept-Encoding": "identity"}  # what is packed can be any amount
+        with self._bounded() as late:
+            try:
+                with self._client.stream(
+                    method,
+                    where,
+                    headers={**usual, **merged, **(headers or {})},
+                    content=body,
+                    extensions={"trace": self._trace},
+                ) as answered:
+                    read = bytearray()
+                    for piece in answered.iter_raw():
+                        read += piece
+                        if len(read) > LONGEST_ANSWER:
+                            raise Refused(f"more than {LONGEST_ANSWER} bytes of answer")
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+                if late.is_set():
+                    raise Refused(f"no whole answer in {self.timeout:g} s") from error
+                raise Refused(f"{type(error).__name__}: {error}") from error
+        if late.is_set():  # a body that ends with its connection looks whole
+            raise Refused(f"no whole answer in {self.timeout:g} s")
         told = {name.lower(): value for name, value in answered.headers.items()}
-        return Response(answered.status_code, told, bytes(read))
+        return Response(answered.status_code, told, self._redacted(bytes(read)))
+
+    @contextlib.contextmanager
+    def _bounded(self) -> Iterator[threading.Event]:
+        """Shut the connections when the time is up; the event says whether that has happened.
+        Raises Refused where all of it is used up."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self.lasts
+        if now >= self._until:
+            raise Refused(f"the case has run for {self.lasts:g} s")
+        late = threading.Event()
+
+        def shut() -> None:
+            late.set()
+            for stream in list(self._streams):
+                with contextlib.suppress(OSError):
+                    # Not TLS's own, which would wait to say goodbye.
+                    socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+        timer = threading.Timer(min(self.timeout, self._until - now), shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield late
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def grant(self, seconds: float) -> None:
+        """Let requests take that long from now on, all together, and no longer."""
+        self._until = time.monotonic() + seconds
+
+    def _trace(self, event: str, told: dict[str, Any]) -> None:
+        """Learn of connections."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._streams.append(told["return_value"])
+
+    def _redacted(self, body: bytes) -> bytes:
+        for value in self.headers.values():
+            for secret in (value, value.removeprefix("Bearer ")):
+                if len(secret) >= SHORTEST_SECRET:
+                    body = body.replace(secret.encode(), REDACTED)
+        return body
 
     def close(self) -> None:
         """Shut the connections."""
@@ -107,7 +182,8 @@ class HttpDoor:
             self._calls.remove(call)
 
     def hang_up_all(self) -> None:
-        """End what is still open; a server that will not is left alone."""
+        """End what is still open; a server that will not, or takes its time, is left alone."""
+        self.resource.grant(HANGING_UP)
         for call in list(self._calls):
             try:
                 self.hang_up(call)
@@ -127,9 +203,9 @@ class HttpDoor:
         return self.resource.request(method, url, headers=headers, body=body.encode())
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int]:
+def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
     port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
-    return url.scheme, url.host, port
+    return url.scheme, url.raw_host, port  # the host as it is sent, for not each can be read
 
 
 def _excerpt(response: Response) -> str:
