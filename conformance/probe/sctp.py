@@ -468,8 +468,10 @@ class Puppet:
 
 
 def prepare(stage: Stage, **options: Any) -> Puppet:
-    """A call with DTLS up and no association yet. Raises Blocked and Unsupported."""
-    call = open_call(stage, **({"contents": ("data",)} | options))
+    """A call with DTLS up and no association yet. We are DTLS's client unless ``options`` say
+    otherwise, for only then may we open channels on even streams (RFC 8832, 6). Raises Blocked and
+    Unsupported."""
+    call = open_call(stage, **({"contents": ("data",), "setup": "active"} | options))
     tap = Tap()
     # The client asks of its data channels no more than a tap has.
     call.client.channels = cast(DataChannels, tap)
