@@ -5,6 +5,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc"
 )
 
@@ -44,6 +46,11 @@ func settings(host string) webrtc.SettingEngine {
 	return engine
 }
 
+// ended tells the end of a stream from a packet on it that could not be read.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, net.ErrClosed)
+}
+
 // echoAudio sends each packet that comes on a track back on one of its own.
 func echoAudio(peer *webrtc.PeerConnection) error {
 	capability := webrtc.RTPCodecCapability{
@@ -60,16 +67,28 @@ func echoAudio(peer *webrtc.PeerConnection) error {
 	go func() {
 		reports := make([]byte, 1500)
 		for {
-			if _, _, err := sender.Read(reports); err != nil {
+			if _, _, err := sender.Read(reports); ended(err) {
 				return
 			}
 		}
 	}()
-	peer.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	peer.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		go func() {
+			reports := make([]byte, 1500)
+			for {
+				if _, _, err := receiver.Read(reports); ended(err) {
+					return
+				}
+			}
+		}()
 		for {
+			// A packet that cannot be read is an error here, and the track goes on.
 			packet, _, err := track.ReadRTP()
-			if err != nil {
+			if ended(err) {
 				return
+			}
+			if err != nil {
+				continue
 			}
 			if err := own.WriteRTP(packet); err != nil {
 				return
@@ -229,8 +248,15 @@ func main() {
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		log.Fatal(err)
 	}
+	// An API of one's own has none of the interceptors that a plain connection has, and they are
+	// what sends reports.
+	registry := &interceptor.Registry{}
+	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
+		log.Fatal(err)
+	}
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings(host)),
+		webrtc.WithInterceptorRegistry(registry),
 	)
 	d := &door{api: api, calls: map[string]*webrtc.PeerConnection{}}
 	routes := http.NewServeMux()
