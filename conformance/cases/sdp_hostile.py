@@ -55,6 +55,7 @@ REFUSED = (
         "A description of another version of SDP is refused.",
         "an offer that begins with v=1",
         lambda offer: offer.replace("v=0", "v=1", 1),
+        level=Level.SHOULD,
     ),
     _refused(
         "rfc8839/5.4/no-ufrag",
