@@ -1,1 +1,6 @@
-"""Stages in virtual time: our own cores in memory, bare or in a simulated network."""
+"""Drivers whose time is virtual: our own cores as the implementation under test.
+
+``memory`` has the endpoint bare, and behind the real relay with a network that takes its time;
+``relay`` has the relay alone, with the harness on both sides; ``virtual`` is the wire of them all.
+A case takes milliseconds here, however long it waits. Real sockets are ``conformance.blackbox``.
+"""

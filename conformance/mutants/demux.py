@@ -36,8 +36,8 @@ def _heard_as_rtp(octet: int) -> Iterator[None]:
 
 
 @mutant(
-    "127-is-rtp",
-    "takes datagrams that begin with 127 for RTP",
+    "demux/127-is-rtp",
+    "It takes datagrams that begin with 127 for RTP.",
     killer="rfc9443/3/audio-that-begins-with-127",
 )
 def octet_127_is_rtp() -> Iterator[None]:
@@ -46,8 +46,8 @@ def octet_127_is_rtp() -> Iterator[None]:
 
 
 @mutant(
-    "192-is-rtp",
-    "takes datagrams that begin with 192 for RTP",
+    "demux/192-is-rtp",
+    "It takes datagrams that begin with 192 for RTP.",
     killer="rfc9443/3/audio-that-begins-with-192",
 )
 def octet_192_is_rtp() -> Iterator[None]:
@@ -56,8 +56,8 @@ def octet_192_is_rtp() -> Iterator[None]:
 
 
 @mutant(
-    "191-is-not-rtp",
-    "takes datagrams that begin with 191 for nothing",
+    "demux/191-is-not-rtp",
+    "It takes datagrams that begin with 191 for nothing.",
     killer="rfc9443/3/audio-that-begins-with-191",
 )
 def octet_191_is_not_rtp() -> Iterator[None]:
@@ -66,8 +66,8 @@ def octet_191_is_not_rtp() -> Iterator[None]:
 
 
 @mutant(
-    "224-is-rtcp",
-    "takes packets whose second byte is 224 for RTCP",
+    "demux/224-is-rtcp",
+    "It takes packets whose second byte is 224 for RTCP.",
     killer="rfc5761/4/second-octet-224-is-rtp",
 )
 def second_octet_224_is_rtcp() -> Iterator[None]:
@@ -76,8 +76,8 @@ def second_octet_224_is_rtcp() -> Iterator[None]:
 
 
 @mutant(
-    "64-is-dtls",
-    "takes datagrams that begin with 64 for DTLS, and their records for a handshake",
+    "demux/64-is-dtls",
+    "It takes datagrams that begin with 64 for DTLS, and their records for a handshake.",
     killer="rfc9443/3/hello-that-begins-with-64",
 )
 def octet_64_is_dtls() -> Iterator[None]:

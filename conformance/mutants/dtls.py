@@ -36,7 +36,7 @@ from transceiver.path import Path
 
 
 @mutant(
-    "dtls-certificate-verify-unread",
+    "dtls/certificate-verify-unread",
     "A DTLS server takes any CertificateVerify as good.",
     killer="rfc5246/7.4.8/signature-of-another-key",
 )
@@ -46,7 +46,7 @@ def certificate_verify_unread() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-signature-of-the-server-unread",
+    "dtls/signature-of-the-server-unread",
     "A DTLS client takes any signature over the server's share as good.",
     killer="rfc8422/5.4/exchange-signed-by-another-key",
 )
@@ -56,7 +56,7 @@ def signature_of_the_server_unread() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-any-certificate",
+    "dtls/any-certificate",
     "The peer's certificate is not compared with the fingerprint in the SDP.",
     killer="rfc8842/5.1/another-certificate",
 )
@@ -78,7 +78,7 @@ class _Gullible:
 
 
 @mutant(
-    "dtls-finished-unread",
+    "dtls/finished-unread",
     "A DTLS server takes any Finished as good.",
     killer="rfc5246/7.4.9/wrong-finished",
 )
@@ -88,7 +88,7 @@ def finished_unread() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-finished-begins-right",
+    "dtls/finished-begins-right",
     "A DTLS server compares only as much of a Finished as there is.",
     killer="rfc5246/7.4.9/short-finished",
 )
@@ -103,7 +103,7 @@ def finished_begins_right() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-share-of-zeros",
+    "dtls/share-of-zeros",
     "A share that makes the secret zero is used.",
     killer="rfc8422/5.11/share-of-zeros",
 )
@@ -142,7 +142,7 @@ def _taken_from_anywhere() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-from-anywhere",
+    "dtls/from-anywhere",
     "DTLS is taken from addresses that no check has validated.",
     killer="traps/dtls/hello-race-good",
 )
@@ -152,7 +152,7 @@ def from_anywhere() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-first-mistake-is-the-last",
+    "dtls/first-mistake-is-the-last",
     "A message that cannot be accepted ends the association, though anybody may have sent it.",
     killer="rfc5246/7.4/unknown-message-first",
 )
@@ -162,7 +162,7 @@ def first_mistake_is_the_last() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-hello-race",
+    "dtls/hello-race",
     "A stranger's hello that no server can accept ends the client's call.",
     killer="traps/dtls/hello-race-broken",
 )
@@ -191,7 +191,7 @@ def _reads_plain(content_type: ContentType, obey: Any) -> Any:
 
 
 @mutant(
-    "dtls-alert-in-the-clear",
+    "dtls/alert-in-the-clear",
     "Alerts that are not sealed are obeyed after there are keys.",
     killer="traps/dtls/alert-in-the-clear-after-keys-as-server",
 )
@@ -204,7 +204,7 @@ def alert_in_the_clear() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-data-in-the-clear",
+    "dtls/data-in-the-clear",
     "Application data that is not sealed is delivered.",
     killer="traps/dtls/data-in-the-clear-after-keys",
 )
@@ -217,7 +217,7 @@ def data_in_the_clear() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-window-before-authentication",
+    "dtls/window-before-authentication",
     "The replay window moves before a record has authenticated.",
     killer="traps/dtls/forged-number-far-ahead",
 )
@@ -235,7 +235,7 @@ def window_before_authentication() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-window-of-one",
+    "dtls/window-of-one",
     "A record that another has overtaken is taken for a replay.",
     killer="rfc6347/4.1.2.6/reordered-records",
 )
@@ -245,7 +245,7 @@ def window_of_one() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-renegotiates",
+    "dtls/renegotiates",
     "A ClientHello under the keys is answered with a ServerHello.",
     killer="rfc5246/7.4.1.2/renegotiation",
 )
@@ -263,7 +263,7 @@ def renegotiates() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-nonce-again",
+    "dtls/nonce-again",
     "What is sealed again goes out under the record number, and so the nonce, of the first time.",
     killer="traps/dtls/nonces",
 )
@@ -280,7 +280,7 @@ def nonce_again() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-data-before-finished",
+    "dtls/data-before-finished",
     "Data under the new keys is delivered before the Finished has come.",
     killer="rfc6347/4.1/data-without-finished",
 )
@@ -303,7 +303,7 @@ def data_before_finished() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-last-flight-once",
+    "dtls/last-flight-once",
     "The last flight is said once, whatever the client repeats.",
     killer="rfc6347/4.2.4/last-flight-lost",
 )
@@ -313,7 +313,7 @@ def last_flight_once() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-last-flight-twice",
+    "dtls/last-flight-twice",
     "The last flight is said a second time and no third.",
     killer="rfc6347/4.2.4/last-flight-lost-five-times",
 )
@@ -333,7 +333,7 @@ def last_flight_twice() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-no-timer",
+    "dtls/no-timer",
     "A flight that is not answered is not said again.",
     killer="rfc6347/4.2.4/hello-without-answer",
 )
@@ -346,7 +346,7 @@ def no_timer() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-numbers-again",
+    "dtls/numbers-again",
     "What is said again goes out under the record numbers of the first time.",
     killer="rfc6347/4.2.4/numbers-of-a-repetition",
 )
@@ -366,7 +366,7 @@ def numbers_again() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-overlap-refused",
+    "dtls/overlap-refused",
     "A fragment that brings bytes which have come already is let go as a whole.",
     killer="rfc6347/4.2.3/overlapping-fragments",
 )
@@ -385,7 +385,7 @@ def overlap_refused() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-first-length-counts",
+    "dtls/first-length-counts",
     "The length that the first fragment of a message claims is believed, and all others let go.",
     killer="traps/dtls/contradicting-message-length-shorter",
 )
@@ -405,7 +405,7 @@ def first_length_counts() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-fragments-in-order-only",
+    "dtls/fragments-in-order-only",
     "A fragment that has overtaken those before it is lost.",
     killer="rfc6347/4.2.3/fragments-backwards",
 )
@@ -423,7 +423,7 @@ def fragments_in_order_only() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-one-message-a-record",
+    "dtls/one-message-a-record",
     "Only the first message in a record is read.",
     killer="rfc6347/4.2.3/messages-in-one-record",
 )
@@ -439,7 +439,7 @@ def one_message_a_record() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-tls-version-unknown",
+    "dtls/tls-version-unknown",
     "Version 1.2 is not recognised in the form in which TLS writes it.",
     killer="traps/dtls/version-in-the-form-of-tls",
 )
@@ -449,7 +449,7 @@ def tls_version_unknown() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-profile-not-offered",
+    "dtls/profile-not-offered",
     "A DTLS server picks an SRTP profile whether the client offers it or not.",
     killer="rfc5764/4.1.1/unknown-profiles-alone",
 )
@@ -463,7 +463,7 @@ def profile_not_offered() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-mki-of-its-own",
+    "dtls/mki-of-its-own",
     "A DTLS server answers an MKI with another one.",
     killer="rfc5764/4.1.3/mki-of-the-client",
 )
@@ -482,7 +482,7 @@ def mki_of_its_own() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-mki-taken",
+    "dtls/mki-taken",
     "A DTLS client goes along with an MKI that it has not offered.",
     killer="rfc5764/4.1.3/mki-of-the-server",
 )
@@ -496,7 +496,7 @@ def mki_taken() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-cookie-cut",
+    "dtls/cookie-cut",
     "A DTLS client gives back no more than 32 bytes of a cookie.",
     killer="rfc6347/4.2.1/longest-cookie",
 )
@@ -507,7 +507,7 @@ def cookie_cut() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-cookie-from-scratch",
+    "dtls/cookie-from-scratch",
     "A DTLS client that is asked for a cookie draws another random.",
     killer="rfc6347/4.2.1/hello-with-cookie",
 )
@@ -526,7 +526,7 @@ def cookie_from_scratch() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-hash-in-small-letters-only",
+    "dtls/hash-in-small-letters-only",
     "A fingerprint whose hash is written in capitals is one of an unknown hash.",
     killer="traps/dtls/fingerprint-in-capitals",
 )
@@ -542,7 +542,7 @@ def hash_in_small_letters_only() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-first-fingerprint-only",
+    "dtls/first-fingerprint-only",
     "Of several fingerprints in an offer only the first is looked at.",
     killer="rfc8122/5/several-certificates",
 )
@@ -556,7 +556,7 @@ def first_fingerprint_only() -> Iterator[None]:
 
 
 @mutant(
-    "dtls-sha-256-only",
+    "dtls/sha-256-only",
     "No hash but SHA-256 is known for fingerprints.",
     killer="rfc8122/5/sha-384",
 )

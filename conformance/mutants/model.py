@@ -24,7 +24,10 @@ class Mutant:
 def mutant(
     name: str, breaks: str, *, killer: str
 ) -> Callable[[Callable[[], Iterator[None]]], Mutant]:
-    """Make a mutant of a generator function that breaks something, yields once, and mends it."""
+    """Make a mutant of a generator function that breaks something, yields once, and mends it.
+    Raises ValueError unless the name is AREA/MISTAKE and ``breaks`` a sentence."""
+    if len(name.split("/")) != 2 or not (breaks[:1].isupper() and breaks.endswith(".")):
+        raise ValueError(f"{name!r} is not AREA/MISTAKE, or {breaks!r} no sentence")
 
     def make(breaking: Callable[[], Iterator[None]]) -> Mutant:
         return Mutant(name, breaks, killer, contextmanager(breaking))

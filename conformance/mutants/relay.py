@@ -26,8 +26,8 @@ from .model import mutant, swapped
 
 
 @mutant(
-    "hint-padding-unchecked",
-    "Takes any block that deciphers to a known node for a hint, whatever its last bytes are.",
+    "relay/hint-padding-unchecked",
+    "It takes any block that deciphers to a known node for a hint, whatever its last bytes are.",
     killer="relay/hint/nonzero-tail",
 )
 def hint_padding_unchecked() -> Iterator[None]:
@@ -38,8 +38,8 @@ def hint_padding_unchecked() -> Iterator[None]:
 
 
 @mutant(
-    "hint-number-cut-to-a-block",
-    "Cuts the number in a hint to 128 bits, so that each hint has a second spelling.",
+    "relay/hint-number-cut-to-a-block",
+    "It cuts the number in a hint to 128 bits, so that each hint has a second spelling.",
     killer="relay/hint/more-than-a-block",
 )
 def hint_number_cut() -> Iterator[None]:
@@ -67,8 +67,8 @@ def _base36(number: int) -> bytes:
 
 
 @mutant(
-    "configuration-id-ignored",
-    "Tries the key that it has on hints of every configuration.",
+    "relay/configuration-id-ignored",
+    "It tries the key that it has on hints of every configuration.",
     killer="relay/hint/unknown-configuration",
 )
 def configuration_ignored() -> Iterator[None]:
@@ -89,8 +89,8 @@ def configuration_ignored() -> Iterator[None]:
 
 
 @mutant(
-    "unknown-node-to-the-first",
-    "Sends checks for nodes that it does not know to the first that it does.",
+    "relay/unknown-node-to-the-first",
+    "It sends checks for nodes that it does not know to the first that it does.",
     killer="relay/hint/unknown-node",
 )
 def unknown_node_to_the_first() -> Iterator[None]:
@@ -105,8 +105,8 @@ def unknown_node_to_the_first() -> Iterator[None]:
 
 
 @mutant(
-    "cluster-ignored",
-    "Looks nodes up by their number alone.",
+    "relay/cluster-ignored",
+    "It looks nodes up by their number alone.",
     killer="relay/hint/other-cluster",
 )
 def cluster_ignored() -> Iterator[None]:
@@ -120,8 +120,8 @@ def cluster_ignored() -> Iterator[None]:
 
 
 @mutant(
-    "username-cut-at-34",
-    "Has room for 34 bytes of USERNAME and refuses longer ones.",
+    "relay/username-cut-at-34",
+    "It has room for 34 bytes of USERNAME and refuses longer ones.",
     killer="relay/hint/more-than-34-octets",
 )
 def username_cut() -> Iterator[None]:
@@ -136,8 +136,8 @@ def username_cut() -> Iterator[None]:
 
 
 @mutant(
-    "last-username-counts",
-    "Keeps the last USERNAME of a check.",
+    "relay/last-username-counts",
+    "It keeps the last USERNAME of a check.",
     killer="relay/hint/two-usernames",
 )
 def last_username_counts() -> Iterator[None]:
@@ -151,8 +151,8 @@ def last_username_counts() -> Iterator[None]:
 
 
 @mutant(
-    "second-half-of-username",
-    "Reads the hint behind the colon if there is none before it.",
+    "relay/second-half-of-username",
+    "It reads the hint behind the colon if there is none before it.",
     killer="relay/hint/in-the-second-half",
 )
 def second_half() -> Iterator[None]:
@@ -168,8 +168,8 @@ def second_half() -> Iterator[None]:
 
 
 @mutant(
-    "edge-does-not-verify",
-    "Has the password key and lets checks in unread.",
+    "relay/edge-does-not-verify",
+    "It has the password key and lets checks in unread.",
     killer="relay/edge/wrong-password",
 )
 def edge_does_not_verify() -> Iterator[None]:
@@ -181,8 +181,8 @@ def edge_does_not_verify() -> Iterator[None]:
 
 
 @mutant(
-    "cookie-unchecked",
-    "Takes what begins like a request for one, with or without the magic cookie.",
+    "relay/cookie-unchecked",
+    "It takes what begins like a request for one, with or without the magic cookie.",
     killer="rfc8489/5/relay-cookie",
 )
 def cookie_unchecked() -> Iterator[None]:
@@ -199,7 +199,7 @@ def cookie_unchecked() -> Iterator[None]:
 
 
 @mutant(
-    "quic-taken-for-rtp",
+    "relay/quic-taken-for-rtp",
     "Its range for RTP is one too wide at each end.",
     killer="rfc9443/3/relay-quic-is-not-media",
 )
@@ -211,8 +211,8 @@ def quic_taken_for_rtp() -> Iterator[None]:
 
 
 @mutant(
-    "stun-server-of-its-own",
-    "Answers requests that name nobody, as a STUN server would.",
+    "relay/stun-server-of-its-own",
+    "It answers requests that name nobody, as a STUN server would.",
     killer="relay/hostile/no-reflection",
 )
 def stun_server_of_its_own() -> Iterator[None]:
@@ -231,8 +231,8 @@ def stun_server_of_its_own() -> Iterator[None]:
 
 
 @mutant(
-    "unknown-attributes-dropped",
-    "Writes a check anew and leaves out what it does not know.",
+    "relay/unknown-attributes-dropped",
+    "It writes a check anew and leaves out what it does not know.",
     killer="relay/stun/network-cost",
 )
 def unknown_attributes_dropped() -> Iterator[None]:
@@ -253,8 +253,8 @@ def unknown_attributes_dropped() -> Iterator[None]:
 
 
 @mutant(
-    "address-before-hint",
-    "Looks a check's sender up first and reads the hint of strangers alone.",
+    "relay/address-before-hint",
+    "It looks a check's sender up first and reads the hint of strangers alone.",
     killer="relay/sharing/each-check-by-its-hint",
 )
 def address_before_hint() -> Iterator[None]:
@@ -268,8 +268,8 @@ def address_before_hint() -> Iterator[None]:
 
 
 @mutant(
-    "check-moves-the-flow",
-    "Moves a flow with every check, so that a forged address pulls a call away.",
+    "relay/check-moves-the-flow",
+    "It moves a flow with every check, so that a forged address pulls a call away.",
     killer="relay/sharing/check-does-not-move",
 )
 def check_moves_the_flow() -> Iterator[None]:
@@ -293,8 +293,8 @@ def check_moves_the_flow() -> Iterator[None]:
 
 
 @mutant(
-    "answer-moves-the-flow",
-    "Moves a flow with the answer of another node, though its owner is there.",
+    "relay/answer-moves-the-flow",
+    "It moves a flow with the answer of another node, though its owner is there.",
     killer="relay/sharing/answer-does-not-move",
 )
 def answer_moves_the_flow() -> Iterator[None]:
@@ -303,8 +303,8 @@ def answer_moves_the_flow() -> Iterator[None]:
 
 
 @mutant(
-    "port-ignored",
-    "Knows clients by their address without the port.",
+    "relay/port-ignored",
+    "It knows clients by their address without the port.",
     killer="relay/routing/two-ports-of-one-host",
 )
 def port_ignored() -> Iterator[None]:
@@ -319,8 +319,8 @@ def port_ignored() -> Iterator[None]:
 
 
 @mutant(
-    "twin-released",
-    "Ends the flow when the session that only waited for the address ends.",
+    "relay/twin-released",
+    "It ends the flow when the session that only waited for the address ends.",
     killer="relay/sharing/loser-hangs-up",
 )
 def twin_released() -> Iterator[None]:
@@ -337,8 +337,8 @@ def twin_released() -> Iterator[None]:
 
 
 @mutant(
-    "anybody-releases",
-    "Takes a release from every node.",
+    "relay/anybody-releases",
+    "It takes a release from every node.",
     killer="relay/sharing/release-by-another-node",
 )
 def anybody_releases() -> Iterator[None]:
@@ -353,8 +353,8 @@ def anybody_releases() -> Iterator[None]:
 
 
 @mutant(
-    "first-owner-of-a-source",
-    "Routes media of an unknown address to the first flow that has its source, of several.",
+    "relay/first-owner-of-a-source",
+    "It routes media of an unknown address to the first flow that has its source, of several.",
     killer="relay/rebinding/source-of-two-owners",
 )
 def first_owner_of_a_source() -> Iterator[None]:
@@ -369,8 +369,8 @@ def first_owner_of_a_source() -> Iterator[None]:
 
 
 @mutant(
-    "source-makes-a-flow",
-    "Takes a known source of media for proof, and makes a flow of it.",
+    "relay/source-makes-a-flow",
+    "It takes a known source of media for proof, and makes a flow of it.",
     killer="relay/rebinding/source-makes-no-flow",
 )
 def source_makes_a_flow() -> Iterator[None]:
@@ -390,8 +390,8 @@ def source_makes_a_flow() -> Iterator[None]:
 
 
 @mutant(
-    "open-reflector",
-    "Takes packets on the leg from anybody.",
+    "relay/open-reflector",
+    "It takes packets on the leg from anybody.",
     killer="relay/leg/stranger",
 )
 def open_reflector() -> Iterator[None]:
@@ -400,8 +400,8 @@ def open_reflector() -> Iterator[None]:
 
 
 @mutant(
-    "owner-unchecked",
-    "Lets every node send to every client.",
+    "relay/owner-unchecked",
+    "It lets every node send to every client.",
     killer="relay/leg/another-nodes-client",
 )
 def owner_unchecked() -> Iterator[None]:
@@ -424,8 +424,8 @@ def owner_unchecked() -> Iterator[None]:
 
 
 @mutant(
-    "short-buffer",
-    "Has room for 1,100 bytes and cuts what is longer.",
+    "relay/short-buffer",
+    "It has room for 1,100 bytes and cuts what is longer.",
     killer="relay/routing/every-small-size",
 )
 def short_buffer() -> Iterator[None]:
@@ -441,8 +441,8 @@ def short_buffer() -> Iterator[None]:
 
 
 @mutant(
-    "magic-unchecked",
-    "Does not look at the first two bytes on the leg.",
+    "relay/magic-unchecked",
+    "It does not look at the first two bytes on the leg.",
     killer="relay/leg/another-magic",
 )
 def magic_unchecked() -> Iterator[None]:
@@ -456,8 +456,8 @@ def magic_unchecked() -> Iterator[None]:
 
 
 @mutant(
-    "leg-on-the-public-side",
-    "Reads the header of the leg wherever a packet begins like one.",
+    "relay/leg-on-the-public-side",
+    "It reads the header of the leg wherever a packet begins like one.",
     killer="relay/leg/header-of-a-client",
 )
 def leg_on_the_public_side() -> Iterator[None]:
@@ -477,8 +477,8 @@ def leg_on_the_public_side() -> Iterator[None]:
 
 
 @mutant(
-    "restart-forgets-the-keys",
-    "Comes back from a restart without its hint keys.",
+    "relay/restart-forgets-the-keys",
+    "It comes back from a restart without its hint keys.",
     killer="relay/recovery/next-check",
 )
 def restart_forgets_the_keys() -> Iterator[None]:

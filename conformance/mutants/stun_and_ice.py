@@ -23,8 +23,8 @@ from .model import mutant, swapped
 
 
 @mutant(
-    "username-by-its-beginning",
-    "compares but the first four bytes of the ufrag",
+    "ice/username-by-its-beginning",
+    "It compares but the first four bytes of the ufrag.",
     killer="rfc8489/9.1.3/username-of-four-octets",
 )
 def username_by_its_beginning() -> Iterator[None]:
@@ -47,8 +47,8 @@ def username_by_its_beginning() -> Iterator[None]:
 
 
 @mutant(
-    "either-half-of-username",
-    "takes a USERNAME with its halves swapped",
+    "ice/either-half-of-username",
+    "It takes a USERNAME with its halves swapped.",
     killer="rfc8489/9.1.3/username-with-halves-swapped",
 )
 def either_half_of_username() -> Iterator[None]:
@@ -71,8 +71,8 @@ def either_half_of_username() -> Iterator[None]:
 
 
 @mutant(
-    "username-cut",
-    "keeps thirty-four bytes of USERNAME, and wants the client's fragment among them",
+    "ice/username-cut",
+    "It keeps thirty-four bytes of USERNAME, and wants the client's fragment among them.",
     killer="traps/ice/ufrag-of-32",
 )
 def username_cut() -> Iterator[None]:
@@ -90,8 +90,8 @@ def username_cut() -> Iterator[None]:
 
 
 @mutant(
-    "last-username-of-a-check-counts",
-    "reads the last of several USERNAMEs",
+    "ice/last-username-counts",
+    "It reads the last of several USERNAMEs.",
     killer="rfc8489/14/second-username-is-ignored",
 )
 def last_username_counts() -> Iterator[None]:
@@ -104,8 +104,8 @@ def last_username_counts() -> Iterator[None]:
 
 
 @mutant(
-    "address-before-name",
-    "delivers a check to the session that was last at its address, whatever it names",
+    "ice/address-before-name",
+    "It delivers a check to the session that was last at its address, whatever it names.",
     killer="traps/ice/two-sessions-at-one-address",
 )
 def address_before_name() -> Iterator[None]:
@@ -119,8 +119,8 @@ def address_before_name() -> Iterator[None]:
 
 
 @mutant(
-    "twin-goes-too",
-    "forgets every session at an address when one of them ends",
+    "ice/twin-goes-too",
+    "It forgets every session at an address when one of them ends.",
     killer="traps/ice/a-twin-is-closed",
 )
 def twin_goes_too() -> Iterator[None]:
@@ -137,8 +137,8 @@ def twin_goes_too() -> Iterator[None]:
 
 
 @mutant(
-    "full-of-strangers",
-    "keeps something for every unknown name and has room for a hundred",
+    "ice/full-of-strangers",
+    "It keeps something for every unknown name and has room for a hundred.",
     killer="traps/ice/flood-of-unknown-names",
 )
 def full_of_strangers() -> Iterator[None]:
@@ -173,8 +173,8 @@ def _second_opinion(
 
 
 @mutant(
-    "forged-nomination",
-    "lets a nomination move its pair before it has looked at the integrity",
+    "ice/forged-nomination",
+    "It lets a nomination move its pair before it has looked at the integrity.",
     killer="rfc8445/7.3/forged-nomination",
 )
 def forged_nomination() -> Iterator[None]:
@@ -194,8 +194,8 @@ def forged_nomination() -> Iterator[None]:
 
 
 @mutant(
-    "unsigned-is-good",
-    "answers a check that has no integrity at all",
+    "ice/unsigned-is-good",
+    "It answers a check that has no integrity at all.",
     killer="rfc8489/9.1.3/no-integrity",
 )
 def unsigned_is_good() -> Iterator[None]:
@@ -208,8 +208,8 @@ def unsigned_is_good() -> Iterator[None]:
 
 
 @mutant(
-    "fingerprint-is-decoration",
-    "does not look whether FINGERPRINT is right",
+    "ice/fingerprint-is-decoration",
+    "It does not look whether FINGERPRINT is right.",
     killer="rfc8489/6.3/fingerprint-wrong",
 )
 def fingerprint_is_decoration() -> Iterator[None]:
@@ -224,8 +224,8 @@ def fingerprint_is_decoration() -> Iterator[None]:
 
 
 @mutant(
-    "any-password-it-ever-had",
-    "takes the password from before a restart for the ufrag from after it",
+    "ice/any-password-it-ever-had",
+    "It takes the password from before a restart for the ufrag from after it.",
     killer="rfc8445/9/new-name-old-password",
 )
 def any_password_it_ever_had() -> Iterator[None]:
@@ -243,8 +243,8 @@ def any_password_it_ever_had() -> Iterator[None]:
 
 
 @mutant(
-    "reads-behind-integrity",
-    "minds attributes that the integrity does not cover",
+    "ice/reads-behind-integrity",
+    "It minds attributes that the integrity does not cover.",
     killer="rfc8489/9/use-candidate-behind-integrity",
 )
 def reads_behind_integrity() -> Iterator[None]:
@@ -253,8 +253,8 @@ def reads_behind_integrity() -> Iterator[None]:
 
 
 @mutant(
-    "padding-has-to-be-zero",
-    "refuses messages whose padding holds anything but zeros",
+    "ice/padding-has-to-be-zero",
+    "It refuses messages whose padding holds anything but zeros.",
     killer="rfc8489/14/padding-of-ones",
 )
 def padding_has_to_be_zero() -> Iterator[None]:
@@ -274,8 +274,8 @@ def padding_has_to_be_zero() -> Iterator[None]:
 
 
 @mutant(
-    "answers-indications",
-    "answers a signed Binding indication like a request",
+    "ice/answers-indications",
+    "It answers a signed Binding indication like a request.",
     killer="rfc8489/6.3.2/signed-indication",
 )
 def answers_indications() -> Iterator[None]:
@@ -290,8 +290,8 @@ def answers_indications() -> Iterator[None]:
 
 
 @mutant(
-    "length-is-decoration",
-    "does not hold the length in the header against the datagram",
+    "ice/length-is-decoration",
+    "It does not hold the length in the header against the datagram.",
     killer="rfc8489/6.3/length-beyond-the-datagram",
 )
 def length_is_decoration() -> Iterator[None]:
@@ -311,8 +311,8 @@ def length_is_decoration() -> Iterator[None]:
 
 
 @mutant(
-    "lists-one-attribute",
-    "names only the first of the attributes that it does not know",
+    "ice/lists-one-attribute",
+    "It names only the first of the attributes that it does not know.",
     killer="rfc8489/14.8/all-unknown-attributes",
 )
 def lists_one_attribute() -> Iterator[None]:
@@ -325,8 +325,8 @@ def lists_one_attribute() -> Iterator[None]:
 
 
 @mutant(
-    "always-controlled",
-    "overlooks that a client claims the controlled role",
+    "ice/always-controlled",
+    "It overlooks that a client claims the controlled role.",
     killer="rfc8445/7.3.1.1/controlled-with-the-largest-tie-breaker",
 )
 def always_controlled() -> Iterator[None]:
@@ -342,8 +342,8 @@ def always_controlled() -> Iterator[None]:
 
 
 @mutant(
-    "compares-tie-breakers-in-any-role",
-    "sees a conflict in a controlling client with a large tie-breaker",
+    "ice/compares-tie-breakers-in-any-role",
+    "It sees a conflict in a controlling client with a large tie-breaker.",
     killer="rfc8445/7.3.1.1/controlling-with-the-largest-tie-breaker",
 )
 def compares_tie_breakers_in_any_role() -> Iterator[None]:
@@ -359,8 +359,8 @@ def compares_tie_breakers_in_any_role() -> Iterator[None]:
 
 
 @mutant(
-    "first-address-it-saw",
-    "tells every socket the address of the first",
+    "ice/first-address-it-saw",
+    "It tells every socket the address of the first.",
     killer="rfc8489/12/address-of-each-socket",
 )
 def first_address_it_saw() -> Iterator[None]:
@@ -376,8 +376,8 @@ def first_address_it_saw() -> Iterator[None]:
 
 
 @mutant(
-    "username-in-the-response",
-    "puts the request's USERNAME into its response",
+    "ice/username-in-the-response",
+    "It puts the request's USERNAME into its response.",
     killer="rfc8489/9.1.3/no-username-in-the-response",
 )
 def username_in_the_response() -> Iterator[None]:
@@ -386,8 +386,8 @@ def username_in_the_response() -> Iterator[None]:
 
 
 @mutant(
-    "sha1-for-everybody",
-    "signs its responses with SHA-1 whatever the request was signed with",
+    "ice/sha1-for-everybody",
+    "It signs its responses with SHA-1 whatever the request was signed with.",
     killer="rfc8489/9.1.3/sha256-for-sha256",
 )
 def sha1_for_everybody() -> Iterator[None]:
@@ -413,8 +413,8 @@ def _success(*, name: bool) -> Callable[[stun.Message, Address, stun.IntegrityKe
 
 
 @mutant(
-    "any-check-moves",
-    "sends its packets wherever the last good check came from",
+    "ice/any-check-moves",
+    "It sends its packets wherever the last good check came from.",
     killer="rfc8445/7.3.1.5/plain-check-nominates-nothing",
 )
 def any_check_moves() -> Iterator[None]:
@@ -426,8 +426,8 @@ def any_check_moves() -> Iterator[None]:
 
 
 @mutant(
-    "refused-and-obeyed",
-    "refuses a nomination for a role conflict and goes where it said",
+    "ice/refused-and-obeyed",
+    "It refuses a nomination for a role conflict and goes where it said.",
     killer="rfc8445/7.3.1.1/conflict-nominates-nothing",
 )
 def refused_and_obeyed() -> Iterator[None]:
@@ -447,8 +447,8 @@ def refused_and_obeyed() -> Iterator[None]:
 
 
 @mutant(
-    "audio-moves",
-    "sends its packets wherever authentic audio comes from",
+    "ice/audio-moves",
+    "It sends its packets wherever authentic audio comes from.",
     killer="rfc7675/5.1/audio-brings-no-consent",
 )
 def audio_moves() -> Iterator[None]:
@@ -466,8 +466,8 @@ def audio_moves() -> Iterator[None]:
 
 
 @mutant(
-    "restart-stops-media",
-    "sends nothing from the beginning of a restart until its first check",
+    "ice/restart-stops-media",
+    "It sends nothing from the beginning of a restart until its first check.",
     killer="rfc8839/4.4.3.2/media-goes-on",
 )
 def restart_stops_media() -> Iterator[None]:
@@ -481,8 +481,8 @@ def restart_stops_media() -> Iterator[None]:
 
 
 @mutant(
-    "one-password-for-all",
-    "gives out the same password with every ufrag",
+    "ice/one-password-for-all",
+    "It gives out the same password with every ufrag.",
     killer="rfc8445/9/both-change",
 )
 def one_password_for_all() -> Iterator[None]:
@@ -496,8 +496,8 @@ def one_password_for_all() -> Iterator[None]:
 
 
 @mutant(
-    "anything-is-consent",
-    "counts whatever looks like STUN as a sign of life",
+    "ice/anything-is-consent",
+    "It counts whatever looks like STUN as a sign of life.",
     killer="rfc7675/5.1/forged-checks-bring-no-consent",
 )
 def anything_is_consent() -> Iterator[None]:
@@ -511,8 +511,8 @@ def anything_is_consent() -> Iterator[None]:
 
 
 @mutant(
-    "names-are-fatal",
-    "refuses an offer that has a candidate behind a name",
+    "ice/names-are-fatal",
+    "It refuses an offer that has a candidate behind a name.",
     killer="rfc8839/5.1/local-name-among-candidates",
 )
 def names_are_fatal() -> Iterator[None]:

@@ -1,12 +1,16 @@
 """What the cases are about, taken together, and how they are worded."""
 
+import inspect
 import re
+import textwrap
 from collections import Counter
 
 import pytest
 
-from conformance import catalogue
-from conformance.case import Level, Profile, Seen, case
+from conformance import cases, catalogue
+from conformance.case import Level, Profile, Seen, Verdict, case
+from conformance.drivers.memory import MemoryDriver
+from conformance.runner import run_case
 from conformance.traps import FACTS, TRAPS
 
 LEAST = {
@@ -99,3 +103,13 @@ def test_sentences_can_be_read_alone(each) -> None:
         assert not LEANS_ON_ANOTHER.match(text), text
         assert "  " not in text
         assert "—" not in text
+
+
+def test_the_example_of_the_guide_is_a_case() -> None:
+    """It is what contributors begin with."""
+    guide = inspect.getdoc(cases) or ""
+    example = re.search(r"whole one::\n\n((?:    [^\n]*\n|\n)+)", guide)
+    assert example is not None
+    written: dict[str, object] = {}
+    exec(textwrap.dedent(example[1]), written)
+    assert run_case(written["another_password"], MemoryDriver()).verdict is Verdict.PASS

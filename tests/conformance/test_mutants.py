@@ -6,7 +6,7 @@ from conformance import catalogue
 from conformance.case import Verdict
 from conformance.drivers.memory import MemoryDriver
 from conformance.mutants.hunt import hunt, load
-from conformance.mutants.model import swapped
+from conformance.mutants.model import mutant, swapped
 from conformance.runner import run_case
 
 CASES = {case.name: case for case in catalogue.load()}
@@ -43,3 +43,12 @@ def test_what_is_swapped_comes_back() -> None:
 def test_a_name_that_is_gone_is_an_error() -> None:
     with pytest.raises(AttributeError), swapped(Verdict, "gone", None):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "breaks"),
+    [("cow", "It says quack."), ("farm/cow", "says quack"), ("farm/cow/leg", "It has five.")],
+)
+def test_mutants_have_an_area_and_a_sentence(name: str, breaks: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        mutant(name, breaks, killer="rfc1/2/moo")

@@ -12,13 +12,13 @@ from stunroute import stun
 KILLER = "rfc8489/6.3.1/unknown-required-attribute"
 
 
-@mutant("takes-anything", "Answers requests with attributes that it does not know.", killer=KILLER)
+@mutant("stun/takes-anything", "Answers requests with attributes that it does not know.", killer=KILLER)
 def takes_anything():
     with swapped(stun.Message, "unknown_comprehension_required", lambda message: ()):
         yield
 
 
-HARMLESS = Mutant("harmless", "Breaks nothing.", KILLER, contextlib.nullcontext)
+HARMLESS = Mutant("stun/harmless", "Breaks nothing.", KILLER, contextlib.nullcontext)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_mutant_that_lives_is_status_1(asked) -> None:
 
 
 def test_a_mutant_that_everything_notices_is_status_3(asked) -> None:
-    @mutant("dead", "Answers nothing.", killer=KILLER)
+    @mutant("stun/dead", "Answers nothing.", killer=KILLER)
     def dead():
         with swapped(stun, "decode_untrusted", _refuse):
             yield
