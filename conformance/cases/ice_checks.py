@@ -310,6 +310,7 @@ class Early(Seen):
 
 def _unasked(call: Call, arrivals: list[Arrival]) -> Observed:
     """``arrivals`` are what came besides checks."""
+    call.reticent = False
     need_life(call)
     if not arrivals:
         return Early.NOTHING
@@ -327,6 +328,7 @@ def _unasked(call: Call, arrivals: list[Arrival]) -> Observed:
 )
 def nothing_before_a_check(stage: Stage) -> Observed:
     call = open_call(stage, setup="passive")
+    call.reticent = True
     return _unasked(call, call.listen(2 * stage.patience))
 
 
@@ -342,6 +344,7 @@ def nothing_before_a_check(stage: Stage) -> Observed:
 )
 def nothing_after_a_forged_check(stage: Stage) -> Observed:
     call = open_call(stage, setup="passive")
+    call.reticent = True
     call.send(check(call, password=b"not the password that was told", nominate=True))
     heard = call.listen(2 * stage.patience)
     return _unasked(call, [each for each in heard if classify(each.data) is not Kind.STUN])

@@ -37,6 +37,9 @@ class Call:
     server: Address
     strays: list[Arrival] = field(factory=list)
     started: bool = False
+    reticent: bool = False
+    """Checks of the server's own are left unanswered before the client runs: an answer would make a
+    pair valid."""
 
     @property
     def socket(self) -> Address:
@@ -75,7 +78,7 @@ class Call:
         if message.message_class is not stun.MessageClass.REQUEST:
             return False
         key = stun.IntegrityKey(self.client.password.encode())
-        if message.verify_integrity(key):
+        if message.verify_integrity(key) and not self.reticent:
             reply = stun.binding_success(message, arrival.source, key)
             self.stage.send(reply, arrival.socket, arrival.source, "answer to their check")
         return True
