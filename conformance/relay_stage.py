@@ -144,7 +144,9 @@ class RelayStage:
 
     def next(self, within: float | None = None) -> Delivery | Reception | None:
         """What arrives next, at a node or at a client; None where nothing does in that time."""
-        until = self.now + (self.patience if within is None else within)
+        return self._next(self.now + (self.patience if within is None else within))
+
+    def _next(self, until: Instant) -> Delivery | Reception | None:
         arrival = self.wire.receive(until)
         if arrival is None:
             return None
@@ -159,7 +161,7 @@ class RelayStage:
         """Everything that arrives in that time."""
         until = self.now + (self.patience if seconds is None else seconds)
         heard = []
-        while (each := self.next(max(0.0, until - self.now))) is not None:
+        while (each := self._next(until)) is not None:
             heard.append(each)
         return heard
 

@@ -19,12 +19,23 @@ _Out = TypeVar("_Out")
 _Crypt = Callable[[library.Handle, bytes], bytes]
 
 
-def in_order(things: Iterable[_In], ask: Callable[[_In], _Out], jobs: int) -> list[_Out]:
-    """``ask`` of every one, up to ``jobs`` at a time; the answers in the order of the things."""
+def in_order(
+    things: Iterable[_In],
+    ask: Callable[[_In], _Out],
+    jobs: int,
+    stop: Callable[[], None] = lambda: None,
+) -> list[_Out]:
+    """``ask`` of every one, up to ``jobs`` at a time; the answers in the order of the things.
+    Whoever interrupts it waits for those that are being asked, whom ``stop`` tells to end."""
     if jobs == 1:
         return [ask(thing) for thing in things]
     with taking_turns(), ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(ask, things))
+        try:
+            return list(pool.map(ask, things))
+        except KeyboardInterrupt:
+            stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager

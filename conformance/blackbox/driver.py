@@ -12,7 +12,7 @@ from conformance.stage import PATIENCE, Stage, Target
 from stunroute.address import Address
 
 from .door import HttpDoor, HttpResource, Style
-from .wire import Bounds, UdpWire, hosts_of, local_ip, resolve
+from .wire import Bounds, Leash, UdpWire, hosts_of, local_ip, resolve
 
 
 @define(slots=True)
@@ -30,7 +30,9 @@ class UdpDriver:
     longest: float = 10.0
     seed: str = "0"
     bounds: Bounds = field(factory=Bounds)
+    leash: Leash = field(factory=Leash)
     name: str = "udp"
+    _resolved: tuple[Address, ...] = ()
 
     @contextmanager
     def stage(self, case: Case) -> Iterator[Stage]:
@@ -42,16 +44,18 @@ class UdpDriver:
             raise Unsupported("asks a relay (--relay)")
         if self.target is not None and Profile.STUN not in case.profiles:
             raise Unsupported("needs signalling (--whip or --calls)")
-        known = self._known()
+        known = self.known()
         wire = UdpWire(
             hosts=hosts_of(address for address in known if address.port == 0),
             addresses=frozenset(address for address in known if address.port),
             bind=local_ip(known[0]),
-            bounds=self.bounds,
+            bounds=self.bounds.beyond(case.lasts),
+            leash=self.leash,
         )
         resource = door = None
         if self.url is not None:
-            resource = HttpResource(self.url, self.style.value, self.headers)
+            lasts = self.bounds.beyond(case.lasts).seconds
+            resource = HttpResource(self.url, self.style.value, self.headers, lasts=lasts)
             door = HttpDoor(resource)
         try:
             yield Stage(
@@ -62,15 +66,20 @@ class UdpDriver:
                 patience=self.patience,
             )
         finally:
-            if door is not None:
-                door.hang_up_all()
-            if resource is not None:
-                resource.close()
-            wire.close()
+            try:
+                if door is not None:
+                    door.hang_up_all()
+            finally:
+                if resource is not None:
+                    resource.close()
+                wire.close()
 
-    def _known(self) -> tuple[Address, ...]:
-        """Whom the command line has named; the first is where the server is."""
+    def known(self) -> tuple[Address, ...]:
+        """Whom the command line has named; the first is where the server is, by IPv4 if it can be.
+        A name is asked for once: where it leads later is nobody that was given. Raises OSError."""
         if self.target is not None:
             return (self.target.address, *self.allowed)
-        host = urlsplit(self.url or "").hostname or ""
-        return (*resolve(host), *self.allowed)
+        if not self._resolved:
+            found = resolve(urlsplit(self.url or "").hostname or "")
+            self._resolved = tuple(sorted(found, key=lambda each: not each.is_ipv4))
+        return (*self._resolved, *self.allowed)

@@ -12,7 +12,7 @@ from conformance.stage import PATIENCE
 from stunroute.address import Address
 from stunroute.hint import KeyRing
 
-from .wire import Bounds, UdpWire, hosts_of, local_ip, unused_ports
+from .wire import Bounds, Leash, UdpWire, hosts_of, local_ip, unused_ports
 
 
 @define(slots=True)
@@ -32,6 +32,7 @@ class UdpRelayDriver:
     longest: float = 10.0
     seed: str = "0"
     bounds: Bounds = field(factory=Bounds)
+    leash: Leash = field(factory=Leash)
     name: str = "udp"
     _ports: Iterator[int] = field(factory=unused_ports)
 
@@ -46,7 +47,8 @@ class UdpRelayDriver:
             hosts=hosts_of((self.public, *(each for each in self.allowed if not each.port))),
             addresses=frozenset(each for each in self.allowed if each.port),
             bind=local_ip(self.public),
-            bounds=self.bounds,
+            bounds=self.bounds.beyond(case.lasts),
+            leash=self.leash,
             ports=self._ports,
         )
         try:

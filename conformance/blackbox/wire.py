@@ -2,18 +2,20 @@
 
 One selector per case, so cases may run side by side in threads. Everything that arrives is taken
 out of the kernel at once and kept with the time at which we saw it; a server that floods us fills a
-bounded inbox and then loses packets, as it would in any kernel.
+bounded inbox and then loses packets, as it would in any kernel. Nor does a flood keep a case from
+its end: when the time is up that it waits for, what has come by then is all that it gets.
 """
 
 import contextlib
 import itertools
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from conformance.wire import Arrival, Forbidden
 from stunroute.address import Address
@@ -24,7 +26,8 @@ DATAGRAM = 65536
 SOCKETS = 64
 INBOX = 4096
 TAKEN_PORTS = 200
-
+GLANCE = 0.2
+"""Seconds after which somebody who waits looks whether the run has been stopped."""
 
 PORTS = range(32_000, 61_000)
 PORTS_PER_SECOND = 24
@@ -33,12 +36,41 @@ PORTS_PER_SECOND = 24
 @frozen(slots=True)
 class Bounds:
     """What one case may do to a stranger's server: packets per second (and how many at once),
-    bytes in all, seconds from its first packet to its last."""
+    bytes in all, seconds from its beginning to its end."""
 
     rate: float = 500.0
     burst: int = 200
     bytes: int = 8_000_000
     seconds: float = 120.0
+
+    def beyond(self, lasts: float) -> "Bounds":
+        """The same for a case that has to last that long."""
+        return evolve(self, seconds=self.seconds + lasts)
+
+
+@define(slots=True)
+class Leash:
+    """What holds all cases of a run, however many are asked at a time: a rate, in packets per
+    second, and that they can be stopped."""
+
+    rate: float = 2000.0
+    burst: int = 400
+    stopped: threading.Event = field(factory=threading.Event)
+    _bucket: TokenBucket = field(init=False)
+    _lock: threading.Lock = field(init=False, factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._bucket = TokenBucket(self.rate, self.burst)
+
+    def take(self, now: Instant) -> bool:
+        """Whether one more packet may be sent now."""
+        with self._lock:
+            return self._bucket.take(now)
+
+    def go_on(self) -> None:
+        """Raises Forbidden when the run has been stopped."""
+        if self.stopped.is_set():
+            raise Forbidden("the run was stopped")
 
 
 @define(slots=True)
@@ -52,11 +84,14 @@ class UdpWire:
     bind: str
     bounds: Bounds = field(factory=Bounds)
     ports: Iterator[int] | None = None
+    leash: Leash = field(factory=Leash)
     _selector: selectors.BaseSelector = field(factory=selectors.DefaultSelector)
     _sockets: dict[Address, socket.socket] = field(factory=dict)
     _inbox: deque[Arrival] = field(factory=deque)
     _bucket: TokenBucket = field(init=False)
     _began: Instant = field(factory=time.monotonic)
+    _swept: Instant = 0.0
+    """The end of waiting for which the kernel has been emptied a last time."""
     _sent: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +129,8 @@ class UdpWire:
 
     def may_send_to(self, address: Address) -> bool:
         given = address in self.addresses or address.host in self.hosts
-        return given and address.is_sendable
+        reachable = address.is_ipv4 is (":" not in self.bind)  # from our sockets
+        return given and reachable and address.is_sendable
 
     def send(self, data: bytes, socket: Address, destination: Address) -> None:
         if not self.may_send_to(destination):
@@ -102,21 +138,34 @@ class UdpWire:
         self._sent += len(data)
         if self._sent > self.bounds.bytes:
             raise Forbidden(f"the case has sent {self.bounds.bytes} bytes")
-        if self.now - self._began > self.bounds.seconds:
-            raise Forbidden(f"the case has run for {self.bounds.seconds:g} s")
+        self._go_on()
         while not self._bucket.take(self.now):
             self._collect(1 / self.bounds.rate)
-        with contextlib.suppress(ConnectionRefusedError):  # somebody's port is shut: a silence
+        while not self.leash.take(self.now):
+            self._go_on()
+            self._collect(1 / self.leash.rate)
+        # Somebody's port is shut, or a buffer of ours is full: a silence.
+        with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
             self._sockets[socket].sendto(data, (destination.ip, destination.port))
 
     def receive(self, until: Instant) -> Arrival | None:
+        """Raises Forbidden when the case has had its time."""
         while not self._inbox:
+            self._go_on()
             left = until - self.now
-            if left <= 0:
+            if left > 0:
+                self._collect(min(left, GLANCE))
+            elif self._swept != until:
+                self._swept = until
                 self._collect(0.0)
-                break
-            self._collect(left)
-        return self._inbox.popleft() if self._inbox else None
+            else:
+                return None
+        return self._inbox.popleft()
+
+    def _go_on(self) -> None:
+        self.leash.go_on()
+        if self.now - self._began > self.bounds.seconds:
+            raise Forbidden(f"the case has run for {self.bounds.seconds:g} s")
 
     def _collect(self, wait: float) -> None:
         for key, _ in self._selector.select(wait):

@@ -1,5 +1,6 @@
 """``conformance run``: ask the cases of a server."""
 
+import contextlib
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from conformance.blackbox.door import Style
 from conformance.blackbox.driver import UdpDriver
 from conformance.blackbox.relay import UdpRelayDriver
 from conformance.blackbox.wire import resolve
-from conformance.case import Case, Profile
+from conformance.case import Blocked, Case, Profile
 from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.expectations import ExpectationError, Expectations, parse
 from conformance.relay_stage import Node
@@ -43,17 +44,20 @@ LONGEST = 10.0
 EXIT_FAILED = 1
 EXIT_OUTLIVED = 3
 EXIT_BROKEN = 4
+EXIT_INTERRUPTED = 130
 
 _SUBJECTS = ("whip", "calls", "stun", "relay", "memory", "simulator")
 
 
 @frozen(slots=True)
 class Subject:
-    """Whom to ask: a driver, what it is called, and the options that lead there."""
+    """Whom to ask: a driver, what it is called, and the options that lead there. ``stop`` has
+    cases in other threads come to an end."""
 
     driver: Driver
     title: str
     options: tuple[str, ...]
+    stop: Callable[[], None] = lambda: None
 
 
 _WHOM = (
@@ -161,6 +165,7 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
       2  the command line makes no sense
       3  a known failure passes now: take it out of the file
       4  the harness itself broke in at least one case
+    130  interrupted: what was known by then is told
     """
     profiles = [Profile(name) for name in options["profiles"]]
     cases = catalogue.select(catalogue.load(), patterns, profiles)
@@ -173,7 +178,7 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     wanted = _wanted(options)
     expectations = _expectations(options["known"])
     began, clock = datetime.now(UTC), time.monotonic()
-    results = _run_all(cases, subject.driver, options["jobs"])
+    results = _run_all(cases, subject, options["jobs"])
     run = Run(
         subject=subject.title,
         options=subject.options,
@@ -192,6 +197,9 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
         raise click.UsageError(f"a report cannot be written: {error}") from error
     table.show(run, Console(stderr=wanted.takes_stdout), everything=options["everything"])
     click.echo(printed, nl=False)
+    if len(results) < len(cases):
+        click.echo(f"interrupted: {len(results)} of {len(cases)} cases were asked", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     sys.exit(status(run))
 
 
@@ -248,13 +256,18 @@ def _subject(options: dict[str, Any]) -> Subject:
         again = ["--stun", options["stun"]]
         if target.ufrag is not None:
             again += ["--ufrag", target.ufrag, "--pwd", "PASSWORD"]
-        return Subject(driver, f"STUN at {options['stun']}", (*again, *_again(options)))
+        title = f"STUN at {options['stun']}"
+        return Subject(driver, title, (*again, *_again(options)), driver.leash.stopped.set)
     url = options[given[0]]
     headers = dict(_header(text) for text in options["headers"])
     if options["token"]:
         headers["Authorization"] = f"Bearer {options['token']}"
     driver = UdpDriver(url=url, style=Style(given[0]), headers=headers, **common)
-    return Subject(driver, url, (f"--{given[0]}", url, *_again(options)))
+    try:
+        driver.known()
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{url}: {error}") from error
+    return Subject(driver, url, (f"--{given[0]}", url, *_again(options)), driver.leash.stopped.set)
 
 
 def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
@@ -279,7 +292,8 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
             again += [option, "ID:ROUTING:PASSWORD" if secret else text]
     again += ["--verifies"] if options["verifies"] else []
     again += ["--restart", options["restart"]] if options["restart"] else []
-    return Subject(driver, f"the relay at {options['relay']}", (*again, *_again(options)))
+    title = f"the relay at {options['relay']}"
+    return Subject(driver, title, (*again, *_again(options)), driver.leash.stopped.set)
 
 
 def _again(options: dict[str, Any]) -> list[str]:
@@ -318,9 +332,17 @@ def _node(text: str) -> Node:
     return Node(int(cluster), int(number), _endpoint(where))
 
 
-def _restarting(words: str) -> Callable[[], None]:
+def _restarting(text: str) -> Callable[[], None]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise click.UsageError(f"--restart: {error}") from error
+
     def restart() -> None:
-        subprocess.run(shlex.split(words), check=True, timeout=60)
+        try:
+            subprocess.run(words, check=True, timeout=60)
+        except subprocess.SubprocessError as error:
+            raise Blocked(f"the relay was not restarted: {error}") from error
 
     return restart
 
@@ -360,15 +382,26 @@ def _expectations(path: Path | None) -> Expectations:
         raise click.UsageError(f"{path}: {error}") from error
 
 
-def _run_all(cases: list[Case], driver: Driver, jobs: int) -> list[Result]:
-    """All results in the order of the cases, whoever was done first."""
+def _run_all(cases: list[Case], subject: Subject, jobs: int) -> list[Result]:
+    """All results in the order of the cases, whoever was done first; where somebody interrupts,
+    those of the cases that had come to their end."""
+    done: dict[str, Result] = {}
+    stopped = threading.Event()
+    lock = threading.Lock()
+
+    def stop() -> None:
+        stopped.set()
+        subject.stop()
+
     with table.Meter(Console(stderr=True), len(cases)) as meter:
-        lock = threading.Lock()
 
-        def ask(case: Case) -> Result:
-            result = run_case(case, driver, time.monotonic)
+        def ask(case: Case) -> None:
+            result = run_case(case, subject.driver, time.monotonic)
             with lock:
-                meter.done(result)
-            return result
+                if not stopped.is_set():
+                    done[case.name] = result
+                    meter.done(result)
 
-        return in_order(cases, ask, jobs)
+        with contextlib.suppress(KeyboardInterrupt):
+            in_order(cases, ask, jobs, stop)
+    return [done[case.name] for case in cases if case.name in done]

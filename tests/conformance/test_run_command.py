@@ -8,8 +8,10 @@ from click.testing import CliRunner, Result
 import conformance.case
 from conformance import catalogue
 from conformance.__main__ import main
+from conformance.commands import run as run_module
 from conformance.expectations import parse
 from conformance.report import as_json
+from conformance.runner import run_case
 
 LENIENT = "rfc8489/9.1.3/wrong-password"
 PASSING = "rfc8489/6.3.1/unknown-required-attribute"
@@ -98,6 +100,29 @@ def test_a_rerun_is_asked_as_the_run_was_but_for_secrets() -> None:
     assert "hush" not in done.output
 
 
+def test_a_password_in_a_url_stays_out_of_reports() -> None:
+    done = run("--whip", "http://me:hush@127.0.0.1:1/whip", "--json", "-", PASSING)
+    assert "hush" not in done.output
+    assert "@127.0.0.1:1/whip" in done.stdout
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_who_interrupts_is_told_what_is_known(monkeypatch, jobs: str) -> None:
+    asked = []
+
+    def interrupted(case, driver, clock):
+        asked.append(case)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return run_case(case, driver, clock)
+
+    monkeypatch.setattr(run_module, "run_case", interrupted)
+    done = run("--memory", "--jobs", jobs, "--json", "-", "rfc8489/6.3.1/*")
+    assert done.exit_code == 130
+    assert 1 <= as_json.read(done.stdout).counts["pass"] <= 3
+    assert "cases were asked" in done.stderr
+
+
 def test_json_may_have_standard_output_to_itself() -> None:
     done = run("--memory", "--json", "-", PASSING)
     assert as_json.read(done.stdout).counts["pass"] == 1
@@ -119,6 +144,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_anybody_is_asked() ->
         ("--stun", "127.0.0.1"),
         ("--stun", "127.0.0.1:3478", "--ufrag", "x"),
         ("--stun", "no such host:1"),
+        ("--whip", "http://no.such.invalid/"),
+        ("--whip", "nonsense"),
         ("--whip", "http://127.0.0.1:1/", "--header", "nonsense"),
         ("--memory", "--known", "/nonexistent"),
     ],

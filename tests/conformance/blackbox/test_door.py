@@ -92,9 +92,12 @@ def test_a_request_has_its_time_and_no_more(behave: Behaviour) -> None:
 
 def test_a_body_without_end_is_cut() -> None:
     head = b"HTTP/1.1 201 Created\r\n\r\n"
-    with serving(saying(head + bytes(LONGEST_ANSWER + 1)), timeout=20.0) as resource:
-        with pytest.raises(Refused, match="bytes of answer"):
-            resource.request("POST", resource.url)
+    endless = saying(head + bytes(LONGEST_ANSWER + 1))
+    with (
+        serving(endless, timeout=20.0) as resource,
+        pytest.raises(Refused, match="bytes of answer"),
+    ):
+        resource.request("POST", resource.url)
 
 
 def test_what_is_packed_is_not_unpacked() -> None:
@@ -176,8 +179,10 @@ def test_calls_are_hung_up_even_when_the_time_is_over() -> None:
 def test_secrets_that_are_sent_back_stay_out_of_reports() -> None:
     headers = {"Authorization": "Bearer hush-hush", "X-Short": "201"}
     body = b"you said Bearer hush-hush, or hush-hush; 201"
-    with serving(answer(body=body, status=401), headers=headers) as resource:
-        with pytest.raises(Refused) as caught:
-            HttpDoor(resource).open("v=0\r\n")
+    with (
+        serving(answer(body=body, status=401), headers=headers) as resource,
+        pytest.raises(Refused) as caught,
+    ):
+        HttpDoor(resource).open("v=0\r\n")
     assert "hush" not in str(caught.value)
     assert "201" in str(caught.value)

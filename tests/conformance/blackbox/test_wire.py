@@ -8,12 +8,13 @@ from conformance.blackbox.wire import (
     PORTS,
     SOCKETS,
     Bounds,
+    Leash,
     UdpWire,
     hosts_of,
     resolve,
     unused_ports,
 )
-from conformance.wire import Forbidden
+from conformance.wire import Arrival, Forbidden
 from stunroute.address import Address
 
 LOCAL = Address.of("127.0.0.1", 0)
@@ -114,6 +115,83 @@ def test_silence_ends_at_its_time(peer) -> None:
         until = wire.now + 0.01
         assert wire.receive(until) is None
         assert wire.now >= until
+    finally:
+        wire.close()
+
+
+class Flooded(UdpWire):
+    """Whenever it looks there is something."""
+
+    def _collect(self, wait: float) -> None:
+        if not self._inbox:
+            self._inbox.append(Arrival(self.now, b"x", LOCAL, LOCAL))
+
+
+def test_a_flood_does_not_put_off_the_end_of_waiting() -> None:
+    wire = Flooded(hosts=frozenset(), addresses=frozenset(), bind="127.0.0.1")
+    try:
+        until = wire.now + 0.05
+        while wire.receive(until) is not None:
+            pass
+        assert wire.now >= until
+    finally:
+        wire.close()
+
+
+def test_what_has_come_in_time_is_told_to_who_asks_late(peer) -> None:
+    wire = wire_to(LOCAL)
+    try:
+        until = wire.now
+        peer.sendto(b"x", (wire.open().ip, next(iter(wire._sockets)).port))
+        assert wire.receive(until) is not None
+        assert wire.receive(until) is None
+    finally:
+        wire.close()
+
+
+def test_a_case_that_only_listens_ends_as_well() -> None:
+    wire = wire_to(LOCAL, bounds=Bounds(seconds=0.0))
+    try:
+        with pytest.raises(Forbidden, match="has run"):
+            wire.receive(wire.now + 3600)
+    finally:
+        wire.close()
+
+
+def test_a_case_that_has_to_last_may() -> None:
+    assert Bounds(seconds=5.0).beyond(2.5).seconds == 7.5
+
+
+def test_a_run_that_is_stopped_sends_and_waits_no_more(peer) -> None:
+    wire = wire_to(LOCAL)
+    try:
+        ours = wire.open()
+        wire.leash.stopped.set()
+        for act in (
+            lambda: wire.send(b"x", ours, address_of(peer)),
+            lambda: wire.receive(wire.now + 3600),
+        ):
+            with pytest.raises(Forbidden, match="stopped"):
+                act()
+    finally:
+        wire.close()
+
+
+def test_cases_side_by_side_share_the_rate_of_the_run() -> None:
+    leash = Leash(rate=1.0, burst=3)
+    assert [leash.take(5.0) for _ in range(4)] == [True, True, True, False]
+    assert leash.take(6.0)
+
+
+def test_a_socket_reaches_its_own_family_alone() -> None:
+    wire = wire_to(LOCAL, Address.of("::1", 0))
+    try:
+        assert wire.may_send_to(Address.of("127.0.0.1", 9))
+        assert wire.may_send_to(Address.of("::ffff:127.0.0.1", 9))  # the same
+        assert not wire.may_send_to(Address.of("::1", 9))
+        wire.bind = "::1"
+        assert wire.may_send_to(Address.of("::1", 9))
+        assert not wire.may_send_to(Address.of("127.0.0.1", 9))
     finally:
         wire.close()
 
