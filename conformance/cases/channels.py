@@ -1,4 +1,9 @@
-"""Data channels: how they are announced (RFC 8832) and what they carry (RFC 8831)."""
+"""Data channels: how they are announced (RFC 8832) and what they carry (RFC 8831).
+
+A channel that is agreed to and carries nothing is none, so each case that opens one has a message
+come back, or sees that it is closed. Where a server ignores an announcement, HEARTBEAT tells
+whether it is still there.
+"""
 
 from conformance.case import Case, Observed, Seen, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL
@@ -138,7 +143,7 @@ def _kind(name: str, announcement: dcep.Open) -> Case:
     return steps
 
 
-kinds = tuple(_kind(*each) for each in _KINDS)
+KINDS = tuple(_kind(*each) for each in _KINDS)
 
 
 @case(
@@ -225,7 +230,7 @@ def _broken(
     return steps
 
 
-broken = (
+BROKEN = (
     _broken(
         "announcement-cut-short",
         "An announcement that ends inside its fields opens nothing: its stream is reset.",
@@ -437,7 +442,7 @@ def _message(name: str, what: str, ppid: int, message: bytes, wanted: tuple[int,
 
 
 _TEXT = "a text \u00e6\u4f60\U0001f600".encode()
-said = (
+SAID = (
     _message("text", "Text arrives as the same text.", dcep.TEXT, _TEXT, (dcep.TEXT, _TEXT)),
     _message(
         "binary",
@@ -467,7 +472,7 @@ def _empty(name: str, ppid: int, message: bytes, what: str) -> Case:
     return steps
 
 
-empty = (
+EMPTY = (
     _empty("empty-text", dcep.TEXT_EMPTY, b"\0", "An empty text has an identifier of its own."),
     _empty(
         "empty-binary",

@@ -119,7 +119,7 @@ UNKNOWN_RECORDS = tuple(
     for octet in (20, 63)
 )
 
-CONTROL = _case(
+control = _case(
     "rfc9443/3/hello-that-begins-with-22",
     "First bytes 20 to 63 are DTLS's: a ClientHello is answered.",
     "a ClientHello",

@@ -147,7 +147,7 @@ RTP = tuple(
     for octet in (224, 255)
 )
 
-BELOW = _case(
+below = _case(
     "rfc5761/4/second-octet-191-is-rtp",
     "Payload types below 64 may be given to streams as well: 63 with the marker is the last that "
     "is not read as RTCP.",

@@ -1,4 +1,8 @@
-"""What a server says that is the DTLS client: its hello, and its hello with a cookie."""
+"""What a server says that is the DTLS client: its hello, and its hello with a cookie.
+
+The hello is what everything after it is negotiated from, and comes without a question; so most of
+these only listen.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,8 @@
-"""What a DTLS server does with ClientHellos: those of today's clients, and those of nobody."""
+"""What a DTLS server does with ClientHellos: those of today's clients, and those of nobody.
+
+A hello proves nothing and may be anybody's. So a broken one may be refused or let go, but a good
+hello from the same address must lead to keys afterwards.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -383,7 +387,7 @@ no_common_signature = refused(
     ).encode(),
 )
 
-each_suite = tuple(
+EACH_SUITE = tuple(
     accepted(
         f"rfc5246/7.4.1.3/{suite.name.lower().removeprefix('tls_').replace('_', '-')}",
         f"A server with an ECDSA certificate can be talked to with {suite.name}.",

@@ -122,7 +122,7 @@ def _clear_alerts(side: Side, part: str) -> tuple[Case, Case]:
     )
 
 
-alerts_in_the_clear = (
+ALERTS_IN_THE_CLEAR = (
     *_clear_alerts(ClientPuppet, "as-server"),
     *_clear_alerts(ServerPuppet, "as-client"),
 )
@@ -523,7 +523,7 @@ def _ended_by(stage: Stage, side: Side, description: int, level: int) -> Observe
     return Closed.GOES_ON if pulse.beats() else Closed.SILENTLY
 
 
-close_notify = (closing(ClientPuppet, "as-server"), closing(ServerPuppet, "as-client"))
+CLOSE_NOTIFY = (closing(ClientPuppet, "as-server"), closing(ServerPuppet, "as-client"))
 
 
 @case(

@@ -257,7 +257,7 @@ def roles(setup: str, requirement: str) -> Case:
     return steps
 
 
-who_begins = (
+WHO_BEGINS = (
     roles("active", "A server whose client is the DTLS client leaves the hello to it."),
     roles("passive", "A server whose client is the DTLS server says the hello."),
     roles("actpass", "Where it may choose, a server takes one part and plays it."),

@@ -1,4 +1,8 @@
-"""What DTLS agrees on for SRTP, and which certificate the offer may name, in which words."""
+"""What DTLS agrees on for SRTP, and which certificate the offer may name, in which words.
+
+Both tie media to signalling: use_srtp to the keys of this handshake, the fingerprint to whoever
+wrote the offer. What audio then does under these keys is asked in ``srtp_protection``.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -125,7 +129,7 @@ mandatory_profile = case(
     requirements=("rfc5764/4.1.1/2",),
 )(_profiles(1))
 
-each_gcm = tuple(
+EACH_GCM = tuple(
     case(
         f"rfc7714/14.2/{profile.name.lower().replace('_', '-')}",
         f"{profile.name} is agreed on where the client offers nothing else.",
@@ -148,7 +152,7 @@ no_use_srtp = case(
     bad=(Used.PICKED, Used.ECHOED, Used.NOT_OFFERED, Used.BROKEN),
 )(lambda stage: _use(stage, None))
 
-broken_use_srtp = tuple(
+BROKEN_USE_SRTP = tuple(
     case(
         f"rfc5764/4.1.1/{name}",
         "A use_srtp that cannot be read is refused.",

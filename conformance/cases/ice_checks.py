@@ -1,4 +1,8 @@
-"""Connectivity checks and the roles of those who send them: RFC 8445, sections 7.3 and 16.1."""
+"""Connectivity checks and the roles of those who send them: RFC 8445, sections 7.3 and 16.1.
+
+A lite agent is always controlled, a full one may change its role: where the two may differ, the
+oracle knows both.
+"""
 
 from functools import partial
 

@@ -1,4 +1,9 @@
-"""Offers as clients send them, seen by ICE: what is in them may be odd, and the call comes up."""
+"""Offers as clients send them, seen by ICE: what is in them may be odd, and the call comes up.
+
+What the answer says to such offers is asked in ``sdp_attributes``; here a client goes on from the
+answer, because a server may answer soundly and then wait for ever for the candidate that it could
+not read.
+"""
 
 from collections.abc import Callable
 

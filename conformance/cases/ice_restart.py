@@ -1,4 +1,8 @@
-"""New credentials for a call that is up: RFC 8445, section 9, and RFC 8839, section 4.4."""
+"""New credentials for a call that is up: RFC 8445, section 9, and RFC 8839, section 4.4.
+
+Each case restarts ICE by whatever the server takes, a further offer or a fragment, and then sends
+checks. What the texts say is asked in ``sdp_renewal``.
+"""
 
 from conformance.case import Case, Level, Observed, Unsupported, case
 from conformance.probe.call import Call, open_call

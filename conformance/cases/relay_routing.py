@@ -1,4 +1,8 @@
-"""Where a relay sends a client's packets."""
+"""Where a relay sends a client's packets.
+
+A check goes where its hint says, and what follows from the same address goes after it. These are
+the plain cases, which everything else in the ``relay_`` files varies.
+"""
 
 from conformance.case import Blocked, Level, Observed
 from conformance.probe.routing import (

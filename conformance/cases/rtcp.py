@@ -1,4 +1,8 @@
-"""Reports, up and down, and what protects them (RFC 3550, section 6; RFC 3711, section 3.4)."""
+"""Reports, up and down, and what protects them (RFC 3550, section 6; RFC 3711, section 3.4).
+
+That a report of ours was taken in shows in theirs: they name the last sender report that they have
+had. What a server sends by itself is decrypted and read.
+"""
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.call import Call

@@ -1,4 +1,8 @@
-"""RTP inside SRTP: what comes up and has to be understood, what goes down (RFC 3550, RFC 8285)."""
+"""RTP inside SRTP: what comes up and has to be understood, what goes down (RFC 3550, RFC 8285).
+
+Every packet here is authentic. So what does not come through was lost by whoever read it, and what
+makes the server stop was said by a client that it had let in.
+"""
 
 from itertools import pairwise
 from typing import Any

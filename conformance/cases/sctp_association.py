@@ -1,4 +1,8 @@
-"""Cookies, tags, chunks that nobody knows, and signs of life (RFC 9260, sections 3.2, 5.2, 8)."""
+"""Cookies, tags, chunks that nobody knows, and signs of life (RFC 9260, sections 3.2, 5.2, 8).
+
+Inside DTLS nobody else can send these packets, so here the rules are less about attacks than about
+clients that restart, repeat themselves or know more than the server does.
+"""
 
 from conformance.case import Case, Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL
@@ -480,7 +484,7 @@ def _unknown_chunk(name: str, kind: int, what: str, *, skip: bool, report: bool)
     return steps
 
 
-unknown_chunks = (
+UNKNOWN_CHUNKS = (
     _unknown_chunk("unknown-chunk-stops", 0x3E, "not read beyond it", skip=False, report=False),
     _unknown_chunk(
         "unknown-chunk-stops-and-is-reported",

@@ -1,4 +1,8 @@
-"""Checksums inside DTLS, which may be left out in one direction (RFC 9653)."""
+"""Checksums inside DTLS, which may be left out in one direction (RFC 9653).
+
+Who accepts packets without one says so in its INIT or INIT ACK, and says nothing of what it sends.
+Servers have taken the one for the other.
+"""
 
 from conformance.case import Observed, case
 from conformance.probe.profiles import DATACHANNEL

@@ -1,4 +1,8 @@
-"""The end of an association, and of streams within it (RFC 9260, section 9; RFC 6525)."""
+"""The end of an association, and of streams within it (RFC 9260, section 9; RFC 6525).
+
+A stream is closed by both sides, and its number is free only then; an association by either, and
+whatever still comes for it belongs to nobody.
+"""
 
 from conformance.case import Observed, case
 from conformance.probe.profiles import DATACHANNEL

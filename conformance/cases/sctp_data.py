@@ -1,4 +1,8 @@
-"""DATA and what acknowledges it (RFC 9260, section 6; RFC 3758)."""
+"""DATA and what acknowledges it (RFC 9260, section 6; RFC 3758).
+
+Two things show what became of DATA: the SACK, which is the transport's word, and the echo, which is
+the application's. Where they differ, the case says which one it is about.
+"""
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL

@@ -1,4 +1,8 @@
-"""How an association begins: INIT and the answer to it (RFC 9260, sections 3.3.2, 5.1)."""
+"""How an association begins: INIT and the answer to it (RFC 9260, sections 3.3.2, 5.1).
+
+Nothing can be asked by HEARTBEAT before there is an association; life shows in the INIT ACK to a
+good INIT. INITs as today's clients send them have to lead to a channel that works.
+"""
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.profiles import DATACHANNEL

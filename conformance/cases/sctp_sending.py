@@ -1,4 +1,8 @@
-"""What the client has given up, and what the server does as a sender (RFC 3758, RFC 9260, 6)."""
+"""What the client has given up, and what the server does as a sender (RFC 3758, RFC 9260, 6).
+
+A server sends when it gives back what it got: a puppet that does not acknowledge the echo, or has
+no room for it, sees how it goes about that.
+"""
 
 from conformance.case import Observed, case
 from conformance.probe.profiles import DATACHANNEL

@@ -1,4 +1,9 @@
-"""Attributes of offers as they come in the field, and what the answer says to them."""
+"""Attributes of offers as they come in the field, and what the answer says to them.
+
+Each offer has one thing changed that clients really write, and the answer is judged whole: one that
+takes the oddity and breaks another rule has not passed. Whether the call then comes up is asked in
+``ice_offer`` and ``dtls_srtp``.
+"""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""Offers that nobody should send. A refusal is an answer; an error of the server's own is not."""
+"""Offers that nobody should send. A refusal is an answer; an error of the server's own is not.
+
+An offer comes from whoever may call, which is often anybody. After a refusal a plain offer
+has to be answered still.
+"""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,8 @@
-"""Further offers: what stays, and what an ICE restart changes."""
+"""Further offers: what stays, and what an ICE restart changes.
+
+The texts alone are judged here, without a client behind them; what checks come to after a restart
+is asked in ``ice_restart``.
+"""
 
 from conformance.case import Case, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING

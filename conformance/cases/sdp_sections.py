@@ -1,4 +1,8 @@
-"""What an answer has to look like, and which sections it takes: JSEP, BUNDLE, data sections."""
+"""What an answer has to look like, and which sections it takes: JSEP, BUNDLE, data sections.
+
+An answer has a section for each of the offer's, in their order, whatever it thinks of them: most of
+what servers get wrong is in those that they reject.
+"""
 
 import re
 

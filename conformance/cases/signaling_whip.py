@@ -1,4 +1,8 @@
-"""Signalling by HTTP: RFC 9725 (WHIP), which calls of the Realtime API follow where they can."""
+"""Signalling by HTTP: RFC 9725 (WHIP), which calls of the Realtime API follow where they can.
+
+These need HTTP, so they are for servers with a door of their own; in memory there is none. Each
+ends with the question whether a plain offer is still answered.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,8 @@
-"""What SRTP protects: profiles, keys, tags (RFC 3711, RFC 7714, RFC 5764)."""
+"""What SRTP protects: profiles, keys, tags (RFC 3711, RFC 7714, RFC 5764).
+
+A packet that is wrong in one bit is sent between good ones: it must not come through, and they have
+to.
+"""
 
 import attrs
 

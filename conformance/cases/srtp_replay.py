@@ -1,4 +1,8 @@
-"""Packets that come again, late, out of order and from elsewhere (RFC 3711, section 3.3.2)."""
+"""Packets that come again, late, out of order and from elsewhere (RFC 3711, section 3.3.2).
+
+A replay is authentic to the last bit, and so is a packet after a rebinding. What tells them apart
+is the window alone, and the address is no help.
+"""
 
 import attrs
 

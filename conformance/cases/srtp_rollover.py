@@ -1,4 +1,8 @@
-"""The rollover counter, which no packet carries (RFC 3711, section 3.3.1)."""
+"""The rollover counter, which no packet carries (RFC 3711, section 3.3.1).
+
+Both sides count the wraps of the sequence number for themselves. Who has guessed wrongly once hears
+nothing any more, so each case ends with good audio that has to come through.
+"""
 
 from conformance.case import Observed, Unsupported, case
 from conformance.probe.media import HEARD, NOT_HEARD, Heard, Media, open_media, prepare

@@ -1,13 +1,18 @@
-"""Attributes: their form, their order, and which of them a server minds (RFC 8489, section 14)."""
+"""Attributes: their form, their order, and which of them a server minds (RFC 8489, section 14).
+
+What is malformed makes the message worthless; what is only unknown, doubled or out of place has its
+own rule each, and a server that mixes them up refuses good clients or obeys strangers.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Case, Level, Oracle
+from conformance.case import Case, Level, Observed, Oracle, case
 from conformance.probe.profiles import ICE, STUN_AND_ICE
-from conformance.probe.stun import Answered, Asker, check, credentials
+from conformance.probe.stun import Answered, Asker, check, credentials, probe, reach
 from conformance.probe.stun_draft import TIE_BREAKER, Draft, draft
-from conformance.probe.stun_questions import DISCARDED, TAKEN, UNREADABLE, question
+from conformance.probe.stun_questions import DISCARDED, FAULTS, TAKEN, UNREADABLE, question
+from conformance.stage import Stage
 from stunroute import stun
 from stunroute.address import Address
 
@@ -15,15 +20,7 @@ ELSEWHERE = Address.of("198.51.100.7", 7)
 
 REFUSED_OR_SILENT = Oracle(
     good=(Answered.UNAUTHENTICATED, Answered.BAD_REQUEST, Answered.SILENCE),
-    bad=(
-        Answered.SUCCESS,
-        Answered.UNSOUND,
-        Answered.UNKNOWN_ATTRIBUTE,
-        Answered.ROLE_CONFLICT,
-        Answered.OTHER_ERROR,
-        Answered.GARBAGE,
-        Answered.DEAD,
-    ),
+    bad=(*FAULTS, Answered.SUCCESS, Answered.UNKNOWN_ATTRIBUTE, Answered.ROLE_CONFLICT),
 )
 
 
@@ -59,6 +56,32 @@ def _username_behind(asker: Asker) -> bytes:
 
 def _with(*attributes: tuple[int, bytes]) -> Callable[[Asker], bytes]:
     return lambda asker: check(asker, attributes=attributes)
+
+
+@case(
+    "rfc8489/6.3.1/unknown-required-attribute",
+    "A request with a comprehension-required attribute that the server does not know is refused "
+    "with 420, which lists it.",
+    sends="a signed check that carries attribute 0x7ffe",
+    profiles=STUN_AND_ICE,
+    good=(Answered.UNKNOWN_ATTRIBUTE,),
+    bad=(
+        *FAULTS,
+        Answered.SUCCESS,
+        Answered.BAD_REQUEST,
+        Answered.UNAUTHENTICATED,
+        Answered.ROLE_CONFLICT,
+        Answered.SILENCE,
+    ),
+    traps=("STUN and ICE 3",),
+)
+def unknown_required_attribute(stage: Stage) -> Observed:
+    asker = reach(stage)
+    reply = probe(asker, check(asker, attributes=[(0x7FFE, b"what")]))
+    listed = reply.message.unknown_attributes if reply.message is not None else None
+    if reply.kind is Answered.UNKNOWN_ATTRIBUTE and listed != (0x7FFE,):
+        return Answered.UNSOUND, f"UNKNOWN-ATTRIBUTES lists {listed}"
+    return reply.observed
 
 
 FORM = (

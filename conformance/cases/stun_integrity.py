@@ -1,4 +1,8 @@
-"""Proof of who sent a message: RFC 8489, sections 9.1.3, 14.5 and 14.6."""
+"""Proof of who sent a message: RFC 8489, sections 9.1.3, 14.5 and 14.6.
+
+Each check is good but for its proof, or for what the proof covers. A server may refuse such a
+request or keep silent, lest strangers make it send; it must not give it success.
+"""
 
 from functools import partial
 
@@ -132,6 +136,16 @@ MISSING = (
 )
 
 WRONG = (
+    question(
+        "rfc8489/9.1.3/wrong-password",
+        "A request whose integrity does not verify is not answered as if it did.",
+        sends="a check signed with another password",
+        oracle=UNPROVED,
+        profiles=ICE,
+        request=lambda asker: check(asker, password=b"not the password that was told"),
+        traps=("STUN and ICE 5",),
+        known=False,
+    ),
     question(
         "rfc8489/9.1.3/one-bit-off",
         "An integrity that is wrong in its last bit proves nothing.",

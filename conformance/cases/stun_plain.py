@@ -1,4 +1,8 @@
-"""A STUN server that serves everybody (RFC 8489, section 12), and its old clients (section 11)."""
+"""A STUN server that serves everybody (RFC 8489, section 12), and its old clients (section 11).
+
+These are for servers without credentials: one that wants a USERNAME has other rules, which are
+asked in the other ``stun_`` files.
+"""
 
 from conformance.case import Level, Observed, Seen, Unsupported, case
 from conformance.probe.profiles import STUN
