@@ -15,6 +15,8 @@ from conformance.runner import run_case
 
 LENIENT = "rfc8489/9.1.3/wrong-password"
 PASSING = "rfc8489/6.3.1/unknown-required-attribute"
+SOME = "rfc8489/6.3.1/*"
+CASES = catalogue.load()
 
 
 def run(*arguments: str) -> Result:
@@ -117,9 +119,9 @@ def test_who_interrupts_is_told_what_is_known(monkeypatch, jobs: str) -> None:
         return run_case(case, driver, clock)
 
     monkeypatch.setattr(run_module, "run_case", interrupted)
-    done = run("--memory", "--jobs", jobs, "--json", "-", "rfc8489/6.3.1/*")
+    done = run("--memory", "--jobs", jobs, "--json", "-", SOME)
     assert done.exit_code == 130
-    assert 1 <= as_json.read(done.stdout).counts["pass"] <= 3
+    assert 1 <= as_json.read(done.stdout).counts["pass"] < len(catalogue.select(CASES, [SOME]))
     assert "cases were asked" in done.stderr
 
 
