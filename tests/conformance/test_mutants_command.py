@@ -12,7 +12,9 @@ from stunroute import stun
 KILLER = "rfc8489/6.3.1/unknown-required-attribute"
 
 
-@mutant("stun/takes-anything", "Answers requests with attributes that it does not know.", killer=KILLER)
+@mutant(
+    "stun/takes-anything", "Answers requests with attributes that it does not know.", killer=KILLER
+)
 def takes_anything():
     with swapped(stun.Message, "unknown_comprehension_required", lambda message: ()):
         yield
