@@ -162,12 +162,14 @@ def _priorities(call: Call) -> str | None:
 
 
 def _preferences(call: Call) -> str | None:
-    by_kind: dict[str, int] = {}
+    """TCP may have others than UDP (RFC 6544, section 4.2)."""
+    by_kind: dict[tuple[str, str], int] = {}
     for each in _candidates(call):
         preference = int(each["priority"]) >> 24
         if preference > 126:
             return f"type preference {preference}"
-        if by_kind.setdefault(each["kind"], preference) != preference:
+        kind = (each["kind"], each["transport"].lower())
+        if by_kind.setdefault(kind, preference) != preference:
             return f"two type preferences for {each['kind']}"
     return None
 

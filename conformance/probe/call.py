@@ -78,7 +78,8 @@ class Call:
         if message.message_class is not stun.MessageClass.REQUEST:
             return False
         key = stun.IntegrityKey(self.client.password.encode())
-        if message.verify_integrity(key) and not self.reticent:
+        answerable = not self.reticent and self.stage.wire.may_send_to(arrival.source)
+        if answerable and message.verify_integrity(key):
             reply = stun.binding_success(message, arrival.source, key)
             self.stage.send(reply, arrival.socket, arrival.source, "answer to their check")
         return True
