@@ -37,7 +37,7 @@ from transceiver.dtls.record import ContentType
 from transceiver.dtls.wire import vector
 
 
-def impostor(
+def _impostor(
     name: str,
     requirement: str,
     *,
@@ -92,7 +92,7 @@ def _changed(change: Change) -> Callable[[ClientPuppet], dict[str, Any]]:
 # --- who it is ----------------------------------------------------------------------------------
 
 
-another_certificate = impostor(
+another_certificate = _impostor(
     "rfc8842/5.1/another-certificate",
     "A client whose certificate has another fingerprint than its offer gave is not let in.",
     sends="a whole second flight of somebody with a certificate and key of its own",
@@ -102,7 +102,7 @@ another_certificate = impostor(
     traps=("DTLS 10",),
 )
 
-no_certificate = impostor(
+no_certificate = _impostor(
     "rfc8827/6.5/no-certificate",
     "A client that shows no certificate is not let in.",
     sends="an empty list of certificates, no CertificateVerify, and a Finished that fits",
@@ -113,7 +113,7 @@ no_certificate = impostor(
     traps=("DTLS 10",),
 )
 
-certificate_left_out = impostor(
+certificate_left_out = _impostor(
     "rfc5246/7.4.6/certificate-left-out",
     "A client that leaves its Certificate message out is not let in.",
     sends="ClientKeyExchange and Finished alone",
@@ -122,7 +122,7 @@ certificate_left_out = impostor(
     traps=("DTLS 10",),
 )
 
-verify_left_out = impostor(
+verify_left_out = _impostor(
     "rfc5246/7.4.8/no-certificate-verify",
     "A client that shows a certificate and does not prove that it holds the key is not let in.",
     sends="the right certificate, no CertificateVerify, and a Finished that fits",
@@ -130,7 +130,7 @@ verify_left_out = impostor(
     traps=("DTLS 10",),
 )
 
-verify_by_another_key = impostor(
+verify_by_another_key = _impostor(
     "rfc5246/7.4.8/signature-of-another-key",
     "A CertificateVerify that another key has made proves nothing.",
     sends="the right certificate, and a CertificateVerify by somebody else's key",
@@ -138,7 +138,7 @@ verify_by_another_key = impostor(
     traps=("DTLS 10",),
 )
 
-verify_over_something_else = impostor(
+verify_over_something_else = _impostor(
     "rfc5246/7.4.8/signature-over-another-handshake",
     "A CertificateVerify of another handshake proves nothing in this one.",
     sends="a CertificateVerify by the right key over other bytes",
@@ -146,7 +146,7 @@ verify_over_something_else = impostor(
     traps=("DTLS 10",),
 )
 
-verify_empty = impostor(
+verify_empty = _impostor(
     "rfc5246/7.4.8/empty-signature",
     "A CertificateVerify without a signature proves nothing.",
     sends="a CertificateVerify whose signature has no bytes",
@@ -154,7 +154,7 @@ verify_empty = impostor(
     traps=("DTLS 10",),
 )
 
-verify_with_unknown_scheme = impostor(
+verify_with_unknown_scheme = _impostor(
     "rfc5246/7.4.8/algorithm-not-asked-for",
     "A CertificateVerify by an algorithm that the server has not asked for is refused.",
     sends="a CertificateVerify said to be by ECDSA with SHA-1",
@@ -162,14 +162,14 @@ verify_with_unknown_scheme = impostor(
     traps=("DTLS 10",),
 )
 
-verify_cut_short = impostor(
+verify_cut_short = _impostor(
     "rfc5246/7.4.8/signature-cut-short",
     "A CertificateVerify that ends inside its signature is refused.",
     sends="a CertificateVerify without its last ten bytes",
     deviate=_changed({HandshakeType.CERTIFICATE_VERIFY: lambda body: body[:-10]}),
 )
 
-rubbish_certificate = impostor(
+rubbish_certificate = _impostor(
     "traps/dtls/certificate-of-rubbish",
     "What is no certificate at all is refused before anything parses it, and harms nobody.",
     sends="2,000 bytes of rubbish as certificate",
@@ -180,7 +180,7 @@ rubbish_certificate = impostor(
     traps=("DTLS 10",),
 )
 
-right_certificate_second = impostor(
+right_certificate_second = _impostor(
     "rfc5246/7.4.2/right-certificate-second",
     "It is the first certificate of the chain that has to bear the fingerprint.",
     sends="somebody's own certificate, with the one that the offer names behind it, signed by "
@@ -201,7 +201,7 @@ def _behind_another(puppet: ClientPuppet) -> dict[str, Any]:
 # --- what keys are made of ----------------------------------------------------------------------
 
 
-zero_share = impostor(
+zero_share = _impostor(
     "rfc8422/5.11/share-of-zeros",
     "An X25519 share that makes the secret zero, whatever the other half, is refused.",
     sends="a ClientKeyExchange of 32 zero bytes, and everything else as if that were a secret",
@@ -209,7 +209,7 @@ zero_share = impostor(
     group=Group.X25519,
 )
 
-off_the_curve = impostor(
+off_the_curve = _impostor(
     "rfc8422/5.11/point-off-the-curve",
     "A P-256 share that is no point of the curve is refused.",
     sends="a ClientKeyExchange whose point lies beside the curve",
@@ -217,28 +217,28 @@ off_the_curve = impostor(
     group=Group.SECP256R1,
 )
 
-empty_share = impostor(
+empty_share = _impostor(
     "rfc8422/5.7/empty-share",
     "A ClientKeyExchange without a share is refused.",
     sends="a ClientKeyExchange whose share has no bytes",
     deviate=lambda puppet: {"public": b"", "premaster": bytes(32)},
 )
 
-wrong_finished = impostor(
+wrong_finished = _impostor(
     "rfc5246/7.4.9/wrong-finished",
     "A Finished over another handshake ends this one.",
     sends="a Finished of twelve zero bytes under the right keys",
     deviate=_changed({HandshakeType.FINISHED: bytes(12)}),
 )
 
-short_finished = impostor(
+short_finished = _impostor(
     "rfc5246/7.4.9/short-finished",
     "A Finished that is right as far as it goes is not enough.",
     sends="the first byte of the right Finished",
     deviate=_changed({HandshakeType.FINISHED: lambda body: body[:1]}),
 )
 
-no_key_exchange = impostor(
+no_key_exchange = _impostor(
     "rfc5246/7.4.7/no-key-exchange",
     "Without a ClientKeyExchange there are no keys and no handshake.",
     sends="a second flight without ClientKeyExchange, under keys made of zeros",
@@ -253,7 +253,7 @@ def _plain_finished(parts: list[Part]) -> list[Part]:
     return [attrs.evolve(part, epoch=0) for part in parts]
 
 
-finished_in_the_clear = impostor(
+finished_in_the_clear = _impostor(
     "rfc6347/4.1/finished-in-the-clear",
     "A Finished that is not sealed is none.",
     sends="the right Finished in a record of epoch 0",
@@ -262,7 +262,7 @@ finished_in_the_clear = impostor(
     traps=("DTLS 7",),
 )
 
-no_finished = impostor(
+no_finished = _impostor(
     "rfc5246/7.4.9/no-finished",
     "A server does not say that it is finished before the client has.",
     sends="a second flight without Finished",
@@ -306,7 +306,7 @@ def _says_it_right(puppet: ClientPuppet, parts: list[Part]) -> bool:
 # --- ChangeCipherSpec ---------------------------------------------------------------------------
 
 
-def arranged(
+def _arranged(
     name: str,
     requirement: str,
     *,
@@ -335,7 +335,7 @@ def arranged(
     )(steps)
 
 
-early_change = arranged(
+early_change = _arranged(
     "traps/dtls/early-change-cipher-spec",
     "A ChangeCipherSpec that comes before there are keys switches nothing.",
     sends="ChangeCipherSpec before Certificate, and again in its place",
@@ -344,7 +344,7 @@ early_change = arranged(
     traps=("DTLS 11",),
 )
 
-late_change = arranged(
+late_change = _arranged(
     "traps/dtls/late-change-cipher-spec",
     "A ChangeCipherSpec that the Finished has overtaken does not spoil the handshake.",
     sends="the second flight with Finished before ChangeCipherSpec",
@@ -353,14 +353,14 @@ late_change = arranged(
     traps=("DTLS 11",),
 )
 
-doubled_change = arranged(
+doubled_change = _arranged(
     "rfc6347/4.2.5/doubled-change-cipher-spec",
     "A ChangeCipherSpec that comes twice does no harm.",
     sends="the second flight with ChangeCipherSpec twice",
     arrange=lambda parts: [*parts[:-2], parts[-2], parts[-2], parts[-1]],
 )
 
-odd_change = arranged(
+odd_change = _arranged(
     "rfc5246/7.1/odd-change-cipher-spec",
     "A ChangeCipherSpec with another content than a one switches nothing.",
     sends="a ChangeCipherSpec of three bytes before Certificate, and a right one in its place",

@@ -22,7 +22,7 @@ from transceiver.keying import SrtpProfile
 # --- the hello ----------------------------------------------------------------------------------
 
 
-def offers(
+def _offers(
     name: str,
     requirement: str,
     look: Callable[[ServerPuppet], str | None],
@@ -64,27 +64,27 @@ def _broken_suites(puppet: ServerPuppet) -> str | None:
     return f"suites {sorted(map(hex, found))}" if found else None
 
 
-mandatory_suite = offers(
+mandatory_suite = _offers(
     "rfc8827/6.5/mandatory-suite",
     "A client offers the suite that every WebRTC stack has.",
     lambda puppet: None if 0xC02B in puppet.offer.cipher_suites else "0xc02b is not offered",
 )
 
-no_broken_suites = offers(
+no_broken_suites = _offers(
     "rfc6347/4.1.2.2/no-rc4",
     "A client offers no RC4, which DTLS cannot use, and no suite without encryption.",
     _broken_suites,
     requirements=("rfc6347/4.1.2.2/1",),
 )
 
-null_compression = offers(
+null_compression = _offers(
     "rfc7525/3.3/no-compression",
     "A client offers no compression.",
     lambda puppet: None if puppet.offer.compression == b"\x00" else "methods beside null",
     level=Level.SHOULD,
 )
 
-offers_extended_secret = offers(
+offers_extended_secret = _offers(
     "rfc7627/5.1/extended-master-secret-offered",
     "A client offers the extended master secret.",
     lambda puppet: (
@@ -94,7 +94,7 @@ offers_extended_secret = offers(
     traps=("DTLS 11",),
 )
 
-offers_srtp = offers(
+offers_srtp = _offers(
     "rfc5764/4.1.1/use-srtp-offered",
     "A client that was promised audio offers SRTP, with AES128_CM_SHA1_80 among the profiles.",
     lambda puppet: (
@@ -106,7 +106,7 @@ offers_srtp = offers(
     requirements=("rfc5764/4.1.1/1",),
 )
 
-hello_version = offers(
+hello_version = _offers(
     "rfc6347/4.2.1/version-of-the-hello",
     "A client of DTLS 1.2 says 1.2 in its hello and leaves the cookie empty.",
     lambda puppet: (
@@ -119,7 +119,7 @@ hello_version = offers(
 # --- cookies ------------------------------------------------------------------------------------
 
 
-def verified(
+def _verified(
     name: str,
     requirement: str,
     *,
@@ -164,7 +164,7 @@ def verified(
     )(steps)
 
 
-cookie = verified(
+cookie = _verified(
     "rfc6347/4.2.1/hello-with-cookie",
     "A client that is asked for a cookie says the same hello with it, and nothing before that "
     "counts in what is signed and hashed.",
@@ -173,7 +173,7 @@ cookie = verified(
     traps=("DTLS 2", "Facts"),
 )
 
-old_version_cookie = verified(
+old_version_cookie = _verified(
     "rfc6347/4.2.1/cookie-of-version-1.0",
     "From a request for a cookie of version 1.0 a client concludes nothing.",
     sends="a HelloVerifyRequest of version 1.0, then a handshake of version 1.2",
@@ -181,7 +181,7 @@ old_version_cookie = verified(
     requirements=("rfc6347/4.2.1/4", "rfc6347/4.2.1/5", "rfc6347/5/2"),
 )
 
-longest_cookie = verified(
+longest_cookie = _verified(
     "rfc6347/4.2.1/longest-cookie",
     "A cookie may have 255 bytes.",
     sends="a HelloVerifyRequest with a cookie of 255 bytes, then a handshake",
@@ -189,7 +189,7 @@ longest_cookie = verified(
     requirements=("rfc6347/4.2.1/2",),
 )
 
-cookie_in_fragments = verified(
+cookie_in_fragments = _verified(
     "traps/dtls/cookie-in-fragments",
     "A request for a cookie may come in fragments.",
     sends="a HelloVerifyRequest in pieces of 10 bytes, then a handshake",
@@ -197,7 +197,7 @@ cookie_in_fragments = verified(
     requirements=("rfc6347/4.2.3/4",),
 )
 
-cookie_lost = verified(
+cookie_lost = _verified(
     "traps/dtls/hello-with-cookie-lost",
     "A client whose hello with the cookie is lost says it again.",
     sends="a HelloVerifyRequest, nothing to the first hello with the cookie, then a handshake",

@@ -33,7 +33,7 @@ from transceiver.dtls.wire import vector
 REASSEMBLY = ("rfc6347/4.2.3/4",)
 
 
-def cut(
+def _cut(
     name: str,
     requirement: str,
     *,
@@ -85,7 +85,7 @@ def _first_size_then_rest(offset: int, overlap: int) -> Callable[[list[Part]], l
 # --- the hello ----------------------------------------------------------------------------------
 
 
-hello_in_230_bytes = cut(
+hello_in_230_bytes = _cut(
     "traps/dtls/hello-in-pieces-of-230-bytes",
     "A hello in pieces of 230 bytes, as one stack sends it, is answered.",
     sends="a ClientHello of 1,400 bytes in pieces of 230, each in its own datagram",
@@ -94,14 +94,14 @@ hello_in_230_bytes = cut(
     traps=("DTLS 1", "Facts"),
 )
 
-hello_byte_by_byte = cut(
+hello_byte_by_byte = _cut(
     "rfc6347/4.2.3/byte-by-byte",
     "A message may be cut as finely as its sender likes.",
     sends="a ClientHello in fragments of one byte, as many in a datagram as fit",
     hello_pack=in_pieces(1, datagram=1200),
 )
 
-hello_backwards = cut(
+hello_backwards = _cut(
     "rfc6347/4.2.3/fragments-backwards",
     "Fragments are put together in whatever order they come.",
     sends="a ClientHello in pieces of 20 bytes, the last first",
@@ -110,7 +110,7 @@ hello_backwards = cut(
     traps=("DTLS 1",),
 )
 
-hello_overlapping = cut(
+hello_overlapping = _cut(
     "rfc6347/4.2.3/overlapping-fragments",
     "Fragments that cover the same bytes are put together all the same.",
     sends="a ClientHello in two fragments, the second of which repeats half of the first",
@@ -119,7 +119,7 @@ hello_overlapping = cut(
     requirements=("rfc6347/4.2.3/4", "rfc6347/4.2.3/5"),
 )
 
-hello_pieces_doubled = cut(
+hello_pieces_doubled = _cut(
     "rfc6347/4.2.3/fragments-doubled",
     "A fragment that comes twice does no harm.",
     sends="a ClientHello in pieces of 50 bytes, each of them twice",
@@ -128,7 +128,7 @@ hello_pieces_doubled = cut(
     requirements=("rfc6347/4.2.3/5",),
 )
 
-hello_cut_differently = cut(
+hello_cut_differently = _cut(
     "rfc6347/4.2.3/cut-differently-again",
     "Where a message is cut in another way when it is said again, fragments of both ways fit "
     "together.",
@@ -139,7 +139,7 @@ hello_cut_differently = cut(
     requirements=("rfc6347/4.2.3/5",),
 )
 
-empty_fragment = cut(
+empty_fragment = _cut(
     "rfc6347/4.2.3/fragment-of-nothing",
     "A fragment of no bytes belongs to its message and adds nothing.",
     sends="an empty fragment of a ClientHello, then the hello whole",
@@ -151,7 +151,7 @@ empty_fragment = cut(
 # --- what contradicts it ------------------------------------------------------------------------
 
 
-def forged(
+def _forged(
     name: str,
     requirement: str,
     *,
@@ -194,7 +194,7 @@ def _length(part: Part) -> int:
     return 0 if part.message is None else len(part.message.body)
 
 
-shorter_length = forged(
+shorter_length = _forged(
     "traps/dtls/contradicting-message-length-shorter",
     "A fragment that says that its message is shorter than the others say is part of no message "
     "that anybody sends, and blocks none.",
@@ -203,7 +203,7 @@ shorter_length = forged(
     fragments=lambda part: [_false_fragment(part, 70, 60, bytes(10))],
 )
 
-longer_length = forged(
+longer_length = _forged(
     "traps/dtls/contradicting-message-length-longer",
     "A fragment that says that its message is longer than the others say writes beyond no end, and "
     "blocks no message.",
@@ -212,7 +212,7 @@ longer_length = forged(
     fragments=lambda part: [_false_fragment(part, 2000, 1500, b"\xff" * 500)],
 )
 
-endless_message = forged(
+endless_message = _forged(
     "traps/dtls/message-of-sixteen-megabytes",
     "Nobody can make a server set aside sixteen megabytes, or wait for them, with a small "
     "fragment.",
@@ -221,7 +221,7 @@ endless_message = forged(
     fragments=lambda part: [_false_fragment(part, 0xFFFFFF, 0, bytes(10))],
 )
 
-beyond_its_message = forged(
+beyond_its_message = _forged(
     "rfc6347/4.2.2/fragment-beyond-its-message",
     "A fragment that reaches beyond its message is let go.",
     sends="a ClientHello in pieces, and between them one whose offset and length together exceed "
@@ -230,7 +230,7 @@ beyond_its_message = forged(
     requirements=("rfc6347/4.2.3/2",),
 )
 
-contradicting_bytes = forged(
+contradicting_bytes = _forged(
     "traps/dtls/contradicting-bytes",
     "A forged fragment costs the client a retransmission at most and never the handshake.",
     sends="a ClientHello in pieces, and between them one with other bytes for what has come; then "
@@ -238,7 +238,7 @@ contradicting_bytes = forged(
     fragments=lambda part: [_false_fragment(part, _length(part), 0, b"\xee" * 60)],
 )
 
-far_ahead = forged(
+far_ahead = _forged(
     "traps/dtls/messages-far-ahead",
     "Messages that are not due for a long time are not collected without bound.",
     sends="a ClientHello in pieces, and between them 60 beginnings of messages with message_seq 1 "
@@ -252,7 +252,7 @@ far_ahead = forged(
 # --- the second flight --------------------------------------------------------------------------
 
 
-one_record = cut(
+one_record = _cut(
     "rfc6347/4.2.3/messages-in-one-record",
     "A record may hold several messages.",
     sends="Certificate, ClientKeyExchange and CertificateVerify in one record",
@@ -260,7 +260,7 @@ one_record = cut(
     traps=("DTLS 11",),
 )
 
-one_datagram = cut(
+one_datagram = _cut(
     "rfc6347/4.1.1/records-in-one-datagram",
     "A datagram may hold several records, of both epochs.",
     sends="the flight from Certificate to Finished in one datagram",
@@ -269,7 +269,7 @@ one_datagram = cut(
     traps=("DTLS 11",),
 )
 
-many_datagrams = cut(
+many_datagrams = _cut(
     "rfc6347/4.1.1/a-datagram-for-each-record",
     "Each record may come in a datagram of its own.",
     sends="the flight from Certificate to Finished in five datagrams",
@@ -277,14 +277,14 @@ many_datagrams = cut(
     requirements=("rfc6347/4.1.1/1",),
 )
 
-flight_in_pieces = cut(
+flight_in_pieces = _cut(
     "rfc6347/4.2.3/flight-in-pieces",
     "A flight may be cut as finely as its sender likes, the Finished under its keys as well.",
     sends="the flight from Certificate to Finished in fragments of 11 bytes, several in a datagram",
     pack=in_pieces(11, datagram=900),
 )
 
-flight_interleaved = cut(
+flight_interleaved = _cut(
     "rfc6347/4.2.3/interleaved-messages",
     "Fragments of several messages may come in turn.",
     sends="fragments of Certificate, ClientKeyExchange and CertificateVerify by turns",
@@ -293,7 +293,7 @@ flight_interleaved = cut(
     traps=("DTLS 1",),
 )
 
-flight_backwards = cut(
+flight_backwards = _cut(
     "rfc6347/4.2.2/flight-backwards",
     "Messages that come too early wait for those before them.",
     sends="the flight from Certificate to Finished in five datagrams, the last first",
@@ -303,7 +303,7 @@ flight_backwards = cut(
     requirements=(),
 )
 
-flight_doubled = cut(
+flight_doubled = _cut(
     "rfc6347/4.2.2/flight-doubled",
     "A message that comes a second time has no second effect.",
     sends="the flight from Certificate to Finished, each record twice under numbers of its own",
@@ -319,7 +319,7 @@ def _shuffled(parts: list[Part]) -> list[Part]:
     return [pieces[i * 7 % len(pieces)] for i in range(len(pieces))] if len(pieces) % 7 else pieces
 
 
-flight_shuffled = cut(
+flight_shuffled = _cut(
     "rfc6347/4.2.3/fragments-shuffled-and-doubled",
     "Fragments of a whole flight may come in any order, and more than once.",
     sends="the flight in pieces of 40 bytes, all doubled, in an order without sense",
@@ -331,7 +331,7 @@ flight_shuffled = cut(
 # --- records that are none ----------------------------------------------------------------------
 
 
-def odd_record(
+def _odd_record(
     name: str,
     requirement: str,
     *,
@@ -368,63 +368,63 @@ def odd_record(
     )(steps)
 
 
-unknown_content = odd_record(
+unknown_content = _odd_record(
     "rfc6347/4.1/unknown-content-type",
     "A record of a type that nobody knows is let go.",
     sends="records of content type 60 before the hello and amid the handshake",
     raw=lambda puppet: b"\x3c\xfe\xfd" + bytes(7) + b"\x77\x00\x05hello",
 )
 
-heartbeat = odd_record(
+heartbeat = _odd_record(
     "rfc6520/3/heartbeat",
     "A heartbeat that was not agreed on is let go, and gives nothing away.",
     sends="heartbeat requests whose payload is claimed to be longer than it is",
     raw=lambda puppet: b"\x18\xfe\xfd" + bytes(7) + b"\x78\x00\x08\x01\x40\x00bleed",
 )
 
-record_cut_short = odd_record(
+record_cut_short = _odd_record(
     "rfc6347/4.1/record-cut-short",
     "A record that is longer than its datagram is let go.",
     sends="a record whose header claims 200 bytes in a datagram that brings 20",
     raw=lambda puppet: b"\x16\xfe\xfd" + bytes(7) + b"\x79\x00\xc8" + bytes(20),
 )
 
-half_a_header = odd_record(
+half_a_header = _odd_record(
     "rfc6347/4.1/half-a-header",
     "A datagram shorter than the header of a record is let go.",
     sends="the first seven bytes of a record",
     raw=lambda puppet: b"\x16\xfe\xfd\x00\x00\x00\x00",
 )
 
-one_byte = odd_record(
+one_byte = _odd_record(
     "rfc6347/4.1/one-byte",
     "A datagram of one byte that might begin a record is let go.",
     sends="a datagram of the byte 22",
     raw=lambda puppet: b"\x16",
 )
 
-unknown_version = odd_record(
+unknown_version = _odd_record(
     "rfc6347/4.1/unknown-version",
     "A record of a version that is none of DTLS is let go.",
     sends="a handshake record of version 3.3, which is TLS 1.2's",
     raw=lambda puppet: b"\x16\x03\x03" + bytes(7) + b"\x7a\x00\x04\x01\x00\x00\x00",
 )
 
-empty_record = odd_record(
+empty_record = _odd_record(
     "rfc5246/6.2.1/empty-handshake-record",
     "A handshake record of no bytes is let go.",
     sends="an empty handshake record",
     raw=lambda puppet: b"\x16\xfe\xfd" + bytes(7) + b"\x7b\x00\x00",
 )
 
-record_too_long = odd_record(
+record_too_long = _odd_record(
     "rfc6347/4.1/record-too-long",
     "A record that claims more bytes than any record may have is let go.",
     sends="a handshake record that claims 65,535 bytes",
     raw=lambda puppet: b"\x16\xfe\xfd" + bytes(7) + b"\x7c\xff\xff" + bytes(100),
 )
 
-rubbish_behind = cut(
+rubbish_behind = _cut(
     "rfc6347/4.1.2.7/rubbish-behind-a-record",
     "What follows a good record in its datagram and is no record does not spoil that record.",
     sends="a ClientHello with thirty bytes of rubbish behind it in the datagram",

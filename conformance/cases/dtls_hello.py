@@ -40,7 +40,7 @@ TLS_1_2 = 0x0303
 Shaping = Callable[[Hello, ClientPuppet], Hello]
 
 
-def accepted(
+def _accepted(
     name: str,
     requirement: str,
     *,
@@ -76,7 +76,7 @@ def accepted(
     )(steps)
 
 
-def refused(
+def _refused(
     name: str,
     requirement: str,
     *,
@@ -107,7 +107,7 @@ def refused(
     )(steps)
 
 
-whole_handshake = accepted(
+whole_handshake = _accepted(
     "rfc6347/4.2.4/handshake-as-server",
     "A DTLS server ends a handshake with a client that does everything right.",
     sends="a ClientHello as plain as today's, and what belongs after it",
@@ -116,7 +116,7 @@ whole_handshake = accepted(
 # --- versions -----------------------------------------------------------------------------------
 
 
-post_quantum_hello = accepted(
+post_quantum_hello = _accepted(
     "traps/dtls/post-quantum-hello",
     "A hello that is longer than a datagram and offers DTLS 1.3 with a post-quantum key share is "
     "put together and answered.",
@@ -126,7 +126,7 @@ post_quantum_hello = accepted(
     traps=("DTLS 1", "Facts"),
 )
 
-versions_in_the_second_fragment = accepted(
+versions_in_the_second_fragment = _accepted(
     "traps/dtls/versions-in-a-later-fragment",
     "The versions a client offers are read from the whole hello, also where the first fragment "
     "ends before they are named.",
@@ -137,7 +137,7 @@ versions_in_the_second_fragment = accepted(
     traps=("DTLS 1",),
 )
 
-later_fragment_first = accepted(
+later_fragment_first = _accepted(
     "traps/dtls/post-quantum-hello-reordered",
     "A hello whose second datagram overtakes its first is answered all the same.",
     sends="a post-quantum ClientHello in two datagrams, the second one first",
@@ -147,7 +147,7 @@ later_fragment_first = accepted(
     traps=("DTLS 1",),
 )
 
-both_versions = accepted(
+both_versions = _accepted(
     "rfc8446/4.2.1/both-versions-offered",
     "A client that offers DTLS 1.3 and 1.2 together gets one of them.",
     sends="a ClientHello with 1.3 and 1.2 in supported_versions",
@@ -156,7 +156,7 @@ both_versions = accepted(
     ),
 )
 
-tls_form = accepted(
+tls_form = _accepted(
     "traps/dtls/version-in-the-form-of-tls",
     "A client that writes 1.2 into supported_versions as TLS does, 0x0303, still gets DTLS 1.2.",
     sends="a ClientHello with 0xfefc and 0x0303 in supported_versions",
@@ -166,7 +166,7 @@ tls_form = accepted(
     traps=("DTLS 1", "Facts"),
 )
 
-old_record_version = accepted(
+old_record_version = _accepted(
     "rfc6347/4.2.1/hello-in-a-record-of-version-1.0",
     "The version of the record around a first hello says nothing about what is negotiated.",
     sends="a ClientHello for DTLS 1.2 in a record of version 1.0",
@@ -175,7 +175,7 @@ old_record_version = accepted(
     ],
 )
 
-only_version_1_0 = refused(
+only_version_1_0 = _refused(
     "rfc8996/5/dtls-1.0",
     "DTLS 1.0 is not spoken any more, and 1.2 not to a client that offers 1.0 alone.",
     sends="a ClientHello whose version is 1.0",
@@ -206,7 +206,7 @@ def only_version_1_3(stage: Stage) -> Observed:
 # --- extensions ---------------------------------------------------------------------------------
 
 
-unknown_extensions = accepted(
+unknown_extensions = _accepted(
     "rfc5246/7.4.1.4/unknown-extensions",
     "Extensions that a server does not know are passed over and not answered.",
     sends="a ClientHello with two extensions that nobody has defined, one empty and one long",
@@ -214,7 +214,7 @@ unknown_extensions = accepted(
     traps=("DTLS 11",),
 )
 
-shuffled_extensions = accepted(
+shuffled_extensions = _accepted(
     "rfc5246/7.4.1.4/order-of-extensions",
     "The order of a client's extensions means nothing.",
     sends="a ClientHello with its extensions in reverse",
@@ -222,7 +222,7 @@ shuffled_extensions = accepted(
     traps=("Facts",),
 )
 
-duplicate_extension = refused(
+duplicate_extension = _refused(
     "rfc5246/7.4.1.4/duplicate-extension",
     "A hello that holds an extension twice is refused.",
     sends="a ClientHello with use_srtp twice",
@@ -238,7 +238,7 @@ def _overrunning(hello: Hello) -> bytes:
     return hello.but(extensions=None, tail=vector(block, 2)).encode()
 
 
-oversized_extension = refused(
+oversized_extension = _refused(
     "rfc5246/7.4.1.4/extension-past-the-end",
     "A hello with an extension that is longer than what is left of it is refused.",
     sends="a ClientHello whose last extension claims 65,535 bytes and has none",
@@ -246,7 +246,7 @@ oversized_extension = refused(
     traps=("DTLS 11",),
 )
 
-oversized_block = refused(
+oversized_block = _refused(
     "rfc5246/7.4.1.4/block-past-the-end",
     "A hello whose extensions are said to be longer than the message is refused.",
     sends="a ClientHello whose block of extensions claims 100 bytes more than there are",
@@ -257,14 +257,14 @@ oversized_block = refused(
     traps=("DTLS 11",),
 )
 
-trailing_bytes = refused(
+trailing_bytes = _refused(
     "rfc5246/7.4.1.2/bytes-behind-the-extensions",
     "A hello is refused where bytes follow its extensions.",
     sends="a ClientHello with three bytes behind its block of extensions",
     body=lambda hello, puppet: hello.but(tail=b"\x00\x01\x02").encode(),
 )
 
-large_hello = accepted(
+large_hello = _accepted(
     "rfc6347/4.2.3/hello-of-4000-bytes",
     "A hello of several thousand bytes is put together and answered.",
     sends="a ClientHello of 4,000 bytes, most of them in an extension that nobody knows",
@@ -273,7 +273,7 @@ large_hello = accepted(
     traps=("DTLS 11",),
 )
 
-renegotiation_info = accepted(
+renegotiation_info = _accepted(
     "rfc5746/3.6/empty-renegotiation-info",
     "A client that sends an empty renegotiation_info gets one back.",
     sends="a ClientHello with renegotiation_info and without the cipher suite that stands for it",
@@ -284,7 +284,7 @@ renegotiation_info = accepted(
     ),
 )
 
-renegotiation_scsv = accepted(
+renegotiation_scsv = _accepted(
     "rfc5746/3.6/signalling-suite",
     "A client that sends the signalling suite instead of renegotiation_info gets the extension.",
     sends="a ClientHello with TLS_EMPTY_RENEGOTIATION_INFO_SCSV",
@@ -298,7 +298,7 @@ renegotiation_scsv = accepted(
     ),
 )
 
-renegotiation_of_nothing = refused(
+renegotiation_of_nothing = _refused(
     "rfc5746/3.6/renegotiation-of-nothing",
     "A first hello whose renegotiation_info is not empty is refused.",
     sends="a ClientHello with twelve bytes of an earlier handshake in renegotiation_info",
@@ -308,7 +308,7 @@ renegotiation_of_nothing = refused(
     traps=("DTLS 11",),
 )
 
-no_extended_master_secret = refused(
+no_extended_master_secret = _refused(
     "rfc7627/5.3/no-extended-master-secret",
     "A client without the extended master secret is turned down.",
     sends="a ClientHello without extended_master_secret",
@@ -319,7 +319,7 @@ no_extended_master_secret = refused(
     traps=("DTLS 11",),
 )
 
-extended_master_secret = accepted(
+extended_master_secret = _accepted(
     "rfc7627/5.2/extended-master-secret",
     "A client that offers the extended master secret gets it.",
     sends="a ClientHello with extended_master_secret",
@@ -330,7 +330,7 @@ extended_master_secret = accepted(
 # --- what is negotiated -------------------------------------------------------------------------
 
 
-p256_alone = accepted(
+p256_alone = _accepted(
     "rfc8422/5.1.1/p256-alone",
     "A client that knows no group but P-256 is served.",
     sends="a ClientHello with P-256 as its only group",
@@ -345,7 +345,7 @@ p256_alone = accepted(
     traps=("Facts",),
 )
 
-unknown_groups_first = accepted(
+unknown_groups_first = _accepted(
     "rfc8422/5.1.1/unknown-groups-first",
     "Groups that a server does not know are passed over, also where a client likes them best.",
     sends="a ClientHello that lists a post-quantum group and one of nobody before P-256",
@@ -354,7 +354,7 @@ unknown_groups_first = accepted(
     ),
 )
 
-no_common_group = refused(
+no_common_group = _refused(
     "rfc8422/5.1/no-common-group",
     "Without a group in common there is no handshake.",
     sends="a ClientHello whose only group is one that nobody has defined",
@@ -363,7 +363,7 @@ no_common_group = refused(
     ).encode(),
 )
 
-no_common_suite = refused(
+no_common_suite = _refused(
     "rfc5246/7.4.1.3/no-common-suite",
     "Without a cipher suite in common there is no handshake.",
     sends="a ClientHello with RC4 and a suite of nobody",
@@ -371,14 +371,14 @@ no_common_suite = refused(
     requirements=("rfc6347/4.1.2.2/1",),
 )
 
-unknown_suites_first = accepted(
+unknown_suites_first = _accepted(
     "rfc5246/7.4.1.3/unknown-suites-first",
     "Suites that a server does not know are passed over.",
     sends="a ClientHello with suites of nobody before and behind AES-128-GCM",
     shape=lambda hello, puppet: hello.but(suites=(GREASE, 0x1301, 0xC02B, 0xC02F, 0x0A0A)),
 )
 
-no_common_signature = refused(
+no_common_signature = _refused(
     "rfc5246/7.4.1.4.1/no-common-signature",
     "A server does not sign with an algorithm that the client has not offered.",
     sends="a ClientHello whose only signature algorithm is one that nobody has defined",
@@ -388,7 +388,7 @@ no_common_signature = refused(
 )
 
 EACH_SUITE = tuple(
-    accepted(
+    _accepted(
         f"rfc5246/7.4.1.3/{suite.name.lower().removeprefix('tls_').replace('_', '-')}",
         f"A server with an ECDSA certificate can be talked to with {suite.name}.",
         sends=f"a ClientHello with {suite.name} and its twin for RSA certificates",
@@ -400,21 +400,21 @@ EACH_SUITE = tuple(
     for suite, rsa in zip(SUITES[::2], SUITES[1::2], strict=True)
 )
 
-more_compressions = accepted(
+more_compressions = _accepted(
     "rfc5246/7.4.1.2/unknown-compression",
     "Of several compression methods the server takes none at all.",
     sends="a ClientHello with DEFLATE, one method of nobody, and null",
     shape=lambda hello, puppet: hello.but(compression=b"\x01\x5a\x00"),
 )
 
-no_null_compression = refused(
+no_null_compression = _refused(
     "rfc5246/7.4.1.2/compression-demanded",
     "A hello that does not offer to do without compression is refused.",
     sends="a ClientHello with DEFLATE as its only compression method",
     body=lambda hello, puppet: hello.but(compression=b"\x01").encode(),
 )
 
-session_to_resume = accepted(
+session_to_resume = _accepted(
     "rfc5246/7.4.1.2/unknown-session",
     "A session that the server does not know is not resumed, and a whole handshake follows.",
     sends="a ClientHello with a session id of 32 random bytes",
@@ -426,7 +426,7 @@ session_to_resume = accepted(
     ),
 )
 
-session_too_long = refused(
+session_too_long = _refused(
     "rfc5246/7.4.1.2/session-id-too-long",
     "A hello whose session id is longer than 32 bytes is refused.",
     sends="a ClientHello with a session id of 33 bytes",
@@ -436,7 +436,7 @@ session_too_long = refused(
 # --- broken hellos ------------------------------------------------------------------------------
 
 
-empty_hello = refused(
+empty_hello = _refused(
     "rfc5246/7.4.1.2/empty-hello",
     "A hello without a content is refused and harms nobody.",
     sends="a ClientHello of no bytes",
@@ -444,7 +444,7 @@ empty_hello = refused(
     traps=("DTLS 6",),
 )
 
-truncated_hello = refused(
+truncated_hello = _refused(
     "rfc5246/7.4.1.2/truncated-hello",
     "A hello that ends inside a field is refused and harms nobody.",
     sends="the first 50 bytes of a ClientHello, as a whole message",
@@ -452,7 +452,7 @@ truncated_hello = refused(
     traps=("DTLS 6",),
 )
 
-odd_suites = refused(
+odd_suites = _refused(
     "rfc5246/7.4.1.2/half-a-suite",
     "A hello whose list of suites ends inside one is refused.",
     sends="a ClientHello with three bytes of cipher suites",
@@ -502,7 +502,7 @@ def second_hello_with_cookie(stage: Stage) -> Observed:
     return seen
 
 
-cookie_of_somebody_else = accepted(
+cookie_of_somebody_else = _accepted(
     "traps/dtls/cookie-that-another-asked-for",
     "A hello with a cookie and message_seq 1 is answered where whoever asked for the cookie stood "
     "before this server.",

@@ -32,7 +32,7 @@ Side: TypeAlias = type[ClientPuppet] | type[ServerPuppet]
 SCTP_INIT_ACK = 2
 
 
-def untouched(
+def _untouched(
     name: str,
     requirement: str,
     *,
@@ -103,7 +103,7 @@ def _answers_sealed(type_: int) -> Callable[[Puppet], bool]:
 
 def _clear_alerts(side: Side, part: str) -> tuple[Case, Case]:
     return (
-        untouched(
+        _untouched(
             f"traps/dtls/alert-in-the-clear-after-keys-{part}",
             "A fatal alert that is not sealed ends no association that has keys.",
             sends="a fatal alert in the clear, under a fresh record number",
@@ -111,7 +111,7 @@ def _clear_alerts(side: Side, part: str) -> tuple[Case, Case]:
             side=side,
             traps=("DTLS 7",),
         ),
-        untouched(
+        _untouched(
             f"traps/dtls/close-in-the-clear-after-keys-{part}",
             "A close_notify that is not sealed ends no association that has keys.",
             sends="a close_notify in the clear",
@@ -160,7 +160,7 @@ def data_in_the_clear(stage: Stage) -> Observed:
     return pulse.after(lambda: _init_answered(puppet))
 
 
-hello_in_the_clear = untouched(
+hello_in_the_clear = _untouched(
     "rfc6347/4.2.8/hello-after-keys",
     "A ClientHello in the clear, which may be anybody's, does not end an association.",
     sends="a new ClientHello in epoch 0 after the handshake",
@@ -179,7 +179,7 @@ def _new_hello(puppet: Puppet) -> bytes:
     return puppet.offer.but(random=puppet.call.stage.entropy(32)).encode()
 
 
-finished_in_the_clear = untouched(
+finished_in_the_clear = _untouched(
     "traps/dtls/finished-in-the-clear-after-keys",
     "A Finished in the clear after the handshake is let go.",
     sends="a Finished of zeros in epoch 0",
@@ -190,7 +190,7 @@ finished_in_the_clear = untouched(
     traps=("DTLS 7",),
 )
 
-change_in_the_clear = untouched(
+change_in_the_clear = _untouched(
     "rfc6347/4.1/change-cipher-spec-after-keys",
     "A ChangeCipherSpec after the handshake switches nothing.",
     sends="a ChangeCipherSpec in epoch 0",
@@ -200,7 +200,7 @@ change_in_the_clear = untouched(
     traps=("DTLS 11",),
 )
 
-rubbish_in_the_clear = untouched(
+rubbish_in_the_clear = _untouched(
     "rfc6347/4.1.2.7/rubbish-after-keys",
     "Records that are none do not disturb an association.",
     sends="rubbish that begins as records do, a record cut short, and one of no known type",
@@ -215,7 +215,7 @@ rubbish_in_the_clear = untouched(
 # --- epochs, numbers, tags ----------------------------------------------------------------------
 
 
-future_epoch = untouched(
+future_epoch = _untouched(
     "rfc6347/4.1/future-epoch",
     "A record of an epoch that has not begun is let go.",
     sends="a close_notify sealed under the right keys and said to be of epoch 2",
@@ -224,7 +224,7 @@ future_epoch = untouched(
     requirements=("rfc6347/4.1/1",),
 )
 
-highest_epoch = untouched(
+highest_epoch = _untouched(
     "rfc6347/4.1/highest-epoch",
     "The highest epoch there is does not come after the first.",
     sends="a close_notify sealed under the right keys and said to be of epoch 65535",
@@ -241,7 +241,7 @@ def _forge(puppet: Puppet, *, number: int) -> None:
     puppet.send_raw(good[:-1] + bytes((good[-1] ^ 0xFF,)), "forged")
 
 
-forged = untouched(
+forged = _untouched(
     "rfc6347/4.1.2.7/forged-record",
     "A record whose tag does not verify is let go.",
     sends="a sealed close_notify whose last byte was changed",
@@ -250,7 +250,7 @@ forged = untouched(
     requirements=("rfc6347/4.1.2.6/8",),
 )
 
-forged_far_ahead = untouched(
+forged_far_ahead = _untouched(
     "traps/dtls/forged-number-far-ahead",
     "A forged record with a number far ahead does not move the window: honest ones behind it are "
     "still taken.",
@@ -262,7 +262,7 @@ forged_far_ahead = untouched(
     traps=("DTLS 8",),
 )
 
-too_short_to_be_sealed = untouched(
+too_short_to_be_sealed = _untouched(
     "traps/dtls/shorter-than-its-tag",
     "Records too short to hold a nonce and a tag are let go.",
     sends="application data of epoch 1 of 0, 1, 7, 8, 15, 16, 23 and 24 bytes",
@@ -278,7 +278,7 @@ too_short_to_be_sealed = untouched(
     traps=("DTLS 11",),
 )
 
-too_long_inside = untouched(
+too_long_inside = _untouched(
     "rfc5246/6.2.1/plaintext-too-long",
     "A record with more than 16,384 bytes inside is let go.",
     sends="application data of 16,385 bytes, well sealed",
@@ -291,7 +291,7 @@ too_long_inside = untouched(
     traps=("DTLS 11",),
 )
 
-nothing_inside = untouched(
+nothing_inside = _untouched(
     "rfc5246/6.2.1/empty-application-data",
     "Application data of no bytes is allowed and means nothing.",
     sends="a sealed record of application data with nothing in it",
@@ -299,7 +299,7 @@ nothing_inside = untouched(
 )
 
 
-empty_alert = untouched(
+empty_alert = _untouched(
     "rfc5246/6.2.1/empty-alert",
     "An alert of no bytes, or of three, is none.",
     sends="sealed alerts of no bytes, of one and of three",
@@ -308,7 +308,7 @@ empty_alert = untouched(
     level=Level.SHOULD,
 )
 
-unknown_sealed = untouched(
+unknown_sealed = _untouched(
     "rfc5246/6/unknown-type-under-keys",
     "A sealed record of no known type, or a ChangeCipherSpec, does not disturb an association.",
     sends="a sealed record of content type 99, and a sealed ChangeCipherSpec",
@@ -319,7 +319,7 @@ unknown_sealed = untouched(
     alerts=True,
 )
 
-warning = untouched(
+warning = _untouched(
     "rfc5246/7.2/warning-under-keys",
     "A warning that the server does not know, or need not heed, ends nothing.",
     sends="sealed warnings: no_renegotiation, and one that nobody has defined",
@@ -424,7 +424,7 @@ def nonces(stage: Stage) -> Observed:
 # --- renegotiation ------------------------------------------------------------------------------
 
 
-renegotiation = untouched(
+renegotiation = _untouched(
     "rfc5246/7.4.1.2/renegotiation",
     "A second handshake under the keys of the first is not begun.",
     sends="a sealed ClientHello with the next message_seq",
@@ -440,7 +440,7 @@ renegotiation = untouched(
     traps=("DTLS 11",),
 )
 
-renegotiation_from_zero = untouched(
+renegotiation_from_zero = _untouched(
     "traps/dtls/renegotiation-from-zero",
     "A second handshake is not begun either where the client counts its messages anew.",
     sends="a sealed ClientHello with message_seq 0",
@@ -456,7 +456,7 @@ renegotiation_from_zero = untouched(
     traps=("DTLS 11",),
 )
 
-hello_request = untouched(
+hello_request = _untouched(
     "rfc5246/7.4.1.1/hello-request",
     "A client that is asked for a second handshake begins none.",
     sends="a sealed HelloRequest",
@@ -471,7 +471,7 @@ hello_request = untouched(
     traps=("DTLS 11",),
 )
 
-hello_request_in_the_clear = untouched(
+hello_request_in_the_clear = _untouched(
     "rfc5246/7.4.1.1/hello-request-in-the-clear",
     "A HelloRequest in the clear after the handshake is let go.",
     sends="a HelloRequest in epoch 0",
@@ -494,7 +494,7 @@ class Closed(Seen):
     GOES_ON = "the association goes on"
 
 
-def closing(side: Side, part: str) -> Case:
+def _closing(side: Side, part: str) -> Case:
     """close_notify under keys."""
 
     @case(
@@ -523,7 +523,7 @@ def _ended_by(stage: Stage, side: Side, description: int, level: int) -> Observe
     return Closed.GOES_ON if pulse.beats() else Closed.SILENTLY
 
 
-CLOSE_NOTIFY = (closing(ClientPuppet, "as-server"), closing(ServerPuppet, "as-client"))
+CLOSE_NOTIFY = (_closing(ClientPuppet, "as-server"), _closing(ServerPuppet, "as-client"))
 
 
 @case(

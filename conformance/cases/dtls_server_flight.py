@@ -43,7 +43,7 @@ from transceiver.dtls.record import DTLS_1_0, ContentType
 from transceiver.dtls.wire import vector
 
 
-def accepted(
+def _accepted(
     name: str,
     requirement: str,
     *,
@@ -72,7 +72,7 @@ def accepted(
     )(steps)
 
 
-def impostor(
+def _impostor(
     name: str,
     requirement: str,
     *,
@@ -111,7 +111,7 @@ def _changed(change: Change) -> Callable[[ServerPuppet], dict[str, Any]]:
     return lambda puppet: {"change": change}
 
 
-whole_handshake = accepted(
+whole_handshake = _accepted(
     "rfc6347/4.2.4/handshake-as-client",
     "A DTLS client ends a handshake with a server that does everything right.",
     sends="the two flights of a server",
@@ -120,7 +120,7 @@ whole_handshake = accepted(
 # --- flights, however they are cut --------------------------------------------------------------
 
 
-flight_in_pieces = accepted(
+flight_in_pieces = _accepted(
     "rfc6347/4.2.3/server-flight-in-pieces",
     "A client puts a server's flight together however finely it is cut.",
     sends="ServerHello to ServerHelloDone in fragments of 23 bytes, each in its datagram",
@@ -128,7 +128,7 @@ flight_in_pieces = accepted(
     requirements=("rfc6347/4.2.3/4",),
 )
 
-flight_overlapping = accepted(
+flight_overlapping = _accepted(
     "rfc6347/4.2.3/server-flight-cut-in-two-ways",
     "Fragments of two ways to cut a flight fit together.",
     sends="ServerHello to ServerHelloDone in pieces of 40 bytes and in pieces of 70, mixed",
@@ -140,7 +140,7 @@ flight_overlapping = accepted(
     requirements=("rfc6347/4.2.3/5",),
 )
 
-flight_backwards = accepted(
+flight_backwards = _accepted(
     "rfc6347/4.2.2/server-flight-backwards",
     "Messages of a server that come too early wait for those before them.",
     sends="ServerHello to ServerHelloDone in five datagrams, the last first",
@@ -149,7 +149,7 @@ flight_backwards = accepted(
     level=Level.SHOULD,
 )
 
-flight_doubled = accepted(
+flight_doubled = _accepted(
     "rfc6347/4.2.2/server-flight-doubled",
     "A server's messages that come twice have no second effect.",
     sends="ServerHello to ServerHelloDone, each twice under numbers of their own",
@@ -158,7 +158,7 @@ flight_doubled = accepted(
     requirements=("rfc6347/4.2.2/1",),
 )
 
-flight_in_one_record = accepted(
+flight_in_one_record = _accepted(
     "rfc6347/4.2.3/server-flight-in-one-record",
     "A record may hold a server's whole flight.",
     sends="ServerHello to ServerHelloDone in one record",
@@ -166,7 +166,7 @@ flight_in_one_record = accepted(
     traps=("DTLS 11",),
 )
 
-flight_in_one_datagram = accepted(
+flight_in_one_datagram = _accepted(
     "rfc6347/4.1.1/server-flight-in-one-datagram",
     "A datagram may hold a server's whole flight.",
     sends="ServerHello to ServerHelloDone in one datagram, and so ChangeCipherSpec and Finished",
@@ -176,7 +176,7 @@ flight_in_one_datagram = accepted(
     traps=("DTLS 11",),
 )
 
-finished_in_pieces = accepted(
+finished_in_pieces = _accepted(
     "rfc6347/4.2.3/server-finished-in-pieces",
     "A Finished under its keys may come in fragments.",
     sends="the server's Finished in pieces of five bytes",
@@ -184,7 +184,7 @@ finished_in_pieces = accepted(
     requirements=("rfc6347/4.2.3/4",),
 )
 
-finished_first = accepted(
+finished_first = _accepted(
     "traps/dtls/server-finished-before-change-cipher-spec",
     "A ChangeCipherSpec of the server's that is overtaken does not spoil the handshake.",
     sends="the server's Finished, then its ChangeCipherSpec",
@@ -193,7 +193,7 @@ finished_first = accepted(
     traps=("DTLS 11",),
 )
 
-p256 = accepted(
+p256 = _accepted(
     "rfc8422/5.1.1/server-picks-p256",
     "A client goes along with P-256.",
     sends="a ServerKeyExchange on P-256",
@@ -201,7 +201,7 @@ p256 = accepted(
     traps=("Facts",),
 )
 
-session_id = accepted(
+session_id = _accepted(
     "rfc5246/7.4.1.3/session-id-of-the-server",
     "A server may give its session a name; the client need not remember it.",
     sends="a ServerHello with a session id of 32 bytes",
@@ -230,7 +230,7 @@ def rsa_certificate(stage: Stage) -> Observed:
 # --- who it is ----------------------------------------------------------------------------------
 
 
-another_certificate = impostor(
+another_certificate = _impostor(
     "rfc8842/5.1/another-certificate-of-the-server",
     "A DTLS server whose certificate has another fingerprint than the offer gave is not believed.",
     sends="a whole flight of somebody with a certificate and key of its own",
@@ -240,7 +240,7 @@ another_certificate = impostor(
     traps=("DTLS 10",),
 )
 
-no_certificate = impostor(
+no_certificate = _impostor(
     "rfc5246/7.4.2/no-certificate-of-the-server",
     "A DTLS server that shows no certificate is not believed.",
     sends="a flight whose list of certificates is empty",
@@ -248,7 +248,7 @@ no_certificate = impostor(
     traps=("DTLS 10",),
 )
 
-signed_by_another = impostor(
+signed_by_another = _impostor(
     "rfc8422/5.4/exchange-signed-by-another-key",
     "A share that the certificate's key has not signed is not used.",
     sends="the right certificate, and a ServerKeyExchange signed by somebody else's key",
@@ -256,7 +256,7 @@ signed_by_another = impostor(
     traps=("DTLS 10",),
 )
 
-signed_for_another = impostor(
+signed_for_another = _impostor(
     "rfc8422/5.4/exchange-of-another-handshake",
     "A share that was signed for another handshake is not used in this one.",
     sends="a ServerKeyExchange signed by the right key, with another client's random",
@@ -264,28 +264,28 @@ signed_for_another = impostor(
     traps=("DTLS 10",),
 )
 
-no_key_exchange = impostor(
+no_key_exchange = _impostor(
     "rfc5246/7.4.3/no-key-exchange",
     "A flight without a ServerKeyExchange leads to no keys.",
     sends="a flight without ServerKeyExchange",
     deviate=_changed({HandshakeType.SERVER_KEY_EXCHANGE: None}),
 )
 
-zero_share = impostor(
+zero_share = _impostor(
     "rfc8422/5.11/share-of-zeros-of-the-server",
     "An X25519 share of a server that makes the secret zero is refused.",
     sends="a ServerKeyExchange with 32 zero bytes, well signed",
     deviate=lambda puppet: {"group": Group.X25519, "public": bytes(32)},
 )
 
-unknown_group = impostor(
+unknown_group = _impostor(
     "rfc8422/5.4/group-not-offered",
     "A share in a group that was not offered is refused.",
     sends="a ServerKeyExchange in a group of nobody, well signed",
     deviate=lambda puppet: {"group": GREASE, "public": bytes(32)},
 )
 
-cut_exchange = impostor(
+cut_exchange = _impostor(
     "rfc8422/5.4/exchange-cut-short",
     "A ServerKeyExchange that ends inside its signature is refused.",
     sends="a ServerKeyExchange without its last ten bytes",
@@ -311,7 +311,7 @@ def _but(code: int, body: bytes | None) -> Callable[[ServerPuppet], dict[str, An
     )
 
 
-unoffered_suite = impostor(
+unoffered_suite = _impostor(
     "rfc5246/7.4.1.3/suite-not-offered",
     "A ServerHello with a suite that was not offered is refused.",
     sends="a ServerHello that picks RC4",
@@ -321,7 +321,7 @@ unoffered_suite = impostor(
     requirements=("rfc6347/4.1.2.2/1",),
 )
 
-older_version = impostor(
+older_version = _impostor(
     "rfc8996/5/dtls-1.0-of-the-server",
     "A client does not go along with DTLS 1.0.",
     sends="a ServerHello of version 1.0",
@@ -332,7 +332,7 @@ older_version = impostor(
     },
 )
 
-compressed = impostor(
+compressed = _impostor(
     "rfc5246/7.4.1.3/compression-not-offered",
     "A client does not go along with a compression that it has not offered.",
     sends="a ServerHello with DEFLATE",
@@ -343,7 +343,7 @@ compressed = impostor(
     },
 )
 
-unoffered_extension = impostor(
+unoffered_extension = _impostor(
     "rfc5246/7.4.1.4/extension-not-offered",
     "A ServerHello with an extension that was not offered is refused.",
     sends="a ServerHello with an extension of nobody",
@@ -351,7 +351,7 @@ unoffered_extension = impostor(
     traps=("DTLS 11",),
 )
 
-doubled_extension = impostor(
+doubled_extension = _impostor(
     "rfc5246/7.4.1.4/extension-of-the-server-twice",
     "A ServerHello with an extension twice is refused.",
     sends="a ServerHello with extended_master_secret twice",
@@ -359,7 +359,7 @@ doubled_extension = impostor(
     traps=("DTLS 11",),
 )
 
-renegotiation_of_nothing = impostor(
+renegotiation_of_nothing = _impostor(
     "rfc5746/3.4/renegotiation-of-nothing",
     "A ServerHello of a first handshake with bytes in its renegotiation_info is refused.",
     sends="a ServerHello with 24 bytes in renegotiation_info",
@@ -367,7 +367,7 @@ renegotiation_of_nothing = impostor(
     traps=("DTLS 11",),
 )
 
-no_extended_secret = impostor(
+no_extended_secret = _impostor(
     "rfc7627/5.3/no-extended-master-secret-of-the-server",
     "A client does not go on without the extended master secret.",
     sends="a ServerHello without extended_master_secret",
@@ -376,7 +376,7 @@ no_extended_secret = impostor(
     traps=("DTLS 11",),
 )
 
-mki_of_the_server = impostor(
+mki_of_the_server = _impostor(
     "rfc5764/4.1.3/mki-of-the-server",
     "A client gives up a handshake in which the server's MKI is not its own.",
     sends="a ServerHello whose use_srtp has an MKI of four bytes",
@@ -388,7 +388,7 @@ mki_of_the_server = impostor(
     traps=("DTLS 13",),
 )
 
-two_profiles = impostor(
+two_profiles = _impostor(
     "rfc5764/4.1.1/two-profiles-of-the-server",
     "A use_srtp of the server's with two profiles is refused.",
     sends="a ServerHello whose use_srtp picks AES128_CM_SHA1_80 and AEAD_AES_128_GCM",
@@ -397,7 +397,7 @@ two_profiles = impostor(
     requirements=("rfc5764/4.1.1/3",),
 )
 
-unoffered_profile = impostor(
+unoffered_profile = _impostor(
     "rfc5764/4.1.1/profile-not-offered",
     "A profile that the client has not offered is refused.",
     sends="a ServerHello whose use_srtp picks a profile of nobody",
@@ -406,7 +406,7 @@ unoffered_profile = impostor(
     requirements=("rfc5764/4.1.1/4",),
 )
 
-null_profile = impostor(
+null_profile = _impostor(
     "rfc5764/4.1.2/null-profile",
     "A client does not go along with SRTP that encrypts nothing.",
     sends="a ServerHello whose use_srtp picks NULL_HMAC_SHA1_80",

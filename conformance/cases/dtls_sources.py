@@ -29,7 +29,7 @@ class Raced(Seen):
     SPOILT = "the client's handshake came to no end"
 
 
-def race(
+def _race(
     name: str,
     requirement: str,
     *,
@@ -93,7 +93,7 @@ def _half_a_hello(other: Puppet) -> None:
         other.send([Part.of(other.make_hello()).cut(0, 60)], note="half a ClientHello")
 
 
-strangers_hello_first = race(
+strangers_hello_first = _race(
     "traps/dtls/hello-race-good",
     "A hello from an address that no check has validated is not answered, and takes nobody's "
     "place.",
@@ -101,7 +101,7 @@ strangers_hello_first = race(
     before=_hello,
 )
 
-strangers_broken_hello_first = race(
+strangers_broken_hello_first = _race(
     "traps/dtls/hello-race-broken",
     "A stranger's hello that no server can accept does not end the call of whoever is just "
     "connecting.",
@@ -109,14 +109,14 @@ strangers_broken_hello_first = race(
     before=_broken_hello,
 )
 
-strangers_hello_amid = race(
+strangers_hello_amid = _race(
     "traps/dtls/hello-race-amid-a-handshake",
     "A stranger's hello amid the client's handshake does not disturb it.",
     sends="a stranger's ClientHello between the server's flight and the client's second",
     amid=lambda other: [act(other) for act in (_hello, _broken_hello)],
 )
 
-strangers_alert = race(
+strangers_alert = _race(
     "traps/dtls/alert-of-a-stranger",
     "A stranger's alert ends nobody's handshake.",
     sends="fatal alerts and a close_notify from another address, before and amid the handshake",
@@ -126,7 +126,7 @@ strangers_alert = race(
     ],
 )
 
-strangers_fragments = race(
+strangers_fragments = _race(
     "traps/dtls/fragments-of-a-stranger",
     "What a stranger sends is not put together with what the client sends.",
     sends="the first half of another ClientHello from another address before the client's",
@@ -226,7 +226,7 @@ def hello_before_nomination(stage: Stage) -> Observed:
 # --- who says it --------------------------------------------------------------------------------
 
 
-def roles(setup: str, requirement: str) -> Case:
+def _roles(setup: str, requirement: str) -> Case:
     """Exactly one side is the DTLS client, whatever was offered."""
 
     @case(
@@ -258,9 +258,9 @@ def roles(setup: str, requirement: str) -> Case:
 
 
 WHO_BEGINS = (
-    roles("active", "A server whose client is the DTLS client leaves the hello to it."),
-    roles("passive", "A server whose client is the DTLS server says the hello."),
-    roles("actpass", "Where it may choose, a server takes one part and plays it."),
+    _roles("active", "A server whose client is the DTLS client leaves the hello to it."),
+    _roles("passive", "A server whose client is the DTLS server says the hello."),
+    _roles("actpass", "Where it may choose, a server takes one part and plays it."),
 )
 
 # --- a path of its own --------------------------------------------------------------------------

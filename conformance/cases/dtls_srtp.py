@@ -174,7 +174,7 @@ BROKEN_USE_SRTP = tuple(
 # --- fingerprints in the offer ------------------------------------------------------------------
 
 
-def named(
+def _named(
     name: str,
     requirement: str,
     *,
@@ -217,14 +217,14 @@ def _of_another(der: bytes, algorithm: str = "sha-256") -> str:
     return _line(der[::-1], algorithm)
 
 
-upper_case = named(
+upper_case = _named(
     "traps/dtls/fingerprint-in-capitals",
     "The name of the hash is the same in capitals.",
     sends="a=fingerprint:SHA-256",
     lines=lambda der: [_line(der, "sha-256").replace("sha", "SHA")],
 )
 
-lower_case_digits = named(
+lower_case_digits = _named(
     "rfc8122/5/digits-in-lower-case",
     "A fingerprint's digits are the same in lower case.",
     sends="a=fingerprint:sha-256 with its digits in lower case",
@@ -232,35 +232,35 @@ lower_case_digits = named(
     level=Level.SHOULD,  # the grammar knows capitals alone, and clients send both
 )
 
-sha_384 = named(
+sha_384 = _named(
     "rfc8122/5/sha-384",
     "A certificate named by its SHA-384 digest is recognised.",
     sends="a=fingerprint:sha-384 alone",
     lines=lambda der: [_line(der, "sha-384")],
 )
 
-sha_512 = named(
+sha_512 = _named(
     "rfc8122/5/sha-512",
     "A certificate named by its SHA-512 digest is recognised.",
     sends="a=fingerprint:sha-512 alone",
     lines=lambda der: [_line(der, "sha-512")],
 )
 
-several_digests = named(
+several_digests = _named(
     "rfc8122/5/several-digests",
     "A certificate named by several digests is recognised.",
     sends="a=fingerprint:sha-256, sha-384 and sha-512, all of our certificate",
     lines=lambda der: [_line(der, each) for each in ("sha-256", "sha-384", "sha-512")],
 )
 
-several_certificates = named(
+several_certificates = _named(
     "rfc8122/5/several-certificates",
     "Of several certificates that an offer names, any may be shown.",
     sends="two a=fingerprint:sha-256, the first of another certificate",
     lines=lambda der: [_of_another(der), _line(der, "sha-256")],
 )
 
-unknown_digest_first = named(
+unknown_digest_first = _named(
     "rfc8122/5/unknown-hash",
     "A fingerprint by a hash that nobody knows is passed over where there is another.",
     sends="a=fingerprint:sha3-999, then sha-256",

@@ -42,7 +42,7 @@ HEALS = Oracle(
 """A relay that waits for the next check loses a second or two of sound, and nothing else."""
 
 
-def restarted(stage: RelayStage) -> None:
+def _restarted(stage: RelayStage) -> None:
     """The relay is killed, and an empty one is in its place. Raises Unsupported."""
     if stage.restart is None:
         raise Unsupported("nobody can restart it (--restart)")
@@ -60,7 +60,7 @@ def next_check(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     session, client = stage.mint(node), stage.client()
     flow(stage, session, client)
-    restarted(stage)
+    _restarted(stage)
     packets = (stage.check(session), rtp(stage), dtls(stage))
     return route_each(stage, packets, client, node)
 
@@ -76,7 +76,7 @@ def inner_address(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
     session, client = stage.mint(node), stage.client()
     before = flow(stage, session, client)
-    restarted(stage)
+    _restarted(stage)
     after = flow(stage, session, client)
     if after.inner != before.inner:
         return Routed.ALTERED, f"{after.inner} after {before.inner}"
@@ -177,7 +177,7 @@ def media_of_a_stranger(stage: RelayStage) -> Observed:
     source, client = drawn(stage), stage.client()
     flow(stage, stage.mint(node), client)
     teach(stage, source, client, node)
-    restarted(stage)
+    _restarted(stage)
     return route_none(stage, (rtp(stage, source), dtls(stage)), stage.client(), node)
 
 
@@ -192,7 +192,7 @@ def every_client(stage: RelayStage) -> Observed:
     calls = [(stage.mint(nodes[turn % 2]), stage.client()) for turn in range(6)]
     for session, client in calls:
         flow(stage, session, client)
-    restarted(stage)
+    _restarted(stage)
     for session, client in calls:
         packets = (stage.check(session), rtp(stage))
         told = route_each(stage, packets, client, session.node)
@@ -235,7 +235,7 @@ def _forgotten(stage: RelayStage) -> tuple[Node, Address, Delivery]:
     (node,) = need_nodes(stage, 1)
     client = stage.client()
     mine = flow(stage, stage.mint(node), client)
-    restarted(stage)
+    _restarted(stage)
     return node, client, mine
 
 

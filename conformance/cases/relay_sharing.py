@@ -31,7 +31,7 @@ TAKEOVER = 12.0
 """Seconds of silence after which an address may be another call's."""
 
 
-def contend(stage: RelayStage, session: Session, client: Address, *, answered: bool) -> Delivery:
+def _contend(stage: RelayStage, session: Session, client: Address, *, answered: bool) -> Delivery:
     """A check of another session from an address that has a flow, and the answer to it. Raises
     Blocked."""
     stage.up(stage.check(session), client, "check of another session")
@@ -73,7 +73,7 @@ def check_does_not_move(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
     client = stage.client()
     flow(stage, stage.mint(one), client)
-    contend(stage, stage.mint(other), client, answered=False)
+    _contend(stage, stage.mint(other), client, answered=False)
     return silent_or_dead(stage, route(stage, rtp(stage), client, one, patient=True), one)
 
 
@@ -93,7 +93,7 @@ def answer_does_not_move(stage: RelayStage) -> Observed:
     second = stage.mint(other)
     for _ in range(2):
         send_back(stage, rtp(stage), mine, client, patient=True)
-        contend(stage, second, client, answered=True)
+        _contend(stage, second, client, answered=True)
     return silent_or_dead(stage, route(stage, rtp(stage), client, one, patient=True), one)
 
 
@@ -108,7 +108,7 @@ def downlink_of_the_first(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
     client = stage.client()
     mine = flow(stage, stage.mint(one), client)
-    contend(stage, stage.mint(other), client, answered=True)
+    _contend(stage, stage.mint(other), client, answered=True)
     return send_back(stage, rtp(stage), mine, client, patient=True)
 
 
@@ -123,7 +123,7 @@ def answer_of_the_second(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
     client, second = stage.client(), stage.mint(other)
     flow(stage, stage.mint(one), client)
-    knock = contend(stage, second, client, answered=False)
+    knock = _contend(stage, second, client, answered=False)
     return send_back(stage, b"\x01\x01" + rtp(stage)[2:], knock, client, patient=True)
 
 
@@ -172,7 +172,7 @@ def called_then_released(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
     client = stage.client()
     mine = flow(stage, stage.mint(one), client)
-    contend(stage, stage.mint(other), client, answered=True)
+    _contend(stage, stage.mint(other), client, answered=True)
     release(stage, mine)
     stage.some()
     return silent_or_dead(stage, route(stage, rtp(stage), client, other, patient=True), other)
@@ -210,9 +210,9 @@ def _outlasted(stage: RelayStage, seconds: float) -> Observed:
     flow(stage, stage.mint(one), client)
     until = stage.now + seconds
     while stage.now < until:
-        contend(stage, second, client, answered=True)
+        _contend(stage, second, client, answered=True)
         stage.all(2.5)
-    contend(stage, second, client, answered=True)
+    _contend(stage, second, client, answered=True)
     return silent_or_dead(stage, route(stage, rtp(stage), client, other, patient=True), other)
 
 
@@ -227,7 +227,7 @@ def loser_hangs_up(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
     client = stage.client()
     flow(stage, stage.mint(one), client)
-    release(stage, contend(stage, stage.mint(other), client, answered=True))
+    release(stage, _contend(stage, stage.mint(other), client, answered=True))
     stage.some()
     return silent_or_dead(stage, route(stage, rtp(stage), client, one, patient=True), one)
 
