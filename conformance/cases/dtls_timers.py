@@ -44,10 +44,18 @@ def _bodies(puppet: Puppet, type_: int) -> list[bytes]:
     ]
 
 
+def _twice(puppet: Puppet, type_: int) -> list[bytes]:
+    """What came more than once of a message. It may come in pieces, each of which is said again:
+    a piece is known by its place."""
+    said: dict[bytes, list[bytes]] = {}
+    for body in _bodies(puppet, type_):
+        said.setdefault(body[6:9], []).append(body)
+    return next((each for each in said.values() if len(each) > 1), [])
+
+
 def _resent(puppet: Puppet, type_: int, seconds: float) -> Repeated:
-    puppet.wait(seconds, lambda: puppet.count(type_) > 1)
-    said = _bodies(puppet, type_)
-    if len(said) > 1:
+    puppet.wait(seconds, lambda: _twice(puppet, type_))
+    if said := _twice(puppet, type_):
         return Repeated.RESENT if len(set(said)) == 1 else Repeated.CHANGED
     return Repeated.NOT_RESENT if puppet.alive else Repeated.DEAD
 

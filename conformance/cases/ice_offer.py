@@ -7,7 +7,7 @@ not read.
 
 from collections.abc import Callable
 
-from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
+from conformance.case import Blocked, Case, Level, Observed, Seen, case
 from conformance.probe.call import open_call
 from conformance.probe.profiles import ICE
 from conformance.probe.sdp_changes import in_each_section, instead
@@ -45,8 +45,6 @@ def _comes_up(
         traps=traps,
     )
     def steps(stage: Stage) -> Observed:
-        if stage.door is None:
-            raise Unsupported("there is no signalling: only an address was given")
         try:
             call = open_call(stage, edit=edit, ufrag=ufrag)
         except Blocked as blocked:

@@ -5,7 +5,7 @@ something for every name it hears can be made to keep more than it has.
 """
 
 from conformance.case import Observed, Seen, case
-from conformance.probe.call import Call, open_call
+from conformance.probe.call import Call, need_door, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import (
@@ -86,9 +86,7 @@ def a_twin_is_closed(stage: Stage) -> Observed:
 
 
 def _hang_up(call: Call) -> None:
-    door = call.stage.door
-    assert door is not None, "the call was opened at one"
-    door.hang_up(call.name)
+    need_door(call.stage).hang_up(call.name)
     call.stage.note("hung up")
 
 

@@ -474,7 +474,9 @@ def sender_report_counts(stage: Stage) -> Observed:
     def found() -> list[rtcp.SenderReport]:
         return [each for each in reports(call) if isinstance(each, rtcp.SenderReport)]
 
-    if not call.run_until(found, REPORT_PATIENCE):
+    # One that came before has counted fewer than have come by now.
+    known = len(found())
+    if not call.run_until(lambda: len(found()) > known, REPORT_PATIENCE):
         return Shown.NOTHING
     report = found()[-1]
     heard = sum(1 for packet in call.client.audio if packet.ssrc == ssrc)

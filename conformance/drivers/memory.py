@@ -174,26 +174,22 @@ class MemoryDriver:
         if Profile.RELAY in case.profiles:
             with RelayDriver(self.name).stage(case) as stage:
                 yield stage
-            return
+        else:
+            yield self._before_server(case)
+
+    def _before_server(self, case: Case) -> Stage:
         endpoint, _ = self.make_server(case.name)
         wire = VirtualWire(EchoServer(endpoint), frozenset({PUBLIC}))
-        yield _stage(case, wire, endpoint)
+        return _stage(case, wire, endpoint)
 
 
 @define(slots=True)
-class SimulatedDriver:
-    """5 to 45 ms each way, drawn per datagram."""
+class SimulatedDriver(MemoryDriver):
+    """The server behind a fresh relay, and 5 to 45 ms each way, drawn per datagram."""
 
     name: str = "simulator"
-    make_server: Callable[[str], tuple[Endpoint, KeyRing]] = field(default=make_endpoint)
 
-    @contextmanager
-    def stage(self, case: Case) -> Iterator[Stage | RelayStage]:
-        """A fresh server behind a fresh relay for a case, or the relay alone."""
-        if Profile.RELAY in case.profiles:
-            with RelayDriver(self.name).stage(case) as stage:
-                yield stage
-            return
+    def _before_server(self, case: Case) -> Stage:
         endpoint, keyring = self.make_server(case.name)
         config = endpoint.config
         directory = StaticDirectory({(config.cluster, config.node): NextHop(OWNER)})
@@ -202,7 +198,7 @@ class SimulatedDriver:
         wire = VirtualWire(
             server, frozenset({PUBLIC}), latency=lambda: 0.005 + draw(1)[0] / 255 * 0.04
         )
-        yield _stage(case, wire, endpoint)
+        return _stage(case, wire, endpoint)
 
 
 def _stage(case: Case, wire: Wire, endpoint: Endpoint) -> Stage:

@@ -5,6 +5,7 @@ Before ``start`` a call is credentials and an address: the case sends what it li
 harness's client going, which does the rest as a browser would; ``establish`` waits until it is up.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from attrs import define, field
 
 from conformance.case import Blocked, Unsupported
 from conformance.client import Answer, AnswerError, Client, read_answer_untrusted
-from conformance.stage import Refused, Stage
+from conformance.stage import Door, Refused, Stage
 from conformance.wire import Arrival
 from stunroute import stun
 from stunroute.address import Address
@@ -20,6 +21,7 @@ from stunroute.demux import Kind, classify
 from stunroute.errors import DecodeError
 from stunroute.instant import Instant
 
+_REFUSED_DATA = re.compile(r"^m=application 0 ", re.MULTILINE)
 ESTABLISHING = 10.0
 """Seconds that a call may take to come up."""
 
@@ -158,8 +160,7 @@ def open_call(
     ``edit`` has the offer before it goes out, ``ufrag`` is the client's where it should be a
     certain one. Raises Unsupported where the stage has no door or the answer leads where we may
     not send, Blocked where the door refuses or answers nonsense."""
-    if stage.door is None:
-        raise Unsupported("there is no signalling: only an address was given")
+    door = need_door(stage)
     usual: dict[str, Any] = {
         "entropy": stage.entropy,
         "address": stage.open_socket(),
@@ -171,10 +172,12 @@ def open_call(
     offer = edit(client.offer())
     stage.note(f"offer\n{offer}")
     try:
-        opened = stage.door.open(offer)
+        opened = door.open(offer)
     except Refused as error:
         raise Blocked(f"the offer was refused: {error}") from error
     stage.note(f"answer\n{opened.answer}")
+    if client.contents == ("data",) and _REFUSED_DATA.search(opened.answer):
+        raise Unsupported("the server takes no data")
     try:
         told = read_answer_untrusted(opened.answer)
     except AnswerError as error:
@@ -186,6 +189,13 @@ def open_call(
         if content in client.contents and taken is None:
             raise Unsupported(f"the server takes no {content}")
     return Call(stage, client, opened.call, opened.answer, told, server)
+
+
+def need_door(stage: Stage) -> Door:
+    """Raises Unsupported where there is none."""
+    if stage.door is None:
+        raise Unsupported("there is no signalling: only an address was given")
+    return stage.door
 
 
 def need_part(call: Call, part: str) -> None:

@@ -15,7 +15,7 @@ from conformance.case import Blocked, Seen, Unsupported
 from conformance.client import AnswerError, ice_text, read_answer_untrusted
 from conformance.stage import Refused, Stage
 
-from .call import Call
+from .call import Call, need_door
 from .sdp import Text, cut, plain
 
 Credentials: TypeAlias = tuple[str | None, str | None]
@@ -42,11 +42,10 @@ def renew(call: Call) -> Renewed:
 def take(call: Call, offer: str) -> Renewed:
     """``renew`` with an offer of the case's own."""
     stage = call.stage
-    if stage.door is None:
-        raise Unsupported("there is no signalling")
+    door = need_door(stage)
     stage.note(f"another offer\n{offer}")
     try:
-        text = stage.door.reoffer(call.name, offer)
+        text = door.reoffer(call.name, offer)
     except Refused as refusal:
         stage.note(f"refused: {refusal}")
         return take_fragment(call, offer)
@@ -55,9 +54,7 @@ def take(call: Call, offer: str) -> Renewed:
 
 def take_fragment(call: Call, offer: str) -> Renewed:
     """``take`` by a fragment of SDP (RFC 8840), which is how ICE is restarted over WHIP."""
-    door = call.stage.door
-    if door is None:
-        raise Unsupported("there is no signalling")
+    door = need_door(call.stage)
     wanted = ("a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=mid:", "m=", "a=group:")
     lines = [line for line in offer.splitlines() if line.startswith(wanted)]
     call.stage.note("a fragment")
@@ -130,11 +127,10 @@ class Later:
 
 def begin(stage: Stage) -> Later:
     """Open a call. Raises Unsupported without a door, Blocked where it is refused."""
-    if stage.door is None:
-        raise Unsupported("there is no signalling: only an address was given")
+    door = need_door(stage)
     offer = plain(stage)
     try:
-        opened = stage.door.open(offer)
+        opened = door.open(offer)
     except Refused as error:
         raise Blocked(f"a plain offer is refused: {error}") from error
     return Later(opened.call, offer, opened.answer)
@@ -143,13 +139,12 @@ def begin(stage: Stage) -> Later:
 def again(stage: Stage, first: Later, offer: str) -> str:
     """The answer to a further offer. Raises Unsupported where even an unchanged one is refused,
     Refused where this one is."""
-    if stage.door is None:
-        raise Unsupported("there is no signalling: only an address was given")
+    door = need_door(stage)
     try:
-        stage.door.reoffer(first.call, raised(first.offer))
+        door.reoffer(first.call, raised(first.offer))
     except Refused as error:
         raise Unsupported(f"takes no further offers: {error}") from error
-    return stage.door.reoffer(first.call, offer)
+    return door.reoffer(first.call, offer)
 
 
 def raised(offer: str, by: int = 1) -> str:

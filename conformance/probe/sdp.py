@@ -16,6 +16,8 @@ from conformance.case import Blocked, Seen, Unsupported
 from conformance.client import Client, is_number
 from conformance.stage import Refused, Stage
 
+from .call import need_door
+
 _ICE_CHAR = re.compile(r"[A-Za-z0-9+/]+")
 _MEDIA = re.compile(r"m=(\S+) (\d+)(?:/\d+)? (\S+) (.+)")
 _OPPOSITE = {
@@ -151,15 +153,14 @@ def pose(
 ) -> Posed:
     """Offer what ``change`` makes of a plain offer. ``options`` are the client's. Without
     ``judged`` any answer is taken for sound. Raises Unsupported where there is no door."""
-    if stage.door is None:
-        raise Unsupported("there is no signalling: only an address was given")
+    door = need_door(stage)
     offer = change(plain(stage, **options))
     stage.note(f"offer\n{offer}")
     try:
-        opened = stage.door.open(offer)
+        opened = door.open(offer)
     except Refused as error:
         broke = error.status is not None and error.status >= 500
-        broke = broke or (error.status is None and stage.door.http is not None)
+        broke = broke or (error.status is None and door.http is not None)
         kind = Offered.BROKE if broke else Offered.REFUSED
         if not answers(stage):
             kind = Offered.DEAD
