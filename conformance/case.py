@@ -58,6 +58,12 @@ class Verdict(Enum):
 class Seen(Enum):
     """The base of all vocabularies. A member's value is how a report says it."""
 
+    @property
+    def is_grave(self) -> bool:
+        """Whether this, where it is bad, is so at any level: a server that has died of a question,
+        or that has given somebody's packet to somebody else, has broken more than a SHOULD."""
+        return False
+
 
 class Unsupported(Exception):
     """The case cannot be asked here; ``str`` is the reason."""
@@ -129,6 +135,8 @@ class Case:
         if seen not in self.bad:
             raise KeyError(f"{self.name} saw {seen}, which its oracle does not know")
         match self.level:
+            case _ if seen.is_grave:
+                return Verdict.FAIL
             case Level.MUST:
                 return Verdict.FAIL
             case Level.SHOULD:

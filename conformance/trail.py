@@ -10,6 +10,8 @@ from stunroute.address import Address
 from stunroute.instant import Instant
 
 MOST_CROSSINGS = 2000
+MOST_BYTES = 1_000_000
+"""Of datagrams that are kept; the longest of our own cases has a third of it."""
 MOST_NOTES = 200
 LONGEST_NOTE = 20_000
 """Characters; a server may answer with any amount of SDP."""
@@ -48,6 +50,7 @@ class Trail:
     sent_bytes: int = 0
     received_bytes: int = 0
     _notes: int = 0
+    _kept: int = 0
 
     def cross(self, crossing: Crossing) -> None:
         """Keep a datagram."""
@@ -55,9 +58,10 @@ class Trail:
             self.sent_bytes += len(crossing.data)
         else:
             self.received_bytes += len(crossing.data)
-        if len(self.entries) >= MOST_CROSSINGS:
+        if len(self.entries) >= MOST_CROSSINGS or self._kept + len(crossing.data) > MOST_BYTES:
             self.left_out += 1
         else:
+            self._kept += len(crossing.data)
             self.entries.append(crossing)
 
     def note(self, at: Instant, text: str) -> None:

@@ -43,6 +43,10 @@ class Routed(Seen):
     NOWHERE = "delivered nowhere"
     DEAD = "delivered nowhere, nor is a good check afterwards"
 
+    @property
+    def is_grave(self) -> bool:
+        return self in (Routed.ELSEWHERE, Routed.DEAD)
+
 
 class Returned(Seen):
     """What became of a packet that a node sent towards a client."""
@@ -54,6 +58,10 @@ class Returned(Seen):
     TWICE = "delivered more than once"
     NOWHERE = "delivered nowhere"
     DEAD = "delivered nowhere, nor is a good check afterwards"
+
+    @property
+    def is_grave(self) -> bool:
+        return self in (Returned.ELSEWHERE, Returned.DEAD)
 
 
 ASTRAY = (Routed.ALTERED, Routed.ELSEWHERE, Routed.TWICE, Routed.ANSWERED, Routed.DEAD)

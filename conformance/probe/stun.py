@@ -39,6 +39,10 @@ class Answered(Seen):
     DEAD = "silence, and to a good check afterwards too"
     GARBAGE = "something that is no answer"
 
+    @property
+    def is_grave(self) -> bool:
+        return self is Answered.DEAD
+
 
 _OF_RFC_3489 = frozenset({0x0002, 0x0004, 0x0005, 0x000B})
 """RESPONSE-ADDRESS, SOURCE-ADDRESS, CHANGED-ADDRESS and REFLECTED-FROM."""

@@ -57,6 +57,19 @@ def test_an_oracle_names_every_outcome_once(good, bad, lenient) -> None:
         make(good=good, bad=bad, lenient=lenient)
 
 
+def test_what_is_grave_is_so_at_any_level() -> None:
+    class Fate(Seen):
+        WELL = "well"
+        DEAD = "dead"
+
+        @property
+        def is_grave(self) -> bool:
+            return self is Fate.DEAD
+
+    for level in Level:
+        assert make(level, (Fate.WELL,), (Fate.DEAD,), ()).judge(Fate.DEAD) is Verdict.FAIL
+
+
 def test_another_vocabulary_is_the_harness_at_fault() -> None:
     class Other(Seen):
         BLUE = "blue"
