@@ -8,7 +8,14 @@ from conformance.case import Case, Level, Observed, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE
-from conformance.probe.renewal import Renewed, go_on, need_renewal, renew, take, take_fragment
+from conformance.probe.renewal import (
+    Renewed,
+    go_on,
+    need_renewal,
+    renew,
+    renew_by,
+    renew_by_fragment,
+)
 from conformance.probe.stun import Answered, ask, check, is_alive, need_life
 from conformance.probe.stun_questions import FAULTS, REFUSALS
 from conformance.probe.ways import (
@@ -54,7 +61,7 @@ def both_change(stage: Stage) -> Observed:
 )
 def nothing_changes_without_a_restart(stage: Stage) -> Observed:
     call = _up(stage)
-    return take(call, call.client.offer())
+    return renew_by(call, call.client.offer())
 
 
 def _half(slug: str, what: str, change_ufrag: bool) -> Case:
@@ -77,7 +84,7 @@ def _half(slug: str, what: str, change_ufrag: bool) -> Case:
             call.client.password = password
         else:
             call.client.ufrag = ufrag
-        seen = take(call, call.client.offer())
+        seen = renew_by(call, call.client.offer())
         if seen in (Renewed.REFUSED, Renewed.SAME):
             call.client.ufrag, call.client.password = ufrag, password
         need_life(call)  # under whatever holds now
@@ -333,4 +340,4 @@ def roles_stay(stage: Stage) -> Observed:
 )
 def restart_by_fragment(stage: Stage) -> Observed:
     call = _up(stage)
-    return take_fragment(call, call.client.restart())
+    return renew_by_fragment(call, call.client.restart())

@@ -8,11 +8,11 @@ from conformance.case import Case, Observed, case
 from conformance.probe.profiles import SDP_AND_SIGNALING
 from conformance.probe.renewal import (
     Renewed,
-    again,
-    begin,
     compared,
     fresh,
+    open_texts,
     raised,
+    reoffer,
     told_credentials,
 )
 from conformance.probe.sdp import cut, faults
@@ -20,10 +20,10 @@ from conformance.stage import Refused, Stage
 
 
 def _offer_again(stage: Stage, *, ufrag: bool, password: bool) -> Observed:
-    first = begin(stage)
+    first = open_texts(stage)
     offer = raised(fresh(stage, first.offer, ufrag=ufrag, password=password), 2)
     try:
-        answer = again(stage, first, offer)
+        answer = reoffer(stage, first, offer)
     except Refused as error:
         return Renewed.REFUSED, str(error)
     if wrong := faults(offer, answer):

@@ -1,7 +1,7 @@
 """Calls whose credentials change while they last: restarts of ICE, and further offers at all.
 
 There are two ways to look at one. A case about the wire has a ``Call`` with a client, renews it and
-sends checks under the new names. A case about signalling has a ``Later``, the texts alone, and
+sends checks under the new names. A case about signalling has an ``Exchange`` of texts alone, and
 judges each answer whole. A server that takes no further offers says so by refusing one that changes
 nothing; then no case can ask what it does with others.
 """
@@ -36,10 +36,10 @@ def renew(call: Call) -> Renewed:
     """Restart ICE: offer new credentials and take what is answered. The client does not act on it
     (see ``go_on``), but checks of the case have the new names. Raises Unsupported where the server
     takes no second offer, Blocked where its answer makes no sense."""
-    return take(call, call.client.restart())
+    return renew_by(call, call.client.restart())
 
 
-def take(call: Call, offer: str) -> Renewed:
+def renew_by(call: Call, offer: str) -> Renewed:
     """``renew`` with an offer of the case's own."""
     stage = call.stage
     door = need_door(stage)
@@ -48,12 +48,12 @@ def take(call: Call, offer: str) -> Renewed:
         text = door.reoffer(call.name, offer)
     except Refused as refusal:
         stage.note(f"refused: {refusal}")
-        return take_fragment(call, offer)
+        return renew_by_fragment(call, offer)
     return _learn(call, text)
 
 
-def take_fragment(call: Call, offer: str) -> Renewed:
-    """``take`` by a fragment of SDP (RFC 8840), which is how ICE is restarted over WHIP."""
+def renew_by_fragment(call: Call, offer: str) -> Renewed:
+    """The same by a fragment of SDP (RFC 8840), which is how ICE is restarted over WHIP."""
     door = need_door(call.stage)
     wanted = ("a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=mid:", "m=", "a=group:")
     lines = [line for line in offer.splitlines() if line.startswith(wanted)]
@@ -113,7 +113,7 @@ def go_on(call: Call) -> None:
 
 
 @frozen(slots=True)
-class Later:
+class Exchange:
     """A call with its first offer and answer."""
 
     call: str
@@ -125,7 +125,7 @@ class Later:
         return cut(self.answer)
 
 
-def begin(stage: Stage) -> Later:
+def open_texts(stage: Stage) -> Exchange:
     """Open a call. Raises Unsupported without a door, Blocked where it is refused."""
     door = need_door(stage)
     offer = plain(stage)
@@ -133,10 +133,10 @@ def begin(stage: Stage) -> Later:
         opened = door.open(offer)
     except Refused as error:
         raise Blocked(f"a plain offer is refused: {error}") from error
-    return Later(opened.call, offer, opened.answer)
+    return Exchange(opened.call, offer, opened.answer)
 
 
-def again(stage: Stage, first: Later, offer: str) -> str:
+def reoffer(stage: Stage, first: Exchange, offer: str) -> str:
     """The answer to a further offer. Raises Unsupported where even an unchanged one is refused,
     Refused where this one is."""
     door = need_door(stage)
