@@ -32,9 +32,12 @@ from transceiver.keying import SrtpProfile
 
 from .call import Call
 from .dtls import TRIES, Change, Handshaken, Odd, Puppet, Refusal, Signer
-from .dtls_hello import Hello
+from .dtls_hello import DTLS_1_3, Hello, supported_versions
 from .dtls_wire import CHANGE_CIPHER_SPEC, Arranging, Packing, Part, as_it_is, together
 
+PROTOCOL_VERSION = 70
+SELECTED_1_3 = bytes((0, Extension.SUPPORTED_VERSIONS, 0, 2)) + DTLS_1_3.to_bytes(2)
+"""What stands in a ServerHello of DTLS 1.3."""
 _FLIGHT = (
     HandshakeType.SERVER_HELLO,
     HandshakeType.CERTIFICATE,
@@ -299,16 +302,41 @@ class ClientPuppet(Puppet):
             if not self.finish(tries, stubborn=stubborn):
                 return self.failure(Handshaken.STOPPED)
         except Odd as error:
+            self._need_old_version()
             return Handshaken.UNSOUND, str(error)
         return Handshaken.COMPLETED, ""
 
     def failure(self, otherwise: Handshaken) -> tuple[Handshaken, str]:
         """Why a handshake came to no end."""
+        self._need_old_version()
         if self.fatal is not None:
             return Handshaken.ALERTED, f"alert {self.fatal.description}"
         if not self.alive:
             return Handshaken.DEAD, ""
         return otherwise, ""
+
+    def _need_old_version(self) -> None:
+        """Raises Unsupported where a hello of ours has offered DTLS 1.3 and the server speaks it:
+        it has then taken the offer, and what we know of that version ends with the offer."""
+        versions = self.offer.extension(Extension.SUPPORTED_VERSIONS) or b""
+        if DTLS_1_3.to_bytes(2) not in versions or (self.alerts and self._refuses_newer()):
+            return
+        if self.call.stage.door is not None and self._speaks_newer():
+            raise Unsupported("the server speaks DTLS 1.3, and takes it where it is offered")
+
+    def _refuses_newer(self) -> bool:
+        return any(alert.description == PROTOCOL_VERSION for alert in self.alerts)
+
+    def _speaks_newer(self) -> bool:
+        """Whether a hello that offers DTLS 1.3 alone is refused for anything but its version."""
+        other = ClientPuppet.reach(self.call.stage)
+        other.offer = other.offer.also(Extension.SUPPORTED_VERSIONS, supported_versions(DTLS_1_3))
+        other.send_hello(note="ClientHello for DTLS 1.3 alone")
+        other.wait(self.patience, lambda: other.messages or other.alerts)
+        hello = other.said(HandshakeType.SERVER_HELLO)
+        if hello is not None:
+            return SELECTED_1_3 in hello.raw
+        return other.fatal is not None and not other._refuses_newer()
 
     def establish(self, **deviations: Any) -> None:
         """A good handshake. Raises Blocked where there is none."""

@@ -254,6 +254,8 @@ class Media:
         least = sum(1 for wanted in datagrams.values() if wanted)
         most = least + sum(1 for wanted in datagrams.values() if wanted is None)
         detail = f"by its reports {taken} were taken"
+        if taken > len(datagrams):
+            raise Unsupported("its reports do not count what is lost")
         if taken > most:
             return Heard.MORE, detail
         if taken >= least:
@@ -320,8 +322,9 @@ class Media:
         self.send_rtcp(self.compound(reference), "a good report")
         if not self.noted(reference):
             raise Unsupported("its reports do not refer to ours")
-        for data in datagrams:
+        for place, data in enumerate(datagrams, 1):
             self.call.send(data, note="the report in question")
+            self.call.run(0.0 if place % VOLLEY else BREATH)
         self.call.run(OVERTAKING)
         known = len(self.blocks())
         # Of two reports the second has been made for certain after the question came.
