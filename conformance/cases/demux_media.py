@@ -207,8 +207,9 @@ def number_that_reads_as_rtcp(stage: Stage) -> Observed:
     try:
         call = open_call(stage, codecs=((72, "opus/48000/2"), (0, "PCMU/8000")))
     except Blocked as blocked:
+        open_call(stage)  # whoever refuses everything has not refused this
         return Chosen.OTHER, str(blocked)
     if "a=rtcp-mux" not in call.answer.splitlines():
         raise Unsupported("the server does not put RTCP on RTP's port")
-    numbers = next(line for line in call.answer.splitlines() if line.startswith("m=audio")).split()
-    return Chosen.TAKEN if "72" in numbers[3:] else Chosen.OTHER
+    audio = next((line for line in call.answer.splitlines() if line.startswith("m=audio")), "")
+    return Chosen.TAKEN if "72" in audio.split()[3:] else Chosen.OTHER

@@ -192,6 +192,7 @@ def _named(
                 stage, identity=identity, edit=naming(lines(identity.certificate_der))
             )
         except Blocked as error:
+            ClientPuppet.reach(stage)  # whoever answers nobody has nothing against these lines
             return Handshaken.UNANSWERED, str(error)
         return puppet.handshake()
 

@@ -48,10 +48,12 @@ def _comes_up(
         try:
             call = open_call(stage, edit=edit, ufrag=ufrag)
         except Blocked as blocked:
+            open_call(stage)  # whoever refuses everything has nothing against this
             return Came.REFUSED, str(blocked)
         try:
             call.establish()
         except Blocked as blocked:
+            open_call(stage).establish()
             return Came.NOT_UP, str(blocked)
         return Came.UP
 

@@ -27,6 +27,10 @@ class Said(Seen):
     BROKE = "an error of the server's own, or no response at all"
     DEAD = "afterwards not even a plain offer is answered"
 
+    @property
+    def is_grave(self) -> bool:
+        return self is Said.DEAD
+
 
 @define(slots=True)
 class Resource:

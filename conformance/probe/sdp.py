@@ -42,6 +42,10 @@ class Offered(Seen):
     BROKE = "an error of the server's own, or no response at all"
     DEAD = "afterwards not even a plain offer is answered"
 
+    @property
+    def is_grave(self) -> bool:
+        return self is Offered.DEAD
+
 
 ANSWERED = (Offered.ANSWERED,)
 FAULTS = (Offered.UNSOUND, Offered.BROKE, Offered.DEAD)

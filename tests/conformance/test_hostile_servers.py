@@ -4,16 +4,25 @@ A sample here; ``python tests/garbling.py --seeds 4`` asks every case in every m
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from attrs import define
 
 from conformance import catalogue
 from conformance.case import Blocked, Case, Profile, Seen, Steps, Verdict, case
 from conformance.client import AnswerError, Client, read_answer_untrusted, seeded
-from conformance.drivers.memory import PUBLIC, MemoryDoor, MemoryDriver, make_endpoint
+from conformance.drivers.memory import (
+    PUBLIC,
+    EchoServer,
+    MemoryDoor,
+    MemoryDriver,
+    make_endpoint,
+)
 from conformance.probe.dtls import Odd
 from conformance.runner import run_case
-from conformance.stage import Refused
+from conformance.stage import Opened, Refused, Stage
 from garbling import GarblingDriver, Mood, NeverEnds
 from stunroute import stun
 from stunroute.address import Address
@@ -77,6 +86,52 @@ def test_what_a_server_is_to_blame_for_blocks_a_case(error: Exception) -> None:
     result = run_case(make(steps), MemoryDriver())
     assert result.verdict is Verdict.BLOCKED
     assert str(error) in result.detail
+
+
+@define
+class Shut:
+    """A door that refuses everything, or one behind which nobody answers."""
+
+    refuses: bool
+    name: str = "memory"
+
+    @contextmanager
+    def stage(self, case: Case) -> Iterator[Stage]:
+        with MemoryDriver().stage(case) as stage:
+            endpoint = stage.wire.server.endpoint
+            if self.refuses:
+                stage.door = Refusing(endpoint, lambda: stage.now)
+            else:
+                stage.wire.server = Mute(endpoint)
+            yield stage
+
+
+class Refusing(MemoryDoor):
+    def open(self, offer: str) -> Opened:
+        raise Refused("no", 500)
+
+
+class Mute(EchoServer):
+    def next_emission(self) -> None:
+        while EchoServer.next_emission(self) is not None:
+            pass
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "mute"])
+def test_who_answers_nothing_passes_nothing(refuses: bool) -> None:
+    """But for descriptions, which need no packets, and relays, which need no calls."""
+    asked = [
+        each
+        for each in CASES
+        if Profile.RELAY not in each.profiles and (refuses or Profile.SDP not in each.profiles)
+    ]
+    kind = (Verdict.PASS, Verdict.LENIENT)
+    results = [run_case(each, Shut(refuses)) for each in asked]
+    well = [each.case.name for each in results if each.verdict in kind]
+    # What an answer says of ICE is known before a packet is sent.
+    assert [
+        name for name in well if refuses or ("rfc88" not in name and "rfc8445/5" not in name)
+    ] == []
 
 
 @pytest.fixture
