@@ -169,6 +169,8 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     """
     profiles = [Profile(name) for name in options["profiles"]]
     cases = catalogue.select(catalogue.load(), patterns, profiles)
+    for pattern in patterns:
+        _need_case(pattern)
     if not cases:
         raise click.UsageError("no case fits")
     if listing:
@@ -210,6 +212,12 @@ def status(run: Run) -> int:
     if any(run.fails(result) for result in run.results):
         return EXIT_FAILED
     return EXIT_OUTLIVED if run.outlived else 0
+
+
+def _need_case(pattern: str) -> None:
+    """Refuses a glob that no case fits: whoever has mistyped one would take silence for success."""
+    if not catalogue.select(catalogue.load(), (pattern,)):
+        raise click.UsageError(f"no case fits {pattern!r}")
 
 
 def _wanted(options: dict[str, Any]) -> Wanted:
@@ -377,9 +385,12 @@ def _expectations(path: Path | None) -> Expectations:
     if path is None:
         return Expectations()
     try:
-        return parse(path.read_text())
-    except (OSError, ExpectationError) as error:
+        expectations = parse(path.read_text())
+    except (OSError, ValueError, ExpectationError) as error:
         raise click.UsageError(f"{path}: {error}") from error
+    for entry in expectations.known:
+        _need_case(entry.case)
+    return expectations
 
 
 def _run_all(cases: list[Case], subject: Subject, jobs: int) -> list[Result]:

@@ -60,6 +60,15 @@ def test_a_known_failure_that_passes_is_status_3(tmp_path: Path) -> None:
     assert "it was so" in done.output
 
 
+@pytest.mark.parametrize(
+    "text", [b'[[known]]\ncase = "no/such/*"\nreason = "a slip"\n', b"\xff\xfe"]
+)
+def test_a_file_of_known_failures_that_knows_nothing_is_status_2(tmp_path: Path, text) -> None:
+    known = tmp_path / "known.toml"
+    known.write_bytes(text)
+    assert run("--memory", "--known", str(known), PASSING).exit_code == 2
+
+
 def test_jobs_change_no_verdict() -> None:
     one, many = (run("--memory", "--all", "--jobs", jobs, "rfc8489/*") for jobs in ("1", "4"))
     cut = one.output.rindex("cases in")
@@ -143,6 +152,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anybody_is_asked() ->
         (),
         ("--memory", "--simulator"),
         ("--memory", "no/such/case"),
+        ("--memory", PASSING, "no/such/case"),
         ("--stun", "127.0.0.1"),
         ("--stun", "127.0.0.1:3478", "--ufrag", "x"),
         ("--stun", "no such host:1"),
