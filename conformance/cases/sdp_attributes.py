@@ -151,15 +151,16 @@ TAKEN = (
     _taken(
         "rfc8829/5.2.1/sources-described",
         "Lines about the client's sources and streams are taken or ignored.",
-        "an offer with msid, ssrc, ssrc-group and rtcp-fb lines",
-        added(
+        "an offer with msid, ssrc and rtcp-fb lines",
+        lambda offer: added(
             "a=msid:stream track",
             "a=ssrc:4021 cname:x",
             "a=ssrc:4021 msid:stream track",
-            "a=ssrc-group:FID 4021 4022",
+            "a=ssrc:4021 mslabel:stream",
+            "a=ssrc:4021 label:track",
             "a=rtcp-fb:111 transport-cc",
             "a=rtcp-rsize",
-        ),
+        )(re.sub(r"a=ssrc:[^\n]*\n", "", offer)),
     ),
 )
 

@@ -36,9 +36,10 @@ async function body(request) {
   let length = 0;
   for await (const part of request) {
     length += part.length;
-    if (length > OFFER_BYTES) throw new Error("the offer is too long");
-    parts.push(part);
+    if (length <= OFFER_BYTES) parts.push(part);
   }
+  // Only now: leaving the loop earlier would cut the connection that the refusal goes over.
+  if (length > OFFER_BYTES) throw new Error("the offer is too long");
   return Buffer.concat(parts).toString("utf8");
 }
 
