@@ -114,7 +114,7 @@ class Door:
         return Response(status_code=200)
 
     async def close(self) -> None:
-        for call in self._calls.values():
+        for call in list(self._calls.values()):
             await call.close()
         self._calls.clear()
 
