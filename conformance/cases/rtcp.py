@@ -521,15 +521,17 @@ def index_and_flag(stage: Stage) -> Observed:
     media = open_media(stage)
     _wait(media.call, 3)
     last = 4 if media.keys.profile is not SrtpProfile.AES128_CM_SHA1_80 else 14
-    words = [
-        int.from_bytes(data[len(data) - last :][:4], "big")
-        for data in received(media.call, Kind.RTCP)
-    ]
+    words: list[int] = []
+    of_sources: dict[bytes, list[int]] = {}  # each has indices of its own
+    for data in received(media.call, Kind.RTCP):
+        words.append(int.from_bytes(data[len(data) - last :][:4], "big"))
+        of_sources.setdefault(data[4:8], []).append(words[-1] & 0x7FFFFFFF)
     if not words:
         return Shown.NOTHING
     if not all(word >> 31 for word in words):
         return shown("not encrypted")
-    indices = [word & 0x7FFFFFFF for word in words]
-    first = indices[0]
-    broken = first > 1 or indices != list(range(first, first + len(indices)))
-    return shown(f"indices {indices[:6]}" if broken else "")
+    for indices in of_sources.values():
+        first = indices[0]
+        if first > 1 or indices != list(range(first, first + len(indices))):
+            return shown(f"indices {indices[:6]}")
+    return shown("")

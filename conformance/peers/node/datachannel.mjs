@@ -22,6 +22,8 @@ function gathered(peer) {
 
 function echo(channel) {
   channel.onMessage((message) => {
+    // An error in here, as from a channel that is closed by now, would end the process.
+    if (!channel.isOpen()) return;
     if (typeof message === "string") channel.sendMessage(message);
     else channel.sendMessageBinary(Buffer.from(message));
   });
