@@ -35,6 +35,7 @@ PAGE = Path(matrix.__file__).resolve().parent.parent / "MATRIX.md"
     help="Ask cases of this area alone.",
 )
 @click.option("--case", "globs", multiple=True, metavar="GLOB", help="Ask these cases alone.")
+@click.option("--wrong", is_flag=True, help="Ask again what went wrong, and nothing else.")
 @click.option("--no-run", is_flag=True, help="Ask nobody: write the page again.")
 @click.option("--collect", is_flag=True, help="Ask nobody: take what lies in --state.")
 def command(names: tuple[str, ...], state: Path | None, **options: Any) -> None:
@@ -76,6 +77,7 @@ def _manner(state: Path, options: dict[str, Any]) -> asking.Manner:
         seconds=options["minutes"] * 60,
         areas=[Area[name.upper()] for name in options["areas"]] or tuple(Area),
         only=_only(options["globs"]),
+        wrong=options["wrong"],
         say=lambda text: click.echo(text, err=True),
     )
 

@@ -78,6 +78,8 @@ class Manner:
     areas: Collection[Area] = tuple(Area)
     only: Callable[[str], bool] = lambda _: True
     """Whether a case is asked, by its name. What is not keeps what was told of it before."""
+    wrong: bool = False
+    """Ask only what went wrong the last time, alone: a case may have been mended since."""
     say: Callable[[str], None] = lambda _: None
 
 
@@ -97,10 +99,16 @@ def ask(peer: Peer, manner: Manner) -> Told:
     start."""
     folder = manner.state / peer.name
     folder.mkdir(parents=True, exist_ok=True)
+    before = load(manner.state, peer.name)
     asking = _Asking(peer, manner, folder)
-    found = asking.first()
-    found |= asking.again([each for each in found.values() if each.verdict in WRONG])
-    told = _merged(load(manner.state, peer.name), asking, found)
+    if manner.wrong:
+        found = {}
+        wrong = [each for each in before.cases if asking.is_meant(each)] if before else []
+    else:
+        found = asking.first()
+        wrong = list(found.values())
+    found |= asking.again([each for each in wrong if each.verdict in WRONG])
+    told = _merged(before, asking, found)
     text = json.dumps(cattrs.unstructure(told), indent=1, ensure_ascii=False)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
     return told
@@ -114,9 +122,10 @@ def _merged(before: Told | None, asking: "_Asking", found: dict[str, Asked]) -> 
     losses = asking.losses
     if before is not None and kept.keys() - found.keys():
         losses = [*before.losses, *losses]
+    version = asking.version or (before.version if before else "")
     return Told(
         asking.peer.name,
-        asking.version,
+        version,
         f"{datetime.now(UTC):%Y-%m-%d}",
         tuple(cases[name] for name in sorted(cases)),
         tuple(losses),
@@ -132,6 +141,12 @@ class _Asking:
     folder: Path
     version: str = ""
     losses: list[str] = Factory(list)
+
+    def is_meant(self, asked: Asked) -> bool:
+        """Whether the manner is to ask this case, which may be gone since."""
+        area = Area(asked.area)
+        names = {case.name for case in asked_of(self.peer).get(area, ())}
+        return area in self.manner.areas and self.manner.only(asked.name) and asked.name in names
 
     def first(self) -> dict[str, Asked]:
         """Every case once, an area at a time; each area has a peer of its own."""
@@ -163,9 +178,11 @@ class _Asking:
                 title = f"{Area(area).name.lower()}-again-{number}"
                 cases = [known[each.name] for each in piece]
                 with start(self.peer.name, revive=True) as running:
+                    self.version = running.version
                     told = self._ask(running, title, Area(area), cases, again=True)
+                # What was mended in between is not flaky.
                 found |= {
-                    name: evolve(each, flaky=each.verdict not in WRONG)
+                    name: evolve(each, flaky=each.verdict not in WRONG and not self.manner.wrong)
                     for name, each in told.items()
                 }
         return found

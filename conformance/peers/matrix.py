@@ -22,8 +22,8 @@ A cell counts cases: pass / lenient / fail / blocked / unsupported. *Lenient* is
 not followed, a MUST in a way that harms nobody, or a MAY that is not taken up; *blocked*: what must
 work before the question did not; *unsupported*: the question cannot be asked there, and the report
 says why. What failed or was blocked was asked again, alone, of a peer freshly started and with
-three times the patience; only what went wrong both times is counted as wrong. Signalling has no column:
-no peer here has a door by HTTP of its own."""
+three times the patience; only what went wrong both times is counted as wrong. Signalling has no
+column: no peer here has a door by HTTP of its own."""
 _JUDGED = """\
 Whose fault it is, by hand, for what failed or was blocked. *Flaky* passed when asked alone.
 *Started again*: how often the peer ended by itself, or answered no more, while it was asked."""

@@ -347,6 +347,28 @@ def test_what_is_not_asked_again_stays(fake: Fake) -> None:
     }
 
 
+def test_only_what_went_wrong_is_asked_again(fake: Fake) -> None:
+    fake.plan(first=("fail", "fail"), second=("fail", "fail"), third=("pass", "pass"))
+    asking.ask(by_name()["coturn"], manner(fake))
+    fake.plan(first=("break", "pass"), second=("break", "fail"), third=("break", "fail"))
+    told = asking.ask(by_name()["coturn"], manner(fake, wrong=True))
+    assert verdicts(told) == {
+        "first": ("pass", False),
+        "second": ("fail", False),
+        "third": ("pass", False),
+    }
+    assert told.version == "1.0"
+
+
+def test_where_nothing_went_wrong_nobody_is_asked(fake: Fake) -> None:
+    fake.plan()
+    asking.ask(by_name()["coturn"], manner(fake))
+    starts = fake.starts
+    told = asking.ask(by_name()["coturn"], manner(fake, wrong=True))
+    assert fake.starts == starts
+    assert told.version == "1.0"
+
+
 def test_another_file_in_the_place_of_a_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "coturn").mkdir()
     (tmp_path / "coturn" / "report.json").write_text("[]")
