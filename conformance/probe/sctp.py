@@ -471,7 +471,11 @@ def prepare(stage: Stage, **options: Any) -> Puppet:
     """A call with DTLS up and no association yet. We are DTLS's client unless ``options`` say
     otherwise, for only then may we open channels on even streams (RFC 8832, 6). Raises Blocked and
     Unsupported."""
-    call = open_call(stage, **({"contents": ("data",), "setup": "active"} | options))
+    offered = {"contents": ("data",), "setup": "active"} | options
+    call = open_call(stage, **offered)
+    if call.told.setup == offered["setup"]:
+        # It claims the part that we have claimed: it may choose, and lives with our streams.
+        call = open_call(stage, **(offered | {"setup": "actpass"}))
     tap = Tap()
     # The client asks of its data channels no more than a tap has.
     call.client.channels = cast(DataChannels, tap)
