@@ -12,6 +12,7 @@ from attrs import define, frozen
 
 from conformance.case import Blocked, Seen, Unsupported
 from conformance.stage import Stage
+from conformance.trail import Crossing
 from conformance.wire import Arrival
 from stunroute import stun
 from stunroute.address import Address
@@ -193,12 +194,25 @@ def ask(
     wanted = transaction_id or request[8:20]
     asker.send(request, socket=local, note=note)
     until = stage.now + (stage.patience if within is None else within)
+    unasked = False
     while (arrival := asker.receive(until)) is not None:
         theirs = arrival.socket == local and arrival.source == asker.server
-        if theirs and classify(arrival.data) is Kind.STUN and arrival.data[8:20] == wanted:
-            return read_reply(asker, arrival)
+        if theirs and classify(arrival.data) is Kind.STUN:
+            if arrival.data[8:20] == wanted:
+                return read_reply(asker, arrival)
+            unasked = unasked or _is_unasked(stage, arrival.data)
         asker.take(arrival)
+    if unasked:
+        return Reply(Answered.GARBAGE, "a response to no request of ours")
     return Reply(Answered.SILENCE)
+
+
+def _is_unasked(stage: Stage, data: bytes) -> bool:
+    """Whether it is a response with a transaction id that we have never sent."""
+    if not data[0] & 0x01 or stage.trail.left_out:  # no response, or nobody can tell
+        return False
+    sent = (each for each in stage.trail.entries if isinstance(each, Crossing) and each.sent)
+    return all(each.data[8:20] != data[8:20] for each in sent)
 
 
 def probe(

@@ -13,6 +13,7 @@ from attrs import define
 from conformance import catalogue
 from conformance.case import Blocked, Case, Profile, Seen, Steps, Verdict, case
 from conformance.client import AnswerError, Client, read_answer_untrusted, seeded
+from conformance.drivers import memory
 from conformance.drivers.memory import (
     PUBLIC,
     EchoServer,
@@ -20,7 +21,9 @@ from conformance.drivers.memory import (
     MemoryDriver,
     make_endpoint,
 )
+from conformance.drivers.virtual import Emission
 from conformance.probe.dtls import Odd
+from conformance.probe.stun import Answered
 from conformance.runner import run_case
 from conformance.stage import Opened, Refused, Stage
 from garbling import GarblingDriver, Mood, NeverEnds
@@ -132,6 +135,31 @@ def test_who_answers_nothing_passes_nothing(refuses: bool) -> None:
     assert [
         name for name in well if refuses or ("rfc88" not in name and "rfc8445/5" not in name)
     ] == []
+
+
+class Babbling(EchoServer):
+    """Says after each datagram a response with a number of its own."""
+
+    def next_emission(self) -> Emission | None:
+        said = EchoServer.next_emission(self)
+        if said is None and BABBLE:
+            return BABBLE.pop()
+        return said
+
+    def receive(self, data: bytes, source: Address, destination: Address, now: float) -> None:
+        EchoServer.receive(self, data, source, destination, now)
+        response = stun.build(stun.Method.BINDING, stun.MessageClass.SUCCESS, bytes(12))
+        BABBLE.append(Emission(response, destination, source))
+
+
+BABBLE: list[Emission] = []
+
+
+@pytest.mark.parametrize("name", ["rfc8489/5/first-two-bits-11", "rfc8489/5/only-2-octets"])
+def test_an_answer_with_another_number_is_no_silence(name: str, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "EchoServer", Babbling)
+    (each,) = catalogue.select(CASES, [name])
+    assert run_case(each, MemoryDriver()).seen is Answered.GARBAGE
 
 
 @pytest.fixture
