@@ -27,7 +27,7 @@ HOST = os.environ.get("PEER_HOST", "127.0.0.1")
 SDP = "application/sdp"
 MOST_CALLS = 200
 OFFER_BYTES = 200_000
-ANSWER_SECONDS = 10.0
+GATHERING_SECONDS = 5.0
 OPUS = "application/x-rtp,media=audio,encoding-name=OPUS,clock-rate=48000,payload={}"
 
 
@@ -76,8 +76,8 @@ class Call:
         if local is None:
             raise Refused("no answer was made")
         self._ask("set-local-description", local)
-        if not self._gathered.wait(ANSWER_SECONDS):
-            raise Refused("gathering did not end")
+        # Where no section is taken nothing is gathered, and that has no end.
+        self._gathered.wait(GATHERING_SECONDS)
         return str(self.webrtc.get_property("local-description").sdp.as_text())
 
     def _ask(self, action: str, argument: Any) -> Any:
