@@ -84,7 +84,7 @@ def gap_reported(stage: Stage) -> Observed:
     if sack.gaps != ((2, 2),):
         return Reaction.WRONG, f"gaps {sack.gaps}"
     puppet.send(missing)
-    return acknowledged(puppet, beyond.tsn, 0.15)[0]
+    return acknowledged(puppet, beyond.tsn, 0.55)[0]
 
 
 @case(
