@@ -165,7 +165,9 @@ def case(
     traps are known."""
     named = [*good, *bad, *lenient]
     vocabulary = type(named[0])
-    if not good or len(set(named)) != len(named) or set(named) != set(vocabulary):
+    if not good or not bad:
+        raise ValueError(f"{name}: something has to be right, and something wrong")
+    if len(set(named)) != len(named) or set(named) != set(vocabulary):
         missing = [str(seen) for seen in vocabulary if seen not in named]
         raise ValueError(f"{name}: the oracle is no partition; missing {missing}")
     if len(name.split("/")) < 3 or name != name.lower() or " " in name:

@@ -524,8 +524,9 @@ def _verified(hello: Hello, puppet: ClientPuppet) -> Hello:
     sends="a ClientHello under record number 5",
     profiles=DTLS,
     good=(Checked.RIGHT,),
-    lenient=(Checked.WRONG,),  # whoever keeps state from the first hello on cannot repeat a number
-    bad=(),
+    bad=(Checked.WRONG,),
+    # Whoever keeps state from the first hello on cannot repeat a number, and harms nobody.
+    level=Level.SHOULD,
     requirements=("rfc6347/4.2.1/10", "rfc6347/4.2.1/12"),
 )
 def number_of_the_hello(stage: Stage) -> Observed:

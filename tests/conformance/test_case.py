@@ -49,7 +49,6 @@ def test_the_level_says_how_bad_a_wrong_outcome_is(level: Level, verdict: Verdic
     [
         ((Light.GREEN,), (Light.RED,), ()),
         ((Light.GREEN,), (Light.RED, Light.AMBER), (Light.AMBER,)),
-        ((), tuple(Light), ()),
     ],
 )
 def test_an_oracle_names_every_outcome_once(good, bad, lenient) -> None:
@@ -68,6 +67,12 @@ def test_what_is_grave_is_so_at_any_level() -> None:
 
     for level in Level:
         assert make(level, (Fate.WELL,), (Fate.DEAD,), ()).judge(Fate.DEAD) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("good", "bad"), [((), tuple(Light)), (tuple(Light), ())])
+def test_a_case_can_pass_and_can_fail(good, bad) -> None:
+    with pytest.raises(ValueError, match="something"):
+        make(good=good, bad=bad, lenient=())
 
 
 def test_another_vocabulary_is_the_harness_at_fault() -> None:
