@@ -112,6 +112,7 @@ TAKEN = (
         "The digits of a fingerprint may be small letters.",
         "a=fingerprint with its digits in lower case",
         renaming(lambda line: line.lower()),
+        level=Level.SHOULD,  # the grammar has capitals
         traps=("DTLS 12",),
     ),
     _taken(

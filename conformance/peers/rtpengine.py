@@ -87,6 +87,9 @@ class Control(asyncio.DatagramProtocol):
             return False
 
 
+_MIRRORED = {"a=sendonly": "a=recvonly", "a=recvonly": "a=sendonly"}
+
+
 def far_answer(offer: str, port: int) -> str:
     """The far party's answer to ``offer``: the first section of sound with all its codecs on
     ``port``, any other section refused."""
@@ -103,7 +106,7 @@ def far_answer(offer: str, port: int) -> str:
         elif line.startswith("o="):
             lines.append(f"o=- 1 1 IN IP4 {front.HOST}")
         elif re.match(r"a=(rtcp:|candidate:|ice-|end-of)", line) is None and taking:
-            lines.append(line)
+            lines.append(_MIRRORED.get(line, line))
     return "".join(f"{line}\r\n" for line in lines)
 
 
