@@ -165,8 +165,8 @@ def test_of_a_server_without_data_nothing_is_asked() -> None:
         "",
         sends="",
         profiles=(),
-        good=tuple(Reaction),
-        bad=(),
+        good=(Reaction.ANSWERED,),
+        bad=tuple(each for each in Reaction if each is not Reaction.ANSWERED),
     )(lambda stage: Reaction.ANSWERED)
     with driver.stage(asked) as one, pytest.raises((Unsupported, Blocked)):
         prepare(one)
