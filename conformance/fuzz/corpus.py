@@ -14,18 +14,25 @@ from stunroute.errors import StunrouteError
 from . import samples
 from .seeds import LONGEST, Seeds, dtls_records
 
-PCAPS = Path(__file__).parents[2] / "pcaps"
 _MOST_FILES = 600
 """Files of one folder that are read."""
 
 Reader = Callable[[Seeds, bytes], None]
 
 
-def collect(pcaps: Path = PCAPS, corpus: Path | None = None) -> Seeds:
-    """All seeds that there are. Files that cannot be read give none."""
+def our_pcaps() -> Path:
+    """Where this repository's captures are: beside the package in a checkout; of an installed
+    package it is known only that it may be run in one."""
+    beside = Path(__file__).parents[2] / "pcaps"
+    return beside if beside.is_dir() else Path("pcaps")
+
+
+def collect(pcaps: Path | None = None, corpus: Path | None = None) -> Seeds:
+    """All seeds that there are, ``pcaps`` being our own unless said. Files that cannot be read give
+    none."""
     seeds = Seeds()
     samples.add(seeds)
-    _read_pcaps(seeds, pcaps)
+    _read_pcaps(seeds, our_pcaps() if pcaps is None else pcaps)
     if corpus is not None:
         _read_corpus(seeds, corpus)
     return seeds

@@ -37,6 +37,7 @@ SAMPLED = 40
 
 class Anything(Seen):
     NEVER = "never"
+    NOR_THIS = "nor this"
 
 
 def make(steps: Steps) -> Case:
@@ -46,7 +47,7 @@ def make(steps: Steps) -> Case:
         sends="",
         profiles=(Profile.STUN,),
         good=(Anything.NEVER,),
-        bad=(),
+        bad=(Anything.NOR_THIS,),
     )(steps)
 
 
