@@ -39,11 +39,16 @@ _ORDER = (
     Verdict.BROKEN,
 )
 """The worst last: that is what stands above the prompt."""
+_TELLING = frozenset({Verdict.PASS, Verdict.LENIENT, Verdict.NOTED, Verdict.FAIL})
+"""Verdicts that tell something of a server."""
+CROWD = 10
+"""So many blocked cases with one reason are told as one."""
 
 
 def show(run: Run, console: Console, *, everything: bool = False) -> None:
     """Print the sum, and every result that is not a pass (``everything``: those too). Cases that
-    could not be asked are shown as one line for each reason."""
+    could not be asked are shown as one line for each reason, and so are those that many share a
+    reason for being blocked: one server that is not there is one thing to say."""
     if run.results:
         console.print(_sum(run))
     for verdict in _ORDER:
@@ -54,6 +59,8 @@ def show(run: Run, console: Console, *, everything: bool = False) -> None:
         console.print(Text(f"{verdict.value} ({len(results)})", style=STYLES[verdict]))
         if verdict is Verdict.UNSUPPORTED and not everything:
             _reasons(console, results)
+        elif verdict is Verdict.BLOCKED and not everything:
+            _results(console, run, _without_crowds(console, run, results))
         else:
             _results(console, run, results)
     _end(run, console)
@@ -89,6 +96,21 @@ def _reasons(console: Console, results: Iterable[Result]) -> None:
         _print(console, f"{count} × {reason}", 2)
 
 
+def _without_crowds(console: Console, run: Run, results: list[Result]) -> list[Result]:
+    """Prints the reasons that a crowd shares, and returns the results that are left. What is a
+    known failure is shown by name, with what is known."""
+    reasons = Counter(one_line(said(result)) for result in results if run.known(result) is None)
+    crowds = {reason for reason, count in reasons.items() if count >= CROWD}
+    for reason, count in reasons.most_common():
+        if reason in crowds:
+            _print(console, f"{count} × {reason}", 2)
+    return [
+        result
+        for result in results
+        if run.known(result) is not None or one_line(said(result)) not in crowds
+    ]
+
+
 def _results(console: Console, run: Run, results: Iterable[Result]) -> None:
     for result in results:
         _print(console, result.case.name, 2)
@@ -113,6 +135,9 @@ def _end(run: Run, console: Console) -> None:
     for entry in run.outlived:
         said_of = one_line(f"known failure that passes now: {entry.case} ({entry.reason})")
         console.print(Text(said_of, style="bold red"), soft_wrap=True)
+    if counts[Verdict.BLOCKED] and not set(counts) & _TELLING:
+        text = "no question could be put: is it there, and is the command line right?"
+        console.print(Text(text, style="bold red"))
     failing = [result for result in run.results if run.fails(result)]
     if failing:
         console.print("again, the first that fails:", style="dim")

@@ -50,6 +50,32 @@ def test_what_fails_stands_below_what_is_only_lenient() -> None:
     assert text.index("rfc8489/6/lenient") < text.index("rfc8489/6/fail")
 
 
+def test_what_blocks_a_crowd_is_told_once() -> None:
+    crowd = [
+        a_result(f"rfc8489/6/case-{index}", Verdict.BLOCKED, detail="nobody is there")
+        for index in range(console.CROWD)
+    ]
+    text = shown(a_run(*crowd))
+    assert f"{console.CROWD} × nobody is there" in " ".join(text.split())
+    assert "rfc8489/6/case-1" not in text
+    assert "no question could be put" in text
+    fewer = shown(a_run(*crowd[1:], a_result("rfc8489/6/fine")))
+    assert "rfc8489/6/case-1" in fewer
+    assert "no question could be put" not in fewer
+    assert "rfc8489/6/case-1" in shown(a_run(*crowd), everything=True)
+
+
+def test_a_crowd_hides_no_known_failure() -> None:
+    crowd = [
+        a_result(f"rfc8489/6/case-{index}", Verdict.BLOCKED, detail="nobody is there")
+        for index in range(console.CROWD + 1)
+    ]
+    text = shown(a_run(*crowd, known=[Known("rfc8489/6/case-3", "It is so.")]))
+    assert "rfc8489/6/case-3" in text
+    assert "known: It is so." in text
+    assert "rfc8489/6/case-4" not in text[: text.index("again, the first")]
+
+
 def test_a_known_failure_is_shown_with_its_reason() -> None:
     assert "known: Nobody minds." in shown(one_of_each())
 
