@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -72,7 +73,8 @@ _WHOM = (
         "hint_keys",
         multiple=True,
         metavar="ID:ROUTING[:PASSWORD]",
-        help="With --relay: a hint configuration, keys in hexadecimal. @FILE reads it from a file.",
+        help="With --relay: a hint configuration, keys in hexadecimal. @FILE reads it from a file, "
+        "which may also be what `stunroute hint keygen` prints, or a relay.toml.",
     ),
     click.option(
         "--next-hop",
@@ -286,7 +288,7 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
     driver = UdpRelayDriver(
         public=_endpoint(options["relay"]),
         nodes=tuple(_node(text) for text in options["next_hops"]),
-        keyring=KeyRing(_hint_key(text) for text in options["hint_keys"]),
+        keyring=_keyring(options["hint_keys"]),
         verifies=options["verifies"],
         restart=_restarting(options["restart"]) if options["restart"] else None,
         **common,
@@ -319,17 +321,45 @@ def _named(header: str) -> str:
     return f"{header.partition(':')[0]}: VALUE"
 
 
-def _hint_key(text: str) -> HintConfiguration:
+def _keyring(given: Iterable[str]) -> KeyRing:
     try:
-        if text.startswith("@"):
-            text = Path(text[1:]).read_text().strip()
-        identifier, routing, *password = text.split(":")
-        if len(password) > 1:
-            raise ValueError("more than two keys")
-        second = bytes.fromhex(password[0]) if password else None
-        return HintConfiguration(identifier, bytes.fromhex(routing), second)
+        return KeyRing(each for text in given for each in _hint_keys(text))
     except (OSError, ValueError, ConfigError) as error:
-        raise click.UsageError("--hint-key wants ID:ROUTING[:PASSWORD] in hexadecimal") from error
+        raise click.UsageError(
+            f"--hint-key wants ID:ROUTING[:PASSWORD] or @FILE: {error}"
+        ) from None
+
+
+def _hint_keys(text: str) -> tuple[HintConfiguration, ...]:
+    """One as the option writes it, or those of a settings file. Errors tell no part of a key."""
+    if text.startswith("@"):
+        text = Path(text[1:]).read_text().strip()
+        if "routing_key" in text:
+            return _hints_of_settings(text)
+    identifier, *keys = text.split(":")
+    if len(keys) not in (1, 2):
+        raise ValueError(f"an ID and one or two keys, not {len(keys)}")
+    return (_configuration(identifier, *keys),)
+
+
+def _hints_of_settings(text: str) -> tuple[HintConfiguration, ...]:
+    try:
+        return tuple(
+            _configuration(each["id"], each["routing_key"], each.get("password_key"))
+            for each in tomllib.loads(text)["hint"]["configurations"]
+        )
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not TOML: {error}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("no hint.configurations, each with id and routing_key") from None
+
+
+def _configuration(identifier: str, routing: str, password: str | None = None) -> HintConfiguration:
+    try:
+        keys = [bytes.fromhex(key) if key is not None else None for key in (routing, password)]
+    except ValueError:
+        raise ValueError("a key is not hexadecimal") from None
+    return HintConfiguration(identifier, keys[0] or b"", keys[1])
 
 
 def _node(text: str) -> Node:
@@ -349,7 +379,7 @@ def _restarting(text: str) -> Callable[[], None]:
     def restart() -> None:
         try:
             subprocess.run(words, check=True, timeout=60)
-        except subprocess.SubprocessError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise Blocked(f"the relay was not restarted: {error}") from error
 
     return restart

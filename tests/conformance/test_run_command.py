@@ -8,10 +8,13 @@ from click.testing import CliRunner, Result
 import conformance.case
 from conformance import catalogue
 from conformance.__main__ import main
+from conformance.case import Blocked
 from conformance.commands import run as run_module
 from conformance.expectations import parse
 from conformance.report import as_json
 from conformance.runner import run_case
+from stunroute.commands import hint as hint_commands
+from stunroute.hint import HintConfiguration
 
 LENIENT = "rfc8489/9.1.3/wrong-password"
 PASSING = "rfc8489/6.3.1/unknown-required-attribute"
@@ -179,3 +182,57 @@ def test_our_own_cores_are_strict_but_for_what_has_a_reason() -> None:
     assert done.exit_code == 0, done.output
     entries = parse(path.read_text()).known
     assert {entry.case for entry in entries} <= {case.name for case in catalogue.load()}
+
+
+ROUTING, PASSWORD = "00" * 16, "01" * 32
+RELAY = ("--relay", "127.0.0.1:9", "--next-hop", "1/7=127.0.0.1:9", "--longest", "0.01")
+
+
+def keyring_of(text: str) -> tuple[HintConfiguration, ...]:
+    return run_module._hint_keys(text)
+
+
+def test_keys_of_hints_come_from_a_line_a_file_and_what_keygen_prints(tmp_path: Path) -> None:
+    one = HintConfiguration("0", bytes(16), bytes([1]) * 32)
+    routes = HintConfiguration("a", bytes(16), None)
+    file = tmp_path / "hint.key"
+    file.write_text(f"0:{ROUTING}:{PASSWORD}\n")
+    assert keyring_of(f"0:{ROUTING}:{PASSWORD}") == keyring_of(f"@{file}") == (one,)
+    assert keyring_of(f"a:{ROUTING}") == (routes,)
+    printed = CliRunner().invoke(hint_commands.keygen).output
+    file.write_text(printed + f'[[hint.configurations]]\nid = "a"\nrouting_key = "{ROUTING}"\n')
+    first, second = keyring_of(f"@{file}")
+    assert first.routing_key.hex() in printed
+    assert first.password_key is not None
+    assert first.password_key.hex() in printed
+    assert second == routes
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("@nowhere.key", "No such file"),
+        (f"0:{ROUTING}:{PASSWORD}:00", "not 3"),
+        (f"0:{ROUTING}:no", "not hexadecimal"),
+        (b'[hint]\nrouting_key = "00"\n', "no hint.configurations"),
+        (b'routing_key = "\n', "not TOML"),
+        (b'[[hint.configurations]]\nid = "0"\nrouting_key = 7\n', "hint.configurations"),
+        (b'[[hint.configurations]]\nid = 0\nrouting_key = "' + b"00" * 16 + b'"\n', "id"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_a_wrong_key_of_hints_is_told_with_its_reason(
+    tmp_path: Path, text: str | bytes, why: str
+) -> None:
+    if isinstance(text, bytes):
+        (tmp_path / "hint.key").write_bytes(text)
+        text = f"@{tmp_path / 'hint.key'}"
+    done = run(*RELAY, "--hint-key", text, "relay/edge/sha256")
+    assert done.exit_code == 2
+    assert why in " ".join(done.output.split())
+
+
+def test_a_restart_that_cannot_be_begun_is_no_fault_of_the_relay() -> None:
+    restart = run_module._restarting("/no/such/program --at all")
+    with pytest.raises(Blocked, match="the relay was not restarted"):
+        restart()
