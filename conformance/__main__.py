@@ -37,7 +37,7 @@ EXIT_UNREADABLE = 2
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="stunroute", prog_name="conformance")
 def main() -> None:
-    """Prove a relay and a transceiver: replay recorded sessions, read captures."""
+    """Judge anybody's WebRTC server or relay, try ours in hard conditions, replay its calls."""
 
 
 @frozen(slots=True)

@@ -76,7 +76,7 @@ class Reason(Enum):
     """Why a call failed. ``refused`` has the HTTP status behind it."""
 
     REFUSED = "refused"
-    SIGNALLING = "signalling failed"
+    SIGNALLING = "HTTP to the server failed"
     ANSWER = "answer unusable"
     ELSEWHERE = "answer leads where we may not send"
     UNCHECKED = "no check was answered"

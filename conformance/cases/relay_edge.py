@@ -182,7 +182,7 @@ def sha256(stage: RelayStage) -> Observed:
 )
 def left_to_the_node(stage: RelayStage) -> Observed:
     if stage.verifies:
-        raise Unsupported("verifies checks itself")
+        raise Unsupported("it verifies checks itself")
     (node,) = need_nodes(stage, 1)
     data = stage.check(stage.mint(node), password=WRONG)
     return route(stage, data, stage.client(), node, patient=True)

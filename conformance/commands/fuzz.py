@@ -102,7 +102,7 @@ def _carry_out(patterns: tuple[str, ...], options: Options) -> int:
         return _without_atheris(targets, options)
     if find_spec("atheris") is None:
         raise click.UsageError(
-            "there is no atheris here: pip install 'stunroute[fuzz]', or take another --engine"
+            "there is no atheris here: pip install atheris, or take --engine smoke"
         )
     if options.campaign:
         return _campaign(patterns, options)

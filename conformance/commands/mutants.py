@@ -22,7 +22,7 @@ EXIT_NOISY = 3
 @click.option("--others", is_flag=True, help="Name every other case that noticed.")
 @click.option(
     "--few",
-    default=20,
+    default=25,
     show_default=True,
     type=click.IntRange(0),
     help="How many other cases may notice a mutant.",
@@ -44,7 +44,7 @@ def command(patterns: tuple[str, ...], listing: bool, others: bool, few: int) ->
         each for each in load() if not patterns or any(fnmatchcase(each.name, p) for p in patterns)
     ]
     if not chosen:
-        raise click.UsageError("no mutant fits")
+        raise click.UsageError("no mutant fits; see --list")
     if listing:
         for each in chosen:
             click.echo(f"{each.name}  [{each.killer}]\n    {each.breaks}")

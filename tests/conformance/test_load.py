@@ -180,7 +180,7 @@ def test_an_unreachable_door_is_told() -> None:
             plan = Plan(f"http://127.0.0.1:{port}/x", (LOCAL,), 2, 100.0, 0.1)
             return await Load(plan).run()
 
-    assert asyncio.run(run())["failures"] == {"signalling failed": 2}
+    assert asyncio.run(run())["failures"] == {"HTTP to the server failed": 2}
 
 
 def test_a_sample_is_bounded_and_keeps_its_shape() -> None:
