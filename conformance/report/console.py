@@ -39,8 +39,8 @@ _ORDER = (
     Verdict.BROKEN,
 )
 """The worst last: that is what stands above the prompt."""
-_TELLING = frozenset({Verdict.PASS, Verdict.LENIENT, Verdict.NOTED, Verdict.FAIL})
-"""Verdicts that tell something of a server."""
+_ALIVE = frozenset({Verdict.PASS, Verdict.LENIENT})
+"""Verdicts that nobody gets by not being there."""
 CROWD = 10
 """So many blocked cases with one reason are told as one."""
 
@@ -135,8 +135,8 @@ def _end(run: Run, console: Console) -> None:
     for entry in run.outlived:
         said_of = one_line(f"known failure that passes now: {entry.case} ({entry.reason})")
         console.print(Text(said_of, style="bold red"), soft_wrap=True)
-    if counts[Verdict.BLOCKED] and not set(counts) & _TELLING:
-        text = "no question could be put: is it there, and is the command line right?"
+    if counts[Verdict.BLOCKED] and not set(counts) & _ALIVE:
+        text = "nothing went well: is it there, and is the command line right?"
         console.print(Text(text, style="bold red"))
     failing = [result for result in run.results if run.fails(result)]
     if failing:
