@@ -48,7 +48,10 @@ def command(context: click.Context, listing: bool, prefix: Path | None) -> None:
 
 
 def _list() -> None:
-    table = Table("peer", "implementation", "door", "ICE", "echoes", "profiles", "here")
+    table = Table()
+    for title in ("peer", "implementation", "door", "ICE", "echoes", "profiles", "here"):
+        # Names are for copying: what is too long for a narrow terminal goes on in the next line.
+        table.add_column(title, overflow="fold")
     for peer in peers.PEERS:
         lacks = ", ".join(package.name for package in peers.missing(peer))
         where = "in a namespace" if peer.needs_namespace else "yes"
