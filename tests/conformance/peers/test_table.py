@@ -1,13 +1,12 @@
 """What is said of peers holds together."""
 
-from pathlib import Path
-
 import pytest
 
 from conformance.case import Profile
 from conformance.peers import PEERS, Door, Ice, Peer, by_name
 from conformance.peers.installing import HERE
 from conformance.peers.table import Runner, Source
+from source import ROOT
 
 each = pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 
@@ -71,7 +70,7 @@ def test_there_is_something_to_know_of_it(peer: Peer) -> None:
 
 def test_programs_travel_with_the_package() -> None:
     """What is no Python has to be named among the package's data."""
-    told = (Path(HERE).parent.parent / "pyproject.toml").read_text()
+    told = (ROOT / "pyproject.toml").read_text()
     kinds = {path.suffix for path in HERE.rglob("*") if path.is_file()}
     for suffix in kinds - {".py", ".pyc"}:
         assert f"*{suffix}" in told
