@@ -167,24 +167,36 @@ class _Asking:
         return found
 
     def again(self, wrong: Sequence[Asked]) -> dict[str, Asked]:
-        """What went wrong, alone."""
+        """What went wrong, with nothing beside it."""
         known = {case.name: case for cases in asked_of(self.peer).values() for case in cases}
         found: dict[str, Asked] = {}
-        by_area: dict[str, list[Asked]] = {}
+        by_area: dict[str, list[Case]] = {}
         for each in wrong:
-            by_area.setdefault(each.area, []).append(each)
-        for area, failed in by_area.items():
-            for number, piece in enumerate(_pieces(failed, PIECE_AGAIN)):
+            by_area.setdefault(each.area, []).append(known[each.name])
+        for area, cases in by_area.items():
+            for number, piece in enumerate(_pieces(cases, PIECE_AGAIN)):
                 title = f"{Area(area).name.lower()}-again-{number}"
-                cases = [known[each.name] for each in piece]
-                with start(self.peer.name, revive=True) as running:
-                    self.version = running.version
-                    told = self._ask(running, title, Area(area), cases, again=True)
-                # What was mended in between is not flaky.
-                found |= {
-                    name: evolve(each, flaky=each.verdict not in WRONG and not self.manner.wrong)
-                    for name, each in told.items()
-                }
+                found |= self._alone(title, Area(area), piece)
+        # What was mended in between is not flaky.
+        return {
+            name: evolve(each, flaky=each.verdict not in WRONG and not self.manner.wrong)
+            for name, each in found.items()
+        }
+
+    def _alone(self, title: str, area: Area, cases: Sequence[Case]) -> dict[str, Asked]:
+        """A piece, of a peer of its own. Where the peer does not survive it, whatever went wrong in
+        it is asked one by one, for the others may only have met nobody."""
+        losses = len(self.losses)
+        with start(self.peer.name, revive=True) as running:
+            self.version = running.version
+            found = self._ask(running, title, area, cases, again=True)
+            lost = running.ended is not None or len(self.losses) > losses
+        if not lost or len(cases) == 1:
+            return found
+        del self.losses[losses:]
+        for number, case in enumerate(cases):
+            if found[case.name].verdict in WRONG:
+                found |= self._alone(f"{title}-{number}", area, [case])
         return found
 
     def _ask(
@@ -202,7 +214,9 @@ class _Asking:
             in_time = _wait(process, limit)
         if in_time and not report.is_file():
             raise PeerError(f"`conformance run` broke: see {log.name}")
-        self.losses += [f"{title}: {how}" for how in running.losses[losses:]]
+        named = cases[0].name if len(cases) == 1 else title
+        ends = [*running.losses[losses:], *([running.ended] if running.ended else [])]
+        self.losses += [f"{named}: {how}" for how in ends[:1]]
         found = _read(report, area)
         took = time.monotonic() - began
         missing = [case for case in cases if case.name not in found]

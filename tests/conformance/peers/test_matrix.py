@@ -254,9 +254,14 @@ class Fake:
     url: str = "127.0.0.1:1"
     version: str = "1.0"
     losses: list[str] = field(factory=list)
+    ended: str | None = None
     starts: int = 0
+    mortal: bool = False
+    """It ends over whatever it is asked by more than one case at a time."""
 
     def command(self, argv: list[str]) -> list[str]:
+        names = [word for word in argv if word in CASES.values()]
+        self.ended = "it ended" if self.mortal and len(names) > 1 else None
         return [sys.executable, str(self.folder / "run.py"), *argv[4:]]
 
     @contextmanager
@@ -264,6 +269,7 @@ class Fake:
         assert name == "coturn"
         assert revive
         self.starts += 1
+        self.ended = None
         yield self
 
     def plan(self, **told: tuple[str, str]) -> None:
@@ -332,6 +338,20 @@ def test_a_suite_that_breaks_is_no_fault_of_the_peers(fake: Fake) -> None:
     with pytest.raises(PeerError, match="broke"):
         asking.ask(by_name()["coturn"], manner(fake))
     assert asking.load(fake.folder / "state", "coturn") is None
+
+
+def test_where_the_peer_ends_each_is_asked_of_one_of_its_own(fake: Fake) -> None:
+    fake.mortal = True
+    fake.plan(first=("fail", "fail"), second=("blocked", "blocked"), third=("fail", "pass"))
+    told = asking.ask(by_name()["coturn"], manner(fake))
+    assert verdicts(told) == {
+        "first": ("fail", False),
+        "second": ("blocked", False),
+        "third": ("pass", True),
+    }
+    # Once for all, once for the three again, and once for each of the two that went wrong.
+    assert fake.starts == 4
+    assert told.losses == ("stun-0: it ended",)
 
 
 def test_what_is_not_asked_again_stays(fake: Fake) -> None:
