@@ -30,7 +30,7 @@ T = TypeVar("T")
 PIECE = 40
 """Cases that are asked by one command."""
 PIECE_AGAIN = 12
-SECONDS_PER_CASE = 8.0
+SECONDS_PER_CASE = 20.0
 """What a case may take on average, beyond what it says of itself, before its piece is given up."""
 AGAIN = 3.0
 """How much more patient the second time is."""
@@ -100,36 +100,13 @@ def ask(peer: Peer, manner: Manner) -> Told:
     folder = manner.state / peer.name
     folder.mkdir(parents=True, exist_ok=True)
     before = load(manner.state, peer.name)
-    asking = _Asking(peer, manner, folder)
+    asking = _Asking(peer, manner, folder, before)
     if manner.wrong:
-        found = {}
         wrong = [each for each in before.cases if asking.is_meant(each)] if before else []
     else:
-        found = asking.first()
-        wrong = list(found.values())
-    found |= asking.again([each for each in wrong if each.verdict in WRONG])
-    told = _merged(before, asking, found)
-    text = json.dumps(cattrs.unstructure(told), indent=1, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    return told
-
-
-def _merged(before: Told | None, asking: "_Asking", found: dict[str, Asked]) -> Told:
-    """Old results stay for what was not asked this time and is still in the catalogue."""
-    now = {case.name for cases in asked_of(asking.peer).values() for case in cases}
-    kept = {each.name: each for each in before.cases if each.name in now} if before else {}
-    cases = {**kept, **found}
-    losses = asking.losses
-    if before is not None and kept.keys() - found.keys():
-        losses = [*before.losses, *losses]
-    version = asking.version or (before.version if before else "")
-    return Told(
-        asking.peer.name,
-        version,
-        f"{datetime.now(UTC):%Y-%m-%d}",
-        tuple(cases[name] for name in sorted(cases)),
-        tuple(losses),
-    )
+        wrong = list(asking.first().values())
+    asking.again([each for each in wrong if each.verdict in WRONG])
+    return asking.keep()
 
 
 @define(slots=True)
@@ -139,8 +116,30 @@ class _Asking:
     peer: Peer
     manner: Manner
     folder: Path
+    before: Told | None
     version: str = ""
     losses: list[str] = Factory(list)
+    found: dict[str, Asked] = Factory(dict)
+
+    def keep(self) -> Told:
+        """Write down what is known by now. What was told before stays for cases that are not asked
+        this time, and are still in the catalogue."""
+        now = {case.name for cases in asked_of(self.peer).values() for case in cases}
+        old = self.before.cases if self.before else ()
+        kept = {each.name: each for each in old if each.name in now}
+        cases = {**kept, **self.found}
+        earlier = self.before.losses if self.before else ()
+        losses = [*(each for each in earlier if not self._concerns(each)), *self.losses]
+        told = Told(
+            self.peer.name,
+            self.version or (self.before.version if self.before else ""),
+            f"{datetime.now(UTC):%Y-%m-%d}",
+            tuple(cases[name] for name in sorted(cases)),
+            tuple(losses),
+        )
+        text = json.dumps(cattrs.unstructure(told), indent=1, ensure_ascii=False)
+        (self.folder / "report.json").write_text(text + "\n", encoding="utf-8")
+        return told
 
     def is_meant(self, asked: Asked) -> bool:
         """Whether the manner is to ask this case, which may be gone since."""
@@ -148,10 +147,19 @@ class _Asking:
         names = {case.name for case in asked_of(self.peer).get(area, ())}
         return area in self.manner.areas and self.manner.only(asked.name) and asked.name in names
 
+    def _concerns(self, loss: str) -> bool:
+        """Whether an earlier loss was in an area that is asked now: it would happen again."""
+        where = loss.partition(": ")[0]
+        asked = asked_of(self.peer)
+        return any(
+            where.startswith(f"{area.name.lower()}-")
+            or any(case.name == where for case in asked.get(area, ()))
+            for area in self.manner.areas
+        )
+
     def first(self) -> dict[str, Asked]:
         """Every case once, an area at a time; each area has a peer of its own."""
         began = time.monotonic()
-        found: dict[str, Asked] = {}
         for area, all_cases in asked_of(self.peer).items():
             cases = [case for case in all_cases if self.manner.only(case.name)]
             if area not in self.manner.areas or not cases:
@@ -160,28 +168,29 @@ class _Asking:
                 self.version = running.version
                 for number, piece in enumerate(_pieces(cases, PIECE)):
                     if time.monotonic() - began > self.manner.seconds:
-                        found |= _given_up(piece, area, "no time was left for it")
+                        self.found |= _given_up(piece, area, "no time was left for it")
                         continue
                     title = f"{area.name.lower()}-{number}"
-                    found |= self._ask(running, title, area, piece, again=False)
-        return found
+                    self.found |= self._ask(running, title, area, piece, again=False)
+            self.keep()
+        return self.found
 
-    def again(self, wrong: Sequence[Asked]) -> dict[str, Asked]:
+    def again(self, wrong: Sequence[Asked]) -> None:
         """What went wrong, with nothing beside it."""
         known = {case.name: case for cases in asked_of(self.peer).values() for case in cases}
-        found: dict[str, Asked] = {}
         by_area: dict[str, list[Case]] = {}
         for each in wrong:
             by_area.setdefault(each.area, []).append(known[each.name])
         for area, cases in by_area.items():
             for number, piece in enumerate(_pieces(cases, PIECE_AGAIN)):
                 title = f"{Area(area).name.lower()}-again-{number}"
-                found |= self._alone(title, Area(area), piece)
-        # What was mended in between is not flaky.
-        return {
-            name: evolve(each, flaky=each.verdict not in WRONG and not self.manner.wrong)
-            for name, each in found.items()
-        }
+                told = self._alone(title, Area(area), piece)
+                # What was mended in between is not flaky.
+                self.found |= {
+                    name: evolve(each, flaky=each.verdict not in WRONG and not self.manner.wrong)
+                    for name, each in told.items()
+                }
+            self.keep()
 
     def _alone(self, title: str, area: Area, cases: Sequence[Case]) -> dict[str, Asked]:
         """A piece, of a peer of its own. Where the peer does not survive it, whatever went wrong in

@@ -367,6 +367,16 @@ def test_what_is_not_asked_again_stays(fake: Fake) -> None:
     }
 
 
+def test_losses_of_areas_that_are_asked_again_are_forgotten(fake: Fake) -> None:
+    fake.mortal = True
+    fake.plan()
+    asking.ask(by_name()["coturn"], manner(fake))
+    told = asking.ask(by_name()["coturn"], manner(fake, areas=[Area.ICE]))
+    assert told.losses == ("stun-0: it ended",)
+    fake.mortal = False
+    assert asking.ask(by_name()["coturn"], manner(fake)).losses == ()
+
+
 def test_only_what_went_wrong_is_asked_again(fake: Fake) -> None:
     fake.plan(first=("fail", "fail"), second=("fail", "fail"), third=("pass", "pass"))
     asking.ask(by_name()["coturn"], manner(fake))
