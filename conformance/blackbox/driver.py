@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -48,7 +49,7 @@ class UdpDriver:
         wire = UdpWire(
             hosts=hosts_of(address for address in known if address.port == 0),
             addresses=frozenset(address for address in known if address.port),
-            bind=local_ip(known[0]),
+            bind=local_ip(_reached(known)),
             bounds=self.bounds.beyond(case.lasts),
             leash=self.leash,
         )
@@ -83,3 +84,10 @@ class UdpDriver:
             found = resolve(urlsplit(self.url or "").hostname or "")
             self._resolved = tuple(sorted(found, key=lambda each: not each.is_ipv4))
         return (*self._resolved, *self.allowed)
+
+
+def _reached(known: tuple[Address, ...]) -> Address:
+    """Where media will be: at the door's host, unless that is loopback and another was allowed.
+    From a loopback address nothing else can be reached."""
+    beyond = [address for address in known if not ip_address(address.ip).is_loopback]
+    return beyond[0] if beyond else known[0]
