@@ -45,8 +45,8 @@ def page(before: str, results: Results, judgements: Sequence[Judgement]) -> str:
     if not found:
         raise PeerError(f"MATRIX.md has no line {MARK}")
     if idle := outlived(results, judgements):
-        names = "; ".join(f"{', '.join(each.cases)} at {', '.join(each.peers)}" for each in idle)
-        raise PeerError(f"judgements that fit no failure: {names}")
+        names = "".join(f"\n  {', '.join(each.cases)} at {', '.join(each.peers)}" for each in idle)
+        raise PeerError(f"judgements that fit no failure:{names}")
     return f"{by_hand}{MARK}\n\n{_results(results, judgements)}"
 
 

@@ -440,7 +440,7 @@ def test_an_idle_judgement_fails_the_command(
     monkeypatch.setattr(judging, "load", lambda: (entry("nothing"),))
     done = CliRunner().invoke(command.command, ["--no-run"])
     assert done.exit_code == 1
-    assert "fit no failure: nothing at *" in done.stderr
+    assert "fit no failure:\n  nothing at *" in done.stderr
     assert command.PAGE.read_text() == BEFORE
 
 
