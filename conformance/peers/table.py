@@ -84,14 +84,6 @@ class Peer:
     """Its door is its own, not a front of ours: only then does HTTP say anything about it."""
     notes: tuple[str, ...] = ()
 
-    @property
-    def system_packages(self) -> tuple[str, ...]:
-        return tuple(each.name for each in self.packages if each.source is Source.DEBIAN)
-
-    @property
-    def npm_packages(self) -> tuple[str, ...]:
-        return tuple(each.name for each in self.packages if each.source is Source.NPM)
-
 
 def _debian(name: str, marker: str) -> Package:
     return Package(Source.DEBIAN, name, marker=marker)
