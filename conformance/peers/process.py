@@ -112,13 +112,22 @@ class Process:
         """What the program told of itself. Raises PeerError where it does not get so far."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            if self._ready.is_file():
-                told: dict[str, str] = json.loads(self._ready.read_text())
+            # Asked before the file is read: what a program that has ended wrote is all there.
+            ended = self.ended is not None
+            if (told := self._told()) is not None:
                 return told
-            if self.ended is not None:
+            if ended:
                 raise PeerError(f"{self.peer.name} ended while starting: {self.last_words()}")
             time.sleep(0.02)
         raise PeerError(f"{self.peer.name} was not ready in time: {self.last_words()}")
+
+    def _told(self) -> dict[str, str] | None:
+        """What stands in the file; None while it is not there or not written to its end."""
+        try:
+            told: dict[str, str] = json.loads(self._ready.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return told
 
     def last_words(self) -> str:
         """The end of what it wrote."""

@@ -45,6 +45,19 @@ def test_it_is_up_while_the_block_runs(script: Path) -> None:
     assert not alive(running.pid)
 
 
+def test_half_a_word_is_waited_for(script: Path) -> None:
+    # A program that writes its file in two goes was once read between them.
+    script.write_text(
+        'exec 3> "$PEER_READY"; sleep 0.1\n'
+        'printf \'{"url": "http://%s/whip", \' "$PEER_HOST" >&3; sleep 0.1\n'
+        'printf \'"version": "7"}\' >&3\n'
+        "exec cat\n"
+    )
+    with peers.start("made") as running:
+        assert running.version == "7"
+        assert running.ended is None
+
+
 def test_its_children_end_with_it(script: Path, tmp_path: Path) -> None:
     # The child ignores being asked, and the program itself leaves before it is asked.
     noted = tmp_path / "child"
