@@ -28,7 +28,7 @@ import httpx
 from attrs import define, field, frozen
 
 from conformance.blackbox.wire import hosts_of, local_ip
-from conformance.client import AnswerError, Client, Heard
+from conformance.client import AnswerError, Client, Told
 from stunroute.address import Address
 from stunroute.instant import Instant
 from transceiver import datachannel
@@ -313,7 +313,7 @@ class Call:
         self._after(now)
         load.at(now + 1.0, self._message)
 
-    def _heard(self, thing: Heard) -> None:
+    def _heard(self, thing: Told) -> None:
         figures = self.load.figures
         match thing:
             case rtp.RtpPacket(payload=payload) if len(payload) >= _TAG.size:

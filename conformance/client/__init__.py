@@ -7,7 +7,7 @@ every case that needs a call to be up before its own question can be asked.
 """
 
 from .answer import Answer, AnswerError, Candidate, is_number, read_answer_untrusted
-from .core import KEEPALIVE, Client, Heard
+from .core import KEEPALIVE, Client, Told
 from .offer import write_offer
 from .seeds import fixed_identity, ice_text, seeded
 
@@ -17,7 +17,7 @@ __all__ = [
     "AnswerError",
     "Candidate",
     "Client",
-    "Heard",
+    "Told",
     "fixed_identity",
     "ice_text",
     "is_number",

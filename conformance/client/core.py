@@ -47,7 +47,7 @@ behind a NAT that has rebound, looks like somebody else's and is not answered.""
 KEPT = 65_536
 """Of each kind of thing that comes in, so many are kept; the oldest goes."""
 _T = TypeVar("_T")
-Heard: TypeAlias = rtp.RtpPacket | datachannel.Event | bytes | Drop | str
+Told: TypeAlias = rtp.RtpPacket | datachannel.Event | bytes | Drop | str
 """What comes in: audio, what happens on data channels, decrypted RTCP, and what was let go."""
 _PRIORITY = 1853824767
 """Of a peer-reflexive candidate that prefers its one address (RFC 8445, 5.1.2.1)."""
@@ -87,7 +87,7 @@ class Client:
     """Whether the offer names our candidate; a lite agent does without."""
     usable: Callable[[Address], bool] = lambda _: True
     """Which addresses of an answer may be sent to."""
-    tell: Callable[[Heard], None] | None = None
+    tell: Callable[[Told], None] | None = None
     """Is given all that comes in, and then nothing of it is kept. It must not call back in."""
 
     ufrag: str = field(init=False)

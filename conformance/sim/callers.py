@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import define, field
 
-from conformance.client import AnswerError, Client, Heard, seeded
+from conformance.client import AnswerError, Client, Told, seeded
 from stunroute.address import Address
 from stunroute.instant import Instant
 from stunroute.trace import Drop
@@ -343,7 +343,7 @@ class Caller:
             self.exchange.launch(self, transmit.data, transmit.address)
         self._alarm.want(client.next_timeout())
 
-    def _heard(self, thing: Heard) -> None:
+    def _heard(self, thing: Told) -> None:
         match thing:
             case rtp.RtpPacket(payload=payload):
                 self.exchange.echoed(self, payload)
