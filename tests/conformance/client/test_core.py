@@ -3,7 +3,7 @@
 import pytest
 
 from calls import ELSEWHERE, talk
-from conformance.client import Heard, core
+from conformance.client import Told, core
 from conformance.client.core import CHECK_PATIENCE
 from pair import Client, Rig
 from stunroute import stun
@@ -73,7 +73,7 @@ def test_until_a_restart_is_answered_checks_go_on_as_before() -> None:
 
 def test_who_is_told_of_everything_is_the_one_who_keeps_it() -> None:
     rig = Rig.build()
-    told: list[Heard] = []
+    told: list[Told] = []
     client = rig.client(tell=told.append)
     call = rig.establish(client)
     talk(rig, client, 3)
