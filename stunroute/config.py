@@ -94,6 +94,11 @@ class RelayConfig:
     takeover_idle: float = field(default=10.0, validator=at_least(0))
     """How long a flow's owner or its session's checks must have been silent before another session
     may take the client address over."""
+    takeover_unchecked: float = field(default=15.0, validator=at_least(0))
+    """How long the client's checks must have named another next hop alone before that session may
+    take over from an owner that still sends. Clients check every 6 s at the latest (RFC 7675, 5.1),
+    so the default outlasts a lost check, which nobody who forges addresses can bring about. An
+    owner whose client has left would else hold the address until its consent ends, after 30 s."""
     contenders: int = field(default=65_536, validator=at_least(1))
     """Client addresses with a second session that waits to take over; a check of one more is
     dropped (``FLOWS_FULL``)."""

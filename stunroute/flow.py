@@ -11,7 +11,9 @@ Both are served by letting the two sessions stand side by side:
 * The flow is *proved* by what only a living session produces: checks that name its own next hop,
   and packets from its owner.
 * The contender takes over once its owner has answered a check with success **and** the flow has
-  been released by its owner, has expired, or has gone unproved for ``takeover_idle``.
+  been released by its owner, has expired, has gone unproved for ``takeover_idle``, or no check has
+  named its next hop for ``takeover_unchecked``: a session that its client has left goes on sending
+  until its consent ends, and must not keep the address from the one that the client is in.
 
 Expiry costs nothing per packet. The table has two generations; a look-up carries a flow into the
 young one, and what is still in the old one when the timer swaps them is gone. Nothing here may hold
@@ -23,7 +25,7 @@ buried a few flows at a time.
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar, cast
 
-from attrs import define
+from attrs import Factory, define, field
 
 from . import forward
 from .address import Address
@@ -131,14 +133,19 @@ def _shards() -> list[dict[bytes, V]]:
     return [{} for _ in range(LAST_SHARD + 1)]
 
 
+def _creation(flow: "Flow") -> Instant:
+    return flow.created
+
+
 @define(slots=True, eq=False, weakref_slot=False)
 class Flow:
     """One client address and its next hop. Read it, do not write it.
 
     ``proxy`` is the public address at which its last packet arrived. ``proved`` is when the
-    owner's session was last seen to live, ``seen`` when the flow was last used, as far as the core
-    was told, ``verified`` whether this relay has checked the integrity of a check, ``answered``
-    whether the owner has answered one with success.
+    owner's session was last seen to live, ``checked`` when the client was last seen to be in it (by
+    a check that names this next hop; before the first, when the flow was made), ``seen`` when the
+    flow was last used, as far as the core was told, ``verified`` whether this relay has checked the
+    integrity of a check, ``answered`` whether the owner has answered one with success.
     """
 
     client: Address
@@ -152,6 +159,7 @@ class Flow:
     origin: Origin = Origin.CHECK
     peeks: int = 0
     ssrcs: tuple[int, ...] = ()
+    checked: Instant = field(default=Factory(_creation, takes_self=True))
     checks_used: Instant = _NEVER
     """The moment up to which its client has used the checks that it may have verified."""
 
@@ -260,7 +268,7 @@ class FlowTable:
         if flow.next_hop == next_hop:
             self._renewed(client, now)
             flow.proxy = proxy
-            flow.proved = flow.seen = now
+            flow.proved = flow.checked = flow.seen = now
             flow.verified = flow.verified or verified
             return flow
         contender = self._contenders.get(client)
@@ -271,7 +279,7 @@ class FlowTable:
             self._contenders.put(client, contender)
             self._tell(FlowContended(now, client, flow.next_hop, next_hop))
         contender.proxy = proxy
-        contender.proved = contender.seen = now
+        contender.proved = contender.checked = contender.seen = now
         self._promote(contender, now)
         return contender
 
@@ -542,7 +550,7 @@ class FlowTable:
             return
         if not contender.answered:
             return
-        if live is not None and now - live.proved < self._config.takeover_idle:
+        if live is not None and self._holds(live, now):
             return
         if live is None and self._count >= self._config.flows:
             return
@@ -558,6 +566,13 @@ class FlowTable:
             self._tell(FlowMoved(now, client, old.next_hop, contender.next_hop))
         else:
             self._tell(FlowMade(now, client, contender.next_hop, Origin.ANSWER))
+
+    def _holds(self, live: Flow, now: Instant) -> bool:
+        """Whether both ends of a session seem to be at it still."""
+        return (
+            now - live.proved < self._config.takeover_idle
+            and now - live.checked < self._config.takeover_unchecked
+        )
 
     def _remove(self, flow: Flow) -> None:
         self._flows.pop(flow.client)

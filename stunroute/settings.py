@@ -51,6 +51,7 @@
     flows = 1000000
     idle_timeout = 30.0
     takeover_idle = 10.0
+    takeover_unchecked = 15.0
 
     # Bytes: kernel buffers asked for, and what may wait in the program when the kernel takes none.
     [sockets]

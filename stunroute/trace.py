@@ -158,6 +158,7 @@ class Drop(Enum):
     RTP_MALFORMED = "rtp-malformed"  # authentic, and still no RTP packet
     RTCP_MALFORMED = "rtcp-malformed"
     RTP_PAYLOAD_TYPE = "rtp-payload-type"  # a codec that was not agreed
+    RTP_SECTION = "rtp-section"  # of a source that names another section (RFC 8843, 9.2)
     RTP_DISCONTINUITY = "rtp-discontinuity"  # a sequence number far from its neighbours
     RTP_NO_PAYLOAD = "rtp-no-payload"  # padding alone: a probe, counted and let go
 

@@ -130,12 +130,12 @@ class TestTakeover:
         flows.downlink(CLIENT, PROXY, B, True, 26.0)
         assert flows.flow(CLIENT).next_hop == B  # type: ignore[union-attr]
 
-    @pytest.mark.parametrize("proof", ["check", "downlink"])
-    def test_what_proves_a_flow_keeps_it(self, proof: str) -> None:
+    @pytest.mark.parametrize(("proof", "until"), [("check", 60), ("downlink", 15)])
+    def test_what_proves_a_flow_keeps_it(self, proof: str, until: int) -> None:
         flows, _ = table()
         made(flows, CLIENT, A, 0.0)
         made(flows, CLIENT, B, 1.0)
-        for now in range(1, 60, 9):
+        for now in range(1, until - 8, 5):
             if proof == "check":
                 made(flows, CLIENT, A, now)
             else:
@@ -152,6 +152,35 @@ class TestTakeover:
             flows.uplink(CLIENT, now)
         flows.downlink(CLIENT, PROXY, B, True, 12.0)
         assert flows.flow(CLIENT).next_hop == B  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("first", ["made by a check", "made again by its owner's packet"])
+    def test_an_owner_whose_client_has_left_does_not_hold_the_address(self, first: str) -> None:
+        """It goes on sending until consent ends: reports, and sound that nobody plays."""
+        flows, _ = table()
+        if first == "made by a check":
+            made(flows, CLIENT, A, 0.0)
+        else:
+            flows.downlink(CLIENT, PROXY, A, False, 0.0)
+        for now in range(1, 15):
+            flows.downlink(CLIENT, PROXY, A, False, now)
+            if now % 5 == 0:
+                made(flows, CLIENT, B, now)
+                flows.downlink(CLIENT, PROXY, B, True, now)
+            assert flows.flow(CLIENT).next_hop == A  # type: ignore[union-attr]
+        made(flows, CLIENT, B, 15.0)
+        assert flows.flow(CLIENT).next_hop == B  # type: ignore[union-attr]
+        assert flows.downlink(CLIENT, PROXY, A, False, 15.0) is Drop.LEG_NOT_OWNER
+
+    def test_who_forges_addresses_waits_in_vain_even_if_a_check_is_lost(self) -> None:
+        flows, _ = table()
+        made(flows, CLIENT, A, 0.0)
+        for now in range(1, 200):
+            flows.downlink(CLIENT, PROXY, A, False, now)
+            made(flows, CLIENT, B, now)
+            flows.downlink(CLIENT, PROXY, B, True, now)
+            if now % 12 == 0:  # each second of a client that checks every 6 s
+                made(flows, CLIENT, A, now)
+            assert flows.flow(CLIENT).next_hop == A  # type: ignore[union-attr]
 
     def test_the_newest_contender_wins(self) -> None:
         flows, _ = table()
@@ -174,7 +203,7 @@ class TestTakeover:
         assert records[-2:] == [FlowReleased(2.0, CLIENT, A, 0.0), FlowMoved(2.0, CLIENT, A, B)]
 
     def test_an_expired_flow_goes_to_the_answered_contender(self) -> None:
-        config = RelayConfig(takeover_idle=1000.0)
+        config = RelayConfig(takeover_idle=1000.0, takeover_unchecked=1000.0)
         flows, records = table(config)
         made(flows, CLIENT, A, 0.0)
         made(flows, CLIENT, B, 1.0)
@@ -356,7 +385,7 @@ class Entry:
 
     def __init__(self, hop: Address, proved: float, generation: int) -> None:
         self.hop = hop
-        self.proved = proved
+        self.proved = self.checked = proved
         self.seen = generation
         self.answered = False
         self.ssrcs: set[int] = set()
@@ -397,7 +426,11 @@ class FlowRules(RuleBasedStateMachine):
             return
         if flow is None and len(self.flows) >= BOUNDS.flows:
             return
-        if flow is not None and self.now - flow.proved < BOUNDS.takeover_idle:
+        if (
+            flow is not None
+            and self.now - flow.proved < BOUNDS.takeover_idle
+            and self.now - flow.checked < BOUNDS.takeover_unchecked
+        ):
             return
         self.flows[client] = self.contenders.pop(client)
         self.flows[client].seen = self.generation
@@ -407,14 +440,14 @@ class FlowRules(RuleBasedStateMachine):
         if flow is None:
             return self.model_make(client, hop)
         if flow.hop == hop:
-            flow.proved, flow.seen = self.now, self.generation
+            flow.proved, flow.checked, flow.seen = self.now, self.now, self.generation
             return hop
         contender = self.contenders.get(client)
         if contender is None and len(self.contenders) >= BOUNDS.contenders:
             return Drop.FLOWS_FULL
         if contender is None or contender.hop != hop:
             contender = self.contenders[client] = Entry(hop, self.now, self.generation)
-        contender.proved, contender.seen = self.now, self.generation
+        contender.proved, contender.checked, contender.seen = self.now, self.now, self.generation
         self.model_takeover(client)
         return hop
 

@@ -242,7 +242,7 @@ def test_a_downlink_that_runs_proves_its_owner(make: Callable[..., World]) -> No
     world = make()
     established(world, CALLER)
     check_uplink(world, [(CALLER, check(2))])
-    for _ in range(5):
+    for _ in range(3):  # longer than takeover_idle, shorter than takeover_unchecked
         check_downlink(world, [(A, leg(CALLER, rtp(2), world.proxies[0]))])
         world.pass_time(4.0)
         check_downlink(world, [(B, leg(CALLER, success(), world.proxies[0]))])
