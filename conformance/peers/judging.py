@@ -40,6 +40,8 @@ class Judgement:
     peers: tuple[str, ...]
     fault: Fault
     note: str
+    read: str = ""
+    """Where in its source this was seen. Empty: it rests on what crossed, and on the RFC."""
 
     def fits(self, peer: str, case: str) -> bool:
         """Whether it says something about this case's failure at this peer."""

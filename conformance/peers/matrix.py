@@ -25,8 +25,10 @@ says why. What failed or was blocked was asked again, alone, of a peer freshly s
 three times the patience; only what went wrong both times is counted as wrong. Signalling has no
 column: no peer here has a door by HTTP of its own."""
 _JUDGED = """\
-Whose fault it is, by hand, for what failed or was blocked. *Flaky* passed when asked alone.
-*Started again*: how often the peer ended by itself, or answered no more, while it was asked."""
+Whose fault it is, by hand, for what failed or was blocked. *Read*: how many of them were followed
+up in the peer's source, where the judgement names the place; the others rest on what crossed and on
+the RFC. *Flaky* passed when asked alone. *Started again*: how often the peer ended by itself, or
+answered no more, while it was asked."""
 
 
 @frozen(slots=True)
@@ -111,10 +113,11 @@ def _faults(known: Iterable[tuple[str, PeerResults]], judgements: Sequence[Judge
     for name, told in known:
         found = [judge(judgements, name, case) for _, case, _ in told.failures()]
         faults = [each.fault if each else None for each in found]
-        numbers = [len(faults), *(faults.count(fault) for fault in (*_FAULTS, None))]
+        read = sum(each is not None and bool(each.read) for each in found)
+        numbers = [len(faults), *(faults.count(fault) for fault in (*_FAULTS, None)), read]
         rows.append([name, *map(str, [*numbers, len(told.flaky), len(told.losses)])])
-    head = ["peer", "wrong", *_FAULTS.values(), "not looked at yet", "flaky", "started again"]
-    return _table(head, rows)
+    counted = ("wrong", *_FAULTS.values(), "not looked at yet", "read", "flaky", "started again")
+    return _table(["peer", *counted], rows)
 
 
 def _peer(name: str, told: PeerResults, judgements: Sequence[Judgement]) -> str:
@@ -147,8 +150,9 @@ def _group(group: _Group) -> list[str]:
         head = f"- Not looked at yet ({len(group.cases)}):"
         return [head, *(f"  - `{case}`: {seen}" for case, seen in group.cases)]
     names = ", ".join(f"`{case}`" for case, _ in group.cases)
-    said = _FAULTS[group.judgement.fault]
-    return [f"- {names}: {said}. {' '.join(group.judgement.note.split())}"]
+    said, note = _FAULTS[group.judgement.fault], " ".join(group.judgement.note.split())
+    read = f" Read: {group.judgement.read}." if group.judgement.read else ""
+    return [f"- {names}: {said}. {note}{read}"]
 
 
 def _losses(told: PeerResults) -> list[str]:

@@ -45,8 +45,10 @@ def of_one(told: Told = TOLD) -> results.Results:
     return results.Results({told.name: results.of(told)})
 
 
-def entry(case: str, peer: str = "*", fault: Fault = Fault.PEER, note: str = "So.") -> Judgement:
-    return Judgement((case,), (peer,), fault, note)
+def entry(
+    case: str, peer: str = "*", fault: Fault = Fault.PEER, note: str = "So.", read: str = ""
+) -> Judgement:
+    return Judgement((case,), (peer,), fault, note, read)
 
 
 # What is committed.
@@ -112,6 +114,8 @@ def test_judgements_are_read() -> None:
     assert not found.fits("aiortc", "a/b")
     assert not found.fits("q", "b/a")
     assert judging.parse("") == ()
+    (followed,) = judging.parse(text + 'read = "`a.c` of 3.1"\n')
+    assert followed == evolve(found, read="`a.c` of 3.1")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_cells_count() -> None:
 def test_what_nobody_has_looked_at_is_told() -> None:
     told = matrix.page(BEFORE, of_one(), [])
     assert "- Not looked at yet (1):\n  - `rfc8489/5/b`: silence: of a kind\n" in told
-    assert "| pion | 2 | 0 | 0 | 0 | 0 | 2 | 1 | 1 |" in told.splitlines()
+    assert "| pion | 2 | 0 | 0 | 0 | 0 | 2 | 0 | 1 | 1 |" in told.splitlines()
     assert "dtls-0: it ended with status 2: panic" in told
 
 
@@ -200,7 +204,15 @@ def test_judgements_stand_with_what_they_judge() -> None:
     assert "- `rfc8489/5/b`: the peer is wrong. It sleeps.\n" in told
     assert "- `rfc6347/4/f`: a matter of taste. So.\n" in told
     assert "Not looked at yet" not in told
-    assert "| pion | 2 | 1 | 1 | 0 | 0 | 0 | 1 | 1 |" in told.splitlines()
+    assert "| pion | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 1 | 1 |" in told.splitlines()
+
+
+def test_what_was_followed_up_in_the_source_is_told_and_counted() -> None:
+    judgements = [entry("rfc8489/*", read="`a.c` of 3.1"), entry("rfc6347/*", fault=Fault.TASTE)]
+    told = matrix.page(BEFORE, of_one(), judgements)
+    assert "- `rfc8489/5/b`: the peer is wrong. So. Read: `a.c` of 3.1.\n" in told
+    assert "- `rfc6347/4/f`: a matter of taste. So.\n" in told
+    assert "| pion | 2 | 1 | 1 | 0 | 0 | 0 | 1 | 1 | 1 |" in told.splitlines()
 
 
 @pytest.mark.parametrize(
