@@ -518,4 +518,8 @@ class Association:
             parts += transfer.data(space, self._now)
         elif kind is ShutdownSent and transfer.acknowledgement.wanted:
             parts += transfer.acknowledge(space)
+        elif kind is ShutdownAckSent:
+            # Who sends SHUTDOWN has nothing left that is to be acknowledged. What looked so to us
+            # must be forgotten, or its timer stays due for as long as this state lasts.
+            transfer.acknowledgement.sent()
         return parts

@@ -18,6 +18,7 @@ from transceiver.sctp.causes import NoUserData, ProtocolViolation, UserAbort
 from transceiver.sctp.chunks import (
     Abort,
     Data,
+    ForwardTsn,
     Sack,
     Shutdown,
 )
@@ -57,6 +58,32 @@ def test_nothing_new_is_taken_once_it_is_closing(state: State) -> None:
     with pytest.raises(NotConnected):
         pair.a.association.send(1, 53, b"too late", pair.now)
     assert pair.a.association.buffered_amount(1) == 0
+
+
+@pytest.mark.parametrize("last", ["DATA", "FORWARD TSN"])
+def test_no_timer_stays_due_for_a_peer_that_ends_unacknowledged(last: str) -> None:
+    """DATA whose acknowledgement may wait, then SHUTDOWN before that has gone: once it was due, no
+    packet took it along, and ``next_timeout`` said "now" for as long as the peer kept silent. Found
+    by fuzzing (``core.sctp--shutdown-unacknowledged.bin``)."""
+    pair = in_state(State.ESTABLISHED)
+    a = pair.a.association
+    for number in range(2):  # the first packet of all is acknowledged at once
+        data = Data((next_tsn(pair) + number) & 0xFFFF_FFFF, 1, number, 53, b"x", True, True)
+        a.receive_packet(to(a, data), pair.now)
+    outstanding = a._block.outbound.outstanding
+    a.receive_packet(to(a, Shutdown(outstanding.cumulative & 0xFFFF_FFFF)), pair.now)
+    if last == "FORWARD TSN":
+        a.receive_packet(to(a, ForwardTsn((next_tsn(pair) + 5) & 0xFFFF_FFFF)), pair.now)
+    assert a.state is State.SHUTDOWN_ACK_SENT
+    times = []
+    for _ in range(20):
+        transmits(a)
+        events(a)
+        due = a.next_timeout()
+        assert due is not None
+        times.append(due)
+        a.handle_timeout(due)
+    assert times[-1] > pair.now + 5.0  # time goes on, from one SHUTDOWN ACK to the next
 
 
 def test_what_is_under_way_goes_again_after_the_peer_wants_to_close() -> None:
