@@ -1,10 +1,11 @@
 """What a case is, and how what it saw becomes a verdict.
 
-A case asks one question about somebody's implementation. Its *steps* play against a stage and say
-what was seen, as a member of a closed vocabulary (a ``Seen``); its *oracle* says for each member
-whether that is right. Every outcome is named, silence among them: an oracle that forgets one, or
-names one twice, cannot be written down, because ``case`` refuses it when the module is imported.
-So steps never judge, and what nobody has thought of cannot pass.
+A case asks one question about somebody's implementation. It is a ``Rule``, what is right and where
+that is written, and how the rule is asked after. Its *steps* play against a stage and say what was
+seen, as a member of a closed vocabulary (a ``Seen``); its *oracle* says for each member whether
+that is right. Every outcome is named, silence among them: an oracle that forgets one, or names one
+twice, cannot be written down, because it is refused when the module is imported. So steps never
+judge, and what nobody has thought of cannot pass.
 
 How bad a wrong outcome is, is the requirement's level: breaking a MUST fails, ignoring a SHOULD is
 lenient, and what a MAY says is only noted.
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from .traps import TRAPS
 
@@ -88,30 +89,29 @@ Steps: TypeAlias = Callable[[Any], Observed]
 
 
 @frozen(slots=True)
-class Case:
-    """``name`` is permanent. ``requirement`` says in one sentence what is asked for, ``sends`` what
-    is sent. ``without`` names the drivers that cannot ask it, each with the reason. ``lasts`` is
-    how many seconds the steps take when all is well, beyond round trips. ``requirements`` are ids
-    of ``conformance/requirements``, ``traps`` keys of ``conformance.traps.TRAPS``."""
+class Rule:
+    """What a case asserts, however it is asked. ``name`` is permanent. ``requirement`` says in one
+    sentence what is right. ``requirements`` are ids of ``conformance/requirements``, ``traps`` keys
+    of ``conformance.traps.TRAPS``. Raises ValueError unless the name has three parts, and the traps
+    are known."""
 
     name: str
     requirement: str
-    sends: str
-    level: Level
-    profiles: tuple[Profile, ...]
-    good: tuple[Seen, ...]
-    bad: tuple[Seen, ...]
-    lenient: tuple[Seen, ...]
-    steps: Steps = field(repr=False, eq=False)
-    requirements: tuple[str, ...] = ()
-    traps: tuple[str, ...] = ()
-    without: Mapping[str, str] = field(factory=dict, repr=False)
-    lasts: float = 0.0
+    level: Level = field(default=Level.MUST, kw_only=True)
+    requirements: tuple[str, ...] = field(default=(), kw_only=True)
+    traps: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        name, traps = self.name, self.traps
+        if len(name.split("/")) < 3 or name != name.lower() or " " in name:
+            raise ValueError(f"{name!r} is not SOURCE/SECTION/WHAT")
+        if len(set(traps)) != len(traps) or not TRAPS.keys() >= set(traps):
+            raise ValueError(f"{name}: {traps} are no traps, or one is named twice")
 
     @property
     def source(self) -> str:
-        """Where the requirement stands: ``RFC 8489, section 6.3.1``, or the part of the project
-        that the name begins with."""
+        """Where it is written: ``RFC 8489, section 6.3.1``, or the part of the project that the
+        name begins with."""
         head, *rest = self.name.split("/")
         if head.startswith("rfc"):
             return f"RFC {head[3:]}, section {rest[0]}"
@@ -119,11 +119,65 @@ class Case:
 
     @property
     def link(self) -> str | None:
-        """The section at the RFC editor's."""
+        """The section at the RFC editor's; None where no RFC says it."""
         head, *rest = self.name.split("/")
         if not head.startswith("rfc"):
             return None
         return f"https://www.rfc-editor.org/rfc/{head}.html#section-{rest[0]}"
+
+    def asked(
+        self,
+        *,
+        sends: str,
+        profiles: tuple[Profile, ...],
+        good: tuple[Seen, ...],
+        bad: tuple[Seen, ...],
+        lenient: tuple[Seen, ...] = (),
+        without: Mapping[str, str] | None = None,
+        lasts: float = 0.0,
+    ) -> Callable[[Steps], "Case"]:
+        """Make a case of the steps that follow; ``Case`` says what the arguments are. Raises
+        ValueError unless ``good``, ``bad`` and ``lenient`` together name every member of one
+        vocabulary once, and there is something good and something bad."""
+        named = [*good, *bad, *lenient]
+        vocabulary = type(named[0])
+        if not good or not bad:
+            raise ValueError(f"{self.name}: something has to be right, and something wrong")
+        if len(set(named)) != len(named) or set(named) != set(vocabulary):
+            missing = [str(seen) for seen in vocabulary if seen not in named]
+            raise ValueError(f"{self.name}: the oracle is no partition; missing {missing}")
+
+        def make(steps: Steps) -> Case:
+            return Case(
+                **asdict(self, recurse=False),
+                sends=sends,
+                profiles=profiles,
+                good=good,
+                bad=bad,
+                lenient=lenient,
+                steps=steps,
+                without=dict(without or {}),
+                lasts=lasts,
+            )
+
+        return make
+
+
+@frozen(slots=True, kw_only=True)
+class Case(Rule):
+    """A rule, and how it is asked after. ``sends`` says what is sent, and goes on from "it sends".
+    ``good``, ``bad`` and ``lenient`` are the oracle. ``without`` names the drivers that cannot ask
+    it, each with the reason. ``lasts`` is how many seconds the steps take when all is well, beyond
+    round trips."""
+
+    sends: str
+    profiles: tuple[Profile, ...]
+    good: tuple[Seen, ...]
+    bad: tuple[Seen, ...]
+    lenient: tuple[Seen, ...]
+    steps: Steps = field(repr=False, eq=False)
+    without: Mapping[str, str] = field(factory=dict, repr=False)
+    lasts: float = 0.0
 
     def judge(self, seen: Seen) -> Verdict:
         """Raises KeyError for what is in none of the three: the steps' vocabulary is another one
@@ -160,36 +214,14 @@ def case(
     without: Mapping[str, str] | None = None,
     lasts: float = 0.0,
 ) -> Callable[[Steps], Case]:
-    """Make a case of the steps that follow. Raises ValueError unless ``good``, ``bad`` and
-    ``lenient`` together name every member of one vocabulary once, the name has three parts, and the
-    traps are known."""
-    named = [*good, *bad, *lenient]
-    vocabulary = type(named[0])
-    if not good or not bad:
-        raise ValueError(f"{name}: something has to be right, and something wrong")
-    if len(set(named)) != len(named) or set(named) != set(vocabulary):
-        missing = [str(seen) for seen in vocabulary if seen not in named]
-        raise ValueError(f"{name}: the oracle is no partition; missing {missing}")
-    if len(name.split("/")) < 3 or name != name.lower() or " " in name:
-        raise ValueError(f"{name!r} is not SOURCE/SECTION/WHAT")
-    if len(set(traps)) != len(traps) or not TRAPS.keys() >= set(traps):
-        raise ValueError(f"{name}: {traps} are no traps, or one is named twice")
-
-    def make(steps: Steps) -> Case:
-        return Case(
-            name=name,
-            requirement=requirement,
-            sends=sends,
-            level=level,
-            profiles=profiles,
-            good=good,
-            bad=bad,
-            lenient=lenient,
-            steps=steps,
-            requirements=requirements,
-            traps=traps,
-            without=dict(without or {}),
-            lasts=lasts,
-        )
-
-    return make
+    """``Rule`` and ``asked`` in one, for a case that stands alone. Raises what they raise."""
+    rule = Rule(name, requirement, level=level, requirements=requirements, traps=traps)
+    return rule.asked(
+        sends=sends,
+        profiles=profiles,
+        good=good,
+        bad=bad,
+        lenient=lenient,
+        without=without,
+        lasts=lasts,
+    )

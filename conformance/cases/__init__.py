@@ -39,6 +39,11 @@ does not work. Silence is an outcome: confirm that the server lives, and have a 
 one that does not. Change one thing and keep the rest right, integrity, hashes and numbers included,
 so that nothing else can be the reason for what the server does.
 
+**Cases that differ in little** are made by one function of their file. It takes a ``Rule``, which
+is all that a case asserts (name, requirement, level, ids, traps), and besides only what is
+particular to how that is asked; ``rule.asked`` makes the case. ``question``, ``relayed`` and
+``lone`` in ``conformance.probe`` are such functions for many files.
+
 **A case works against any server**: what our own cores know must not be asked of them. Draw only
 from ``stage.entropy``, wait only by the stage's clock, and put in ``lasts`` how long it takes
 beyond round trips if that is more than half a second. ``without`` names a driver that cannot ask

@@ -8,7 +8,7 @@ noise would not tell a server that sorts wrongly from one that sorts well.
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Case, Level, Observed, Profile, case
+from conformance.case import Case, Level, Observed, Profile, Rule
 from conformance.probe.call import Call
 from conformance.probe.demux import Sorted, garbage, hello_record, sort, waiting
 from conformance.probe.profiles import ICE, ICE_AND_DTLS
@@ -39,27 +39,18 @@ def _owner(octet: int) -> str:
 
 
 def _case(
-    name: str,
-    requirement: str,
+    rule: Rule,
     sends: str,
     make: Callable[[Call], list[bytes]],
     *,
     profiles: tuple[Profile, ...] = ICE,
     good: tuple[Sorted, ...] = (Sorted.DROPPED,),
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = ("STUN and ICE 13",),
 ) -> Case:
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=f"{sends}, to a server that waits for a ClientHello",
         profiles=profiles,
-        level=level,
         good=good,
         bad=tuple(each for each in Sorted if each not in good),
-        requirements=requirements,
-        traps=traps,
     )
     def steps(stage: Stage) -> Observed:
         call = waiting(stage)
@@ -81,52 +72,63 @@ def _as_hello(call: Call, octet: int) -> list[bytes]:
 
 CHECKS = tuple(
     _case(
-        f"rfc9443/3/check-that-begins-with-{octet}",
-        f"First byte {octet} belongs to {_owner(octet)}: what is STUN in all else is no Binding "
-        "request.",
+        Rule(
+            f"rfc9443/3/check-that-begins-with-{octet}",
+            f"First byte {octet} belongs to {_owner(octet)}: what is STUN in all else is no "
+            "Binding request.",
+            requirements=REQUIRED[_owner(octet)],
+            traps=("STUN and ICE 13",),
+        ),
         f"a signed check whose first byte is {octet}",
         partial(_as_check, octet=octet),
-        requirements=REQUIRED[_owner(octet)],
     )
     for octet in (3, 4, 15, 16, 19, 20, 63, 79, 80)
 )
 
 HELLOS = tuple(
     _case(
-        f"rfc9443/3/hello-that-begins-with-{octet}",
-        f"First byte {octet} belongs to {_owner(octet)}: what is a ClientHello in all else is "
-        "none.",
+        Rule(
+            f"rfc9443/3/hello-that-begins-with-{octet}",
+            f"First byte {octet} belongs to {_owner(octet)}: what is a ClientHello in all else is "
+            "none.",
+            requirements=REQUIRED[_owner(octet)],
+            traps=("STUN and ICE 13",),
+        ),
         f"a ClientHello in a record whose first byte is {octet}",
         partial(_as_hello, octet=octet),
         profiles=ICE_AND_DTLS,
-        requirements=REQUIRED[_owner(octet)],
     )
     for octet in (0, 19, 64, 127, 255)
 )
 
 UNKNOWN_RECORDS = tuple(
     _case(
-        f"rfc9443/3/hello-that-begins-with-{octet}",
-        f"First byte {octet} is DTLS's, which has no handshake there: such a record is dropped, "
-        "and ends no call.",
+        Rule(
+            f"rfc9443/3/hello-that-begins-with-{octet}",
+            f"First byte {octet} is DTLS's, which has no handshake there: such a record is "
+            "dropped, and ends no call.",
+            level=Level.SHOULD,
+            requirements=REQUIRED[_owner(octet)],
+            traps=("STUN and ICE 13", "DTLS 7"),
+        ),
         f"a ClientHello in a record whose first byte is {octet}",
         partial(_as_hello, octet=octet),
         profiles=ICE_AND_DTLS,
-        level=Level.SHOULD,
-        requirements=REQUIRED[_owner(octet)],
-        traps=("STUN and ICE 13", "DTLS 7"),
     )
     for octet in (20, 63)
 )
 
 control = _case(
-    "rfc9443/3/hello-that-begins-with-22",
-    "First bytes 20 to 63 are DTLS's: a ClientHello is answered.",
+    Rule(
+        "rfc9443/3/hello-that-begins-with-22",
+        "First bytes 20 to 63 are DTLS's: a ClientHello is answered.",
+        requirements=("rfc9443/3/1",),
+        traps=("STUN and ICE 13",),
+    ),
     "a ClientHello",
     partial(_as_hello, octet=22),
     profiles=ICE_AND_DTLS,
     good=(Sorted.ANSWERED,),
-    requirements=("rfc9443/3/1",),
 )
 
 
@@ -159,55 +161,76 @@ def _every_lone_octet(call: Call) -> list[bytes]:
 
 OTHERS = (
     _case(
-        "traps/demux/empty-datagram",
-        "A datagram without an byte is nothing.",
+        Rule(
+            "traps/demux/empty-datagram",
+            "A datagram without an byte is nothing.",
+            traps=("STUN and ICE 13",),
+        ),
         "empty datagrams",
         lambda call: [b"", b""],
     ),
     _case(
-        "traps/demux/lone-octets",
-        "A datagram of one byte is too short for everything.",
+        Rule(
+            "traps/demux/lone-octets",
+            "A datagram of one byte is too short for everything.",
+            requirements=("rfc7983/6/1",),
+            traps=("STUN and ICE 1", "STUN and ICE 13"),
+        ),
         "each byte alone in a datagram",
         _every_lone_octet,
-        requirements=("rfc7983/6/1",),
-        traps=("STUN and ICE 1", "STUN and ICE 13"),
     ),
     _case(
-        "traps/demux/noise",
-        "Noise is nothing, whatever it begins with.",
+        Rule(
+            "traps/demux/noise",
+            "Noise is nothing, whatever it begins with.",
+            requirements=("rfc7983/6/1", "rfc9443/3/1"),
+            traps=("STUN and ICE 13",),
+        ),
         "forty random bytes behind each first byte there is",
         _every_octet,
-        requirements=("rfc7983/6/1", "rfc9443/3/1"),
     ),
     _case(
-        "rfc7983/7/channel-data",
-        "Channel data belongs to a TURN client: what it wraps is not unwrapped here.",
+        Rule(
+            "rfc7983/7/channel-data",
+            "Channel data belongs to a TURN client: what it wraps is not unwrapped here.",
+            requirements=("rfc9443/3/4",),
+            traps=("STUN and ICE 13",),
+        ),
         "TURN channel data that carries a good check",
         _channel,
-        requirements=("rfc9443/3/4",),
     ),
     _case(
-        "rfc9443/3/quic",
-        "Packets of QUIC are dropped by who does not speak it.",
+        Rule(
+            "rfc9443/3/quic",
+            "Packets of QUIC are dropped by who does not speak it.",
+            requirements=("rfc9443/3/2", "rfc7983/6/1"),
+            traps=("STUN and ICE 13",),
+        ),
         "an Initial packet of QUIC, a short one and one from the middle of the range",
         _quic,
-        requirements=("rfc9443/3/2", "rfc7983/6/1"),
     ),
     _case(
-        "rfc7983/7/zrtp",
-        "Packets of ZRTP are dropped by who does not speak it.",
+        Rule(
+            "rfc7983/7/zrtp",
+            "Packets of ZRTP are dropped by who does not speak it.",
+            requirements=("rfc9443/3/5", "rfc7983/6/1"),
+            traps=("STUN and ICE 13",),
+        ),
         "a ZRTP Hello",
         _zrtp,
-        requirements=("rfc9443/3/5", "rfc7983/6/1"),
     ),
     _case(
-        "rfc5764/5.1/media-before-keys",
-        "Media that comes before there are keys is not answered, and does not stand in their way.",
+        Rule(
+            "rfc5764/5.1/media-before-keys",
+            "Media that comes before there are keys is not answered, and does not stand in their "
+            "way.",
+            requirements=("rfc5764/5.1/1", "rfc9443/3/1"),
+            traps=("STUN and ICE 13",),
+        ),
         "RTP and RTCP in the clear",
         lambda call: [
             b"\x80\x6f\0\1\0\0\0\1\1\2\3\4" + call.stage.entropy(40),
             b"\x80\xc8\0\6\1\2\3\4" + call.stage.entropy(20),
         ],
-        requirements=("rfc5764/5.1/1", "rfc9443/3/1"),
     ),
 )

@@ -13,6 +13,7 @@ from conformance.case import (
     Case,
     Level,
     Observed,
+    Rule,
     Seen,
     Unsupported,
     case,
@@ -26,28 +27,15 @@ from transceiver.srtp import rtp
 
 
 def _case(
-    name: str,
-    requirement: str,
-    sends: str,
-    make: Callable[[Media], list[Shot]],
-    *,
-    payload_type: int = 0,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = ("STUN and ICE 13",),
+    rule: Rule, sends: str, make: Callable[[Media], list[Shot]], *, payload_type: int = 0
 ) -> Case:
     """``payload_type`` is what Opus is offered as, where that matters."""
 
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=f"{sends}, among good audio",
         profiles=ICE_AND_SRTP,
-        level=level,
         good=(Heard.RIGHT,),
         bad=tuple(each for each in Heard if each is not Heard.RIGHT),
-        requirements=requirements,
-        traps=traps,
     )
     def steps(stage: Stage) -> Observed:
         codecs = ((payload_type, "opus/48000/2"), (0, "PCMU/8000"))
@@ -90,12 +78,15 @@ def _typed(media: Media, second: int, *, wanted: bool) -> list[Shot]:
 
 STRANGE = tuple(
     _case(
-        f"rfc9443/3/audio-that-begins-with-{octet}",
-        f"First byte {octet} belongs to {owner}: audio that begins so is not heard, though its "
-        "tag is right.",
+        Rule(
+            f"rfc9443/3/audio-that-begins-with-{octet}",
+            f"First byte {octet} belongs to {owner}: audio that begins so is not heard, though its "
+            "tag is right.",
+            requirements=("rfc7983/6/1", required),
+            traps=("STUN and ICE 13",),
+        ),
         f"packets that SRTP would vouch for and that begin with {octet}",
         partial(_headed, octet=octet, wanted=False),
-        requirements=("rfc7983/6/1", required),
     )
     for octet, owner, required in (
         (63, "DTLS", "rfc9443/3/1"),
@@ -108,11 +99,14 @@ STRANGE = tuple(
 
 OWN = tuple(
     _case(
-        f"rfc9443/3/audio-that-begins-with-{octet}",
-        f"First bytes 128 to 191 are RTP's: {octet} is heard.",
+        Rule(
+            f"rfc9443/3/audio-that-begins-with-{octet}",
+            f"First bytes 128 to 191 are RTP's: {octet} is heard.",
+            requirements=("rfc9443/3/1",),
+            traps=("STUN and ICE 13",),
+        ),
         f"packets that begin with {octet}{what}",
         partial(_headed, octet=octet, wanted=True),
-        requirements=("rfc9443/3/1",),
     )
     for octet, what in (
         (128, ""),
@@ -125,37 +119,46 @@ OWN = tuple(
 
 RTCP = tuple(
     _case(
-        f"rfc5761/4/second-octet-{octet}-is-rtcp",
-        f"Second byte {octet} belongs to RTCP: no audio has a payload type that reads so.",
+        Rule(
+            f"rfc5761/4/second-octet-{octet}-is-rtcp",
+            f"Second byte {octet} belongs to RTCP: no audio has a payload type that reads so.",
+            requirements=("rfc5761/4/3", "rfc5761/7/1"),
+            traps=("STUN and ICE 13",),
+        ),
         f"authentic audio with the marker and payload type {octet & 0x7F}",
         partial(_typed, second=octet, wanted=False),
-        requirements=("rfc5761/4/3", "rfc5761/7/1"),
     )
     for octet in (192, 200, 223)
 )
 
 RTP = tuple(
     _case(
-        f"rfc5761/4/second-octet-{octet}-is-rtp",
-        f"Second byte {octet} belongs to RTP: audio of payload type {octet & 0x7F} with the "
-        "marker is heard.",
+        Rule(
+            f"rfc5761/4/second-octet-{octet}-is-rtp",
+            f"Second byte {octet} belongs to RTP: audio of payload type {octet & 0x7F} with the "
+            "marker is heard.",
+            requirements=("rfc5761/5.1.1/3", "rfc5761/7/1"),
+            traps=("STUN and ICE 13",),
+        ),
         f"authentic audio with the marker, where Opus was offered as {octet & 0x7F}",
         partial(_typed, second=octet, wanted=True),
         payload_type=octet & 0x7F,
-        requirements=("rfc5761/5.1.1/3", "rfc5761/7/1"),
     )
     for octet in (224, 255)
 )
 
 below = _case(
-    "rfc5761/4/second-octet-191-is-rtp",
-    "Payload types below 64 may be given to streams as well: 63 with the marker is the last that "
-    "is not read as RTCP.",
+    Rule(
+        "rfc5761/4/second-octet-191-is-rtp",
+        "Payload types below 64 may be given to streams as well: 63 with the marker is the last "
+        "that is not read as RTCP.",
+        level=Level.SHOULD,
+        requirements=("rfc5761/5.1.1/3",),
+        traps=("STUN and ICE 13",),
+    ),
     "authentic audio with the marker, where Opus was offered as 63",
     partial(_typed, second=191, wanted=True),
     payload_type=63,
-    level=Level.SHOULD,
-    requirements=("rfc5761/5.1.1/3",),
 )
 
 
@@ -170,19 +173,24 @@ def _lone(media: Media) -> list[Shot]:
 
 LIVES_ON = (
     _case(
-        "traps/demux/noise-in-a-call",
-        "A call goes on through noise, whatever that begins with.",
+        Rule(
+            "traps/demux/noise-in-a-call",
+            "A call goes on through noise, whatever that begins with.",
+            requirements=("rfc7983/6/1",),
+            traps=("STUN and ICE 13",),
+        ),
         "forty random bytes behind each first byte there is",
         lambda media: [*_noise(media), *media.shots(2)],
-        requirements=("rfc7983/6/1",),
     ),
     _case(
-        "traps/demux/lone-octets-in-a-call",
-        "A call goes on through datagrams of a single byte, and through empty ones.",
+        Rule(
+            "traps/demux/lone-octets-in-a-call",
+            "A call goes on through datagrams of a single byte, and through empty ones.",
+            requirements=("rfc7983/6/1",),
+            traps=("STUN and ICE 1", "STUN and ICE 13"),
+        ),
         "each byte alone in a datagram, and an empty one",
         lambda media: [*_lone(media), Shot(b"", b"", None, "empty"), *media.shots(2)],
-        requirements=("rfc7983/6/1",),
-        traps=("STUN and ICE 1", "STUN and ICE 13"),
     ),
 )
 

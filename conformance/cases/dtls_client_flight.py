@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Case, Level, Observed, Unsupported, case
+from conformance.case import Case, Level, Observed, Rule, Unsupported, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
@@ -38,17 +38,13 @@ from transceiver.dtls.wire import vector
 
 
 def _impostor(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     deviate: Callable[[ClientPuppet], dict[str, Any]],
     group: Group | None = None,
     only_sent_wrongly: bool = False,
     by_use: bool = False,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
 ) -> Case:
     """A second flight that must not lead to a Finished of the server's. ``deviate`` says how it
     differs from a good one; ``only_sent_wrongly`` that its messages do not, so that the same ones
@@ -67,17 +63,12 @@ def _impostor(
             return puppet.judge(puppet.is_finished, lambda: _says_it_right(puppet, puppet.flight))
         return puppet.judged(by_use=by_use)
 
-    return case(
-        name,
-        requirement,
+    return rule.asked(
         sends=sends,
         profiles=DTLS,
-        level=level,
         good=REFUSED_IN_TIME if by_use else REFUSED,
         lenient=(Refusal.STUCK,),
         bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
-        requirements=requirements,
-        traps=traps,
     )(steps)
 
 
@@ -93,102 +84,124 @@ def _changed(change: Change) -> Callable[[ClientPuppet], dict[str, Any]]:
 
 
 another_certificate = _impostor(
-    "rfc8842/5.1/another-certificate",
-    "A client whose certificate has another fingerprint than its offer gave is not let in.",
+    Rule(
+        "rfc8842/5.1/another-certificate",
+        "A client whose certificate has another fingerprint than its offer gave is not let in.",
+        requirements=("rfc8842/5.1/7",),
+        traps=("DTLS 10",),
+    ),
     sends="a whole second flight of somebody with a certificate and key of its own",
     deviate=lambda puppet: {"signer": fixed_identity(puppet.call.stage.entropy)},
     by_use=True,
-    requirements=("rfc8842/5.1/7",),
-    traps=("DTLS 10",),
 )
 
 no_certificate = _impostor(
-    "rfc8827/6.5/no-certificate",
-    "A client that shows no certificate is not let in.",
+    Rule(
+        "rfc8827/6.5/no-certificate",
+        "A client that shows no certificate is not let in.",
+        traps=("DTLS 10",),
+    ),
     sends="an empty list of certificates, no CertificateVerify, and a Finished that fits",
     deviate=_changed(
         {HandshakeType.CERTIFICATE: b"\x00\x00\x00", HandshakeType.CERTIFICATE_VERIFY: None}
     ),
     by_use=True,
-    traps=("DTLS 10",),
 )
 
 certificate_left_out = _impostor(
-    "rfc5246/7.4.6/certificate-left-out",
-    "A client that leaves its Certificate message out is not let in.",
+    Rule(
+        "rfc5246/7.4.6/certificate-left-out",
+        "A client that leaves its Certificate message out is not let in.",
+        traps=("DTLS 10",),
+    ),
     sends="ClientKeyExchange and Finished alone",
     deviate=_changed({HandshakeType.CERTIFICATE: None, HandshakeType.CERTIFICATE_VERIFY: None}),
     by_use=True,
-    traps=("DTLS 10",),
 )
 
 verify_left_out = _impostor(
-    "rfc5246/7.4.8/no-certificate-verify",
-    "A client that shows a certificate and does not prove that it holds the key is not let in.",
+    Rule(
+        "rfc5246/7.4.8/no-certificate-verify",
+        "A client that shows a certificate and does not prove that it holds the key is not let in.",
+        traps=("DTLS 10",),
+    ),
     sends="the right certificate, no CertificateVerify, and a Finished that fits",
     deviate=_changed({HandshakeType.CERTIFICATE_VERIFY: None}),
-    traps=("DTLS 10",),
 )
 
 verify_by_another_key = _impostor(
-    "rfc5246/7.4.8/signature-of-another-key",
-    "A CertificateVerify that another key has made proves nothing.",
+    Rule(
+        "rfc5246/7.4.8/signature-of-another-key",
+        "A CertificateVerify that another key has made proves nothing.",
+        traps=("DTLS 10",),
+    ),
     sends="the right certificate, and a CertificateVerify by somebody else's key",
     deviate=lambda puppet: {"sign": fixed_identity(puppet.call.stage.entropy).sign},
-    traps=("DTLS 10",),
 )
 
 verify_over_something_else = _impostor(
-    "rfc5246/7.4.8/signature-over-another-handshake",
-    "A CertificateVerify of another handshake proves nothing in this one.",
+    Rule(
+        "rfc5246/7.4.8/signature-over-another-handshake",
+        "A CertificateVerify of another handshake proves nothing in this one.",
+        traps=("DTLS 10",),
+    ),
     sends="a CertificateVerify by the right key over other bytes",
     deviate=lambda puppet: {"sign": lambda data: puppet.identity.sign(data[::-1])},
-    traps=("DTLS 10",),
 )
 
 verify_empty = _impostor(
-    "rfc5246/7.4.8/empty-signature",
-    "A CertificateVerify without a signature proves nothing.",
+    Rule(
+        "rfc5246/7.4.8/empty-signature",
+        "A CertificateVerify without a signature proves nothing.",
+        traps=("DTLS 10",),
+    ),
     sends="a CertificateVerify whose signature has no bytes",
     deviate=lambda puppet: {"sign": lambda data: b""},
-    traps=("DTLS 10",),
 )
 
 verify_with_unknown_scheme = _impostor(
-    "rfc5246/7.4.8/algorithm-not-asked-for",
-    "A CertificateVerify by an algorithm that the server has not asked for is refused.",
+    Rule(
+        "rfc5246/7.4.8/algorithm-not-asked-for",
+        "A CertificateVerify by an algorithm that the server has not asked for is refused.",
+        traps=("DTLS 10",),
+    ),
     sends="a CertificateVerify said to be by ECDSA with SHA-1",
     deviate=lambda puppet: {"scheme": 0x0203},
-    traps=("DTLS 10",),
 )
 
 verify_cut_short = _impostor(
-    "rfc5246/7.4.8/signature-cut-short",
-    "A CertificateVerify that ends inside its signature is refused.",
+    Rule(
+        "rfc5246/7.4.8/signature-cut-short",
+        "A CertificateVerify that ends inside its signature is refused.",
+    ),
     sends="a CertificateVerify without its last ten bytes",
     deviate=_changed({HandshakeType.CERTIFICATE_VERIFY: lambda body: body[:-10]}),
 )
 
 rubbish_certificate = _impostor(
-    "traps/dtls/certificate-of-rubbish",
-    "What is no certificate at all is refused before anything parses it, and harms nobody.",
+    Rule(
+        "traps/dtls/certificate-of-rubbish",
+        "What is no certificate at all is refused before anything parses it, and harms nobody.",
+        requirements=("rfc8842/5.1/7",),
+        traps=("DTLS 10",),
+    ),
     sends="2,000 bytes of rubbish as certificate",
     deviate=_changed(
         {HandshakeType.CERTIFICATE: vector(vector(b"\x30\x82" + b"\xff" * 1998, 3), 3)}
     ),
-    requirements=("rfc8842/5.1/7",),
-    traps=("DTLS 10",),
 )
 
 right_certificate_second = _impostor(
-    "rfc5246/7.4.2/right-certificate-second",
-    "It is the first certificate of the chain that has to bear the fingerprint.",
+    Rule(
+        "rfc5246/7.4.2/right-certificate-second",
+        "It is the first certificate of the chain that has to bear the fingerprint.",
+        requirements=("rfc8842/5.1/7",),
+        traps=("DTLS 10",),
+    ),
     sends="somebody's own certificate, with the one that the offer names behind it, signed by "
     "somebody's key",
     deviate=lambda puppet: _behind_another(puppet),
     by_use=True,
-    requirements=("rfc8842/5.1/7",),
-    traps=("DTLS 10",),
 )
 
 
@@ -202,45 +215,50 @@ def _behind_another(puppet: ClientPuppet) -> dict[str, Any]:
 
 
 zero_share = _impostor(
-    "rfc8422/5.11/share-of-zeros",
-    "An X25519 share that makes the secret zero, whatever the other half, is refused.",
+    Rule(
+        "rfc8422/5.11/share-of-zeros",
+        "An X25519 share that makes the secret zero, whatever the other half, is refused.",
+    ),
     sends="a ClientKeyExchange of 32 zero bytes, and everything else as if that were a secret",
     deviate=lambda puppet: {"public": bytes(32), "premaster": bytes(32)},
     group=Group.X25519,
 )
 
 off_the_curve = _impostor(
-    "rfc8422/5.11/point-off-the-curve",
-    "A P-256 share that is no point of the curve is refused.",
+    Rule(
+        "rfc8422/5.11/point-off-the-curve",
+        "A P-256 share that is no point of the curve is refused.",
+    ),
     sends="a ClientKeyExchange whose point lies beside the curve",
     deviate=lambda puppet: {"public": b"\x04" + b"\x01" * 64, "premaster": bytes(32)},
     group=Group.SECP256R1,
 )
 
 empty_share = _impostor(
-    "rfc8422/5.7/empty-share",
-    "A ClientKeyExchange without a share is refused.",
+    Rule("rfc8422/5.7/empty-share", "A ClientKeyExchange without a share is refused."),
     sends="a ClientKeyExchange whose share has no bytes",
     deviate=lambda puppet: {"public": b"", "premaster": bytes(32)},
 )
 
 wrong_finished = _impostor(
-    "rfc5246/7.4.9/wrong-finished",
-    "A Finished over another handshake ends this one.",
+    Rule("rfc5246/7.4.9/wrong-finished", "A Finished over another handshake ends this one."),
     sends="a Finished of twelve zero bytes under the right keys",
     deviate=_changed({HandshakeType.FINISHED: bytes(12)}),
 )
 
 short_finished = _impostor(
-    "rfc5246/7.4.9/short-finished",
-    "A Finished that is right as far as it goes is not enough.",
+    Rule(
+        "rfc5246/7.4.9/short-finished", "A Finished that is right as far as it goes is not enough."
+    ),
     sends="the first byte of the right Finished",
     deviate=_changed({HandshakeType.FINISHED: lambda body: body[:1]}),
 )
 
 no_key_exchange = _impostor(
-    "rfc5246/7.4.7/no-key-exchange",
-    "Without a ClientKeyExchange there are no keys and no handshake.",
+    Rule(
+        "rfc5246/7.4.7/no-key-exchange",
+        "Without a ClientKeyExchange there are no keys and no handshake.",
+    ),
     sends="a second flight without ClientKeyExchange, under keys made of zeros",
     deviate=lambda puppet: {
         "change": {HandshakeType.CLIENT_KEY_EXCHANGE: None},
@@ -254,17 +272,21 @@ def _plain_finished(parts: list[Part]) -> list[Part]:
 
 
 finished_in_the_clear = _impostor(
-    "rfc6347/4.1/finished-in-the-clear",
-    "A Finished that is not sealed is none.",
+    Rule(
+        "rfc6347/4.1/finished-in-the-clear",
+        "A Finished that is not sealed is none.",
+        traps=("DTLS 7",),
+    ),
     sends="the right Finished in a record of epoch 0",
     deviate=lambda puppet: {"arrange": _plain_finished},
     only_sent_wrongly=True,
-    traps=("DTLS 7",),
 )
 
 no_finished = _impostor(
-    "rfc5246/7.4.9/no-finished",
-    "A server does not say that it is finished before the client has.",
+    Rule(
+        "rfc5246/7.4.9/no-finished",
+        "A server does not say that it is finished before the client has.",
+    ),
     sends="a second flight without Finished",
     deviate=lambda puppet: {"arrange": lambda parts: parts[:-1]},
     only_sent_wrongly=True,
@@ -306,66 +328,55 @@ def _says_it_right(puppet: ClientPuppet, parts: list[Part]) -> bool:
 # --- ChangeCipherSpec ---------------------------------------------------------------------------
 
 
-def _arranged(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    arrange: Callable[[list[Part]], list[Part]],
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-) -> Case:
+def _arranged(rule: Rule, *, sends: str, arrange: Callable[[list[Part]], list[Part]]) -> Case:
     """A second flight in an unusual order. A server may wait until it is said again in the usual
     one."""
 
     def steps(stage: Stage) -> Observed:
         return ClientPuppet.reach(stage).handshake(arrange=arrange, pack=apart, stubborn=False)
 
-    return case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=DTLS,
-        level=level,
-        good=COMPLETED,
-        bad=NOT_COMPLETED,
-        requirements=requirements,
-        traps=traps,
-    )(steps)
+    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
 
 
 early_change = _arranged(
-    "traps/dtls/early-change-cipher-spec",
-    "A ChangeCipherSpec that comes before there are keys switches nothing.",
+    Rule(
+        "traps/dtls/early-change-cipher-spec",
+        "A ChangeCipherSpec that comes before there are keys switches nothing.",
+        level=Level.SHOULD,
+        traps=("DTLS 11",),
+    ),
     sends="ChangeCipherSpec before Certificate, and again in its place",
     arrange=lambda parts: [CHANGE_CIPHER_SPEC, *parts],
-    level=Level.SHOULD,
-    traps=("DTLS 11",),
 )
 
 late_change = _arranged(
-    "traps/dtls/late-change-cipher-spec",
-    "A ChangeCipherSpec that the Finished has overtaken does not spoil the handshake.",
+    Rule(
+        "traps/dtls/late-change-cipher-spec",
+        "A ChangeCipherSpec that the Finished has overtaken does not spoil the handshake.",
+        requirements=("rfc6347/4.2.5/1",),
+        traps=("DTLS 11",),
+    ),
     sends="the second flight with Finished before ChangeCipherSpec",
     arrange=lambda parts: [*parts[:-2], parts[-1], parts[-2]],
-    requirements=("rfc6347/4.2.5/1",),
-    traps=("DTLS 11",),
 )
 
 doubled_change = _arranged(
-    "rfc6347/4.2.5/doubled-change-cipher-spec",
-    "A ChangeCipherSpec that comes twice does no harm.",
+    Rule(
+        "rfc6347/4.2.5/doubled-change-cipher-spec",
+        "A ChangeCipherSpec that comes twice does no harm.",
+    ),
     sends="the second flight with ChangeCipherSpec twice",
     arrange=lambda parts: [*parts[:-2], parts[-2], parts[-2], parts[-1]],
 )
 
 odd_change = _arranged(
-    "rfc5246/7.1/odd-change-cipher-spec",
-    "A ChangeCipherSpec with another content than a one switches nothing.",
+    Rule(
+        "rfc5246/7.1/odd-change-cipher-spec",
+        "A ChangeCipherSpec with another content than a one switches nothing.",
+        level=Level.SHOULD,
+    ),
     sends="a ChangeCipherSpec of three bytes before Certificate, and a right one in its place",
     arrange=lambda parts: [Part(ContentType.CHANGE_CIPHER_SPEC, b"\x02\x01\x00"), *parts],
-    level=Level.SHOULD,
 )
 
 # --- other kinds of client ----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
-from conformance.case import Blocked, Case, Level, Observed, Profile, case
+from conformance.case import Blocked, Case, Level, Observed, Profile, Rule
 from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd
 from conformance.probe.dtls_server import ServerPuppet
 from conformance.probe.dtls_wire import Packing, apart, in_pieces
@@ -23,14 +23,7 @@ from transceiver.keying import SrtpProfile
 
 
 def _offers(
-    name: str,
-    requirement: str,
-    look: Callable[[ServerPuppet], str | None],
-    *,
-    level: Level = Level.MUST,
-    profiles: tuple[Profile, ...] = DTLS,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
+    rule: Rule, look: Callable[[ServerPuppet], str | None], *, profiles: tuple[Profile, ...] = DTLS
 ) -> Case:
     """A look at the server's ClientHello. ``look`` says what is wrong with it."""
 
@@ -43,16 +36,11 @@ def _offers(
             return Checked.WRONG, str(error)
         return checked(look(puppet))
 
-    return case(
-        name,
-        requirement,
+    return rule.asked(
         sends="nothing: the ClientHello is looked at",
         profiles=profiles,
-        level=level,
         good=(Checked.RIGHT,),
         bad=(Checked.WRONG,),
-        requirements=requirements,
-        traps=traps,
     )(steps)
 
 
@@ -65,50 +53,55 @@ def _broken_suites(puppet: ServerPuppet) -> str | None:
 
 
 mandatory_suite = _offers(
-    "rfc8827/6.5/mandatory-suite",
-    "A client offers the suite that every WebRTC stack has.",
+    Rule("rfc8827/6.5/mandatory-suite", "A client offers the suite that every WebRTC stack has."),
     lambda puppet: None if 0xC02B in puppet.offer.cipher_suites else "0xc02b is not offered",
 )
 
 no_broken_suites = _offers(
-    "rfc6347/4.1.2.2/no-rc4",
-    "A client offers no RC4, which DTLS cannot use, and no suite without encryption.",
+    Rule(
+        "rfc6347/4.1.2.2/no-rc4",
+        "A client offers no RC4, which DTLS cannot use, and no suite without encryption.",
+        requirements=("rfc6347/4.1.2.2/1",),
+    ),
     _broken_suites,
-    requirements=("rfc6347/4.1.2.2/1",),
 )
 
 null_compression = _offers(
-    "rfc7525/3.3/no-compression",
-    "A client offers no compression.",
+    Rule("rfc7525/3.3/no-compression", "A client offers no compression.", level=Level.SHOULD),
     lambda puppet: None if puppet.offer.compression == b"\x00" else "methods beside null",
-    level=Level.SHOULD,
 )
 
 offers_extended_secret = _offers(
-    "rfc7627/5.1/extended-master-secret-offered",
-    "A client offers the extended master secret.",
+    Rule(
+        "rfc7627/5.1/extended-master-secret-offered",
+        "A client offers the extended master secret.",
+        level=Level.SHOULD,
+        traps=("DTLS 11",),
+    ),
     lambda puppet: (
         None if Extension.EXTENDED_MASTER_SECRET in puppet.offer.extensions else "it is not offered"
     ),
-    level=Level.SHOULD,
-    traps=("DTLS 11",),
 )
 
 offers_srtp = _offers(
-    "rfc5764/4.1.1/use-srtp-offered",
-    "A client that was promised audio offers SRTP, with AES128_CM_SHA1_80 among the profiles.",
+    Rule(
+        "rfc5764/4.1.1/use-srtp-offered",
+        "A client that was promised audio offers SRTP, with AES128_CM_SHA1_80 among the profiles.",
+        requirements=("rfc5764/4.1.1/1",),
+    ),
     lambda puppet: (
         None
         if SrtpProfile.AES128_CM_SHA1_80.value in puppet.offered_profiles()
         else f"profiles {puppet.offered_profiles()}"
     ),
     profiles=DTLS_AND_SRTP,
-    requirements=("rfc5764/4.1.1/1",),
 )
 
 hello_version = _offers(
-    "rfc6347/4.2.1/version-of-the-hello",
-    "A client of DTLS 1.2 says 1.2 in its hello and leaves the cookie empty.",
+    Rule(
+        "rfc6347/4.2.1/version-of-the-hello",
+        "A client of DTLS 1.2 says 1.2 in its hello and leaves the cookie empty.",
+    ),
     lambda puppet: (
         None
         if puppet.offer.version == DTLS_1_2 and not puppet.offer.cookie
@@ -120,16 +113,13 @@ hello_version = _offers(
 
 
 def _verified(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     cookie: bytes = bytes(range(32)),
     version: int = DTLS_1_2,
     pack: Packing = apart,
     lost: bool = False,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = ("DTLS 2",),
 ) -> Case:
     """A handshake with the exchange of a cookie before it; ``lost``: the hello with the cookie is
     not heard the first time."""
@@ -152,54 +142,59 @@ def _verified(
             return Handshaken.UNSOUND, "the hello with the cookie differs from the first"
         return puppet.handshake()
 
-    return case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=DTLS,
-        good=COMPLETED,
-        bad=NOT_COMPLETED,
-        requirements=requirements,
-        traps=traps,
-    )(steps)
+    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
 
 
 cookie = _verified(
-    "rfc6347/4.2.1/hello-with-cookie",
-    "A client that is asked for a cookie says the same hello with it, and nothing before that "
-    "counts in what is signed and hashed.",
+    Rule(
+        "rfc6347/4.2.1/hello-with-cookie",
+        "A client that is asked for a cookie says the same hello with it, and nothing before that "
+        "counts in what is signed and hashed.",
+        requirements=("rfc6347/4.2.1/2", "rfc6347/4.2.1/6", "rfc6347/4.2.1/18", "rfc6347/4.2.6/2"),
+        traps=("DTLS 2", "Facts"),
+    ),
     sends="a HelloVerifyRequest with a cookie of 32 bytes, then a handshake",
-    requirements=("rfc6347/4.2.1/2", "rfc6347/4.2.1/6", "rfc6347/4.2.1/18", "rfc6347/4.2.6/2"),
-    traps=("DTLS 2", "Facts"),
 )
 
 old_version_cookie = _verified(
-    "rfc6347/4.2.1/cookie-of-version-1.0",
-    "From a request for a cookie of version 1.0 a client concludes nothing.",
+    Rule(
+        "rfc6347/4.2.1/cookie-of-version-1.0",
+        "From a request for a cookie of version 1.0 a client concludes nothing.",
+        requirements=("rfc6347/4.2.1/4", "rfc6347/4.2.1/5", "rfc6347/5/2"),
+        traps=("DTLS 2",),
+    ),
     sends="a HelloVerifyRequest of version 1.0, then a handshake of version 1.2",
     version=DTLS_1_0,
-    requirements=("rfc6347/4.2.1/4", "rfc6347/4.2.1/5", "rfc6347/5/2"),
 )
 
 longest_cookie = _verified(
-    "rfc6347/4.2.1/longest-cookie",
-    "A cookie may have 255 bytes.",
+    Rule(
+        "rfc6347/4.2.1/longest-cookie",
+        "A cookie may have 255 bytes.",
+        requirements=("rfc6347/4.2.1/2",),
+        traps=("DTLS 2",),
+    ),
     sends="a HelloVerifyRequest with a cookie of 255 bytes, then a handshake",
     cookie=bytes(range(255)),
-    requirements=("rfc6347/4.2.1/2",),
 )
 
 cookie_in_fragments = _verified(
-    "traps/dtls/cookie-in-fragments",
-    "A request for a cookie may come in fragments.",
+    Rule(
+        "traps/dtls/cookie-in-fragments",
+        "A request for a cookie may come in fragments.",
+        requirements=("rfc6347/4.2.3/4",),
+        traps=("DTLS 2",),
+    ),
     sends="a HelloVerifyRequest in pieces of 10 bytes, then a handshake",
     pack=in_pieces(10),
-    requirements=("rfc6347/4.2.3/4",),
 )
 
 cookie_lost = _verified(
-    "traps/dtls/hello-with-cookie-lost",
-    "A client whose hello with the cookie is lost says it again.",
+    Rule(
+        "traps/dtls/hello-with-cookie-lost",
+        "A client whose hello with the cookie is lost says it again.",
+        traps=("DTLS 2",),
+    ),
     sends="a HelloVerifyRequest, nothing to the first hello with the cookie, then a handshake",
     lost=True,
 )

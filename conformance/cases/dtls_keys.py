@@ -7,7 +7,7 @@ pulse again.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from conformance.case import Blocked, Case, Level, Observed, Seen, Unsupported, case
+from conformance.case import Blocked, Case, Level, Observed, Rule, Unsupported, case
 from conformance.probe.dtls import (
     COMPLETED,
     NOT_COMPLETED,
@@ -24,7 +24,7 @@ from conformance.stage import Stage
 from transceiver.config import SctpLimits
 from transceiver.dtls import record
 from transceiver.dtls.messages import HandshakeType, Message
-from transceiver.dtls.parameters import FATAL, WARNING, Alert
+from transceiver.dtls.parameters import WARNING, Alert
 from transceiver.dtls.record import ContentType
 from transceiver.sctp.association import Association
 
@@ -33,8 +33,7 @@ SCTP_INIT_ACK = 2
 
 
 def _untouched(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     harm: Callable[[Puppet], object],
@@ -44,9 +43,6 @@ def _untouched(
     alerts: bool = False,
     ends: bool = False,
     by_media: bool = True,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
 ) -> Case:
     """An association that goes on whatever ``harm`` sends. ``answers`` says that it may answer,
     ``alerts`` that it may end with an alert, which is not wise (RFC 6347, 4.1.2.7), and ``ends``
@@ -64,17 +60,12 @@ def _untouched(
         lenient.append(Afterwards.ALERTED)
     if ends:
         lenient.append(Afterwards.ENDED)
-    return case(
-        name,
-        requirement,
+    return rule.asked(
         sends=sends,
         profiles=DTLS,
-        level=level,
         good=(*UNDISTURBED, *([Afterwards.ANSWERED] if answers else [])),
         lenient=tuple(lenient),
         bad=tuple(each for each in DISTURBED if each not in lenient),
-        requirements=requirements,
-        traps=traps,
     )(steps)
 
 
@@ -104,20 +95,24 @@ def _answers_sealed(type_: int) -> Callable[[Puppet], bool]:
 def _clear_alerts(side: Side, part: str) -> tuple[Case, Case]:
     return (
         _untouched(
-            f"traps/dtls/alert-in-the-clear-after-keys-{part}",
-            "A fatal alert that is not sealed ends no association that has keys.",
+            Rule(
+                f"traps/dtls/alert-in-the-clear-after-keys-{part}",
+                "A fatal alert that is not sealed ends no association that has keys.",
+                traps=("DTLS 7",),
+            ),
             sends="a fatal alert in the clear, under a fresh record number",
             harm=lambda puppet: puppet.send_alert(40),
             side=side,
-            traps=("DTLS 7",),
         ),
         _untouched(
-            f"traps/dtls/close-in-the-clear-after-keys-{part}",
-            "A close_notify that is not sealed ends no association that has keys.",
+            Rule(
+                f"traps/dtls/close-in-the-clear-after-keys-{part}",
+                "A close_notify that is not sealed ends no association that has keys.",
+                traps=("DTLS 7",),
+            ),
             sends="a close_notify in the clear",
             harm=lambda puppet: puppet.send_alert(Alert.CLOSE_NOTIFY, level=WARNING),
             side=side,
-            traps=("DTLS 7",),
         ),
     )
 
@@ -161,15 +156,17 @@ def data_in_the_clear(stage: Stage) -> Observed:
 
 
 hello_in_the_clear = _untouched(
-    "rfc6347/4.2.8/hello-after-keys",
-    "A ClientHello in the clear, which may be anybody's, does not end an association.",
+    Rule(
+        "rfc6347/4.2.8/hello-after-keys",
+        "A ClientHello in the clear, which may be anybody's, does not end an association.",
+        requirements=("rfc6347/4.2.8/1",),
+        traps=("DTLS 11",),
+    ),
     sends="a new ClientHello in epoch 0 after the handshake",
     harm=lambda puppet: puppet.send_record(
         ContentType.HANDSHAKE, _message(HandshakeType.CLIENT_HELLO, 0, _new_hello(puppet))
     ),
     answers=True,
-    requirements=("rfc6347/4.2.8/1",),
-    traps=("DTLS 11",),
 )
 
 
@@ -180,29 +177,34 @@ def _new_hello(puppet: Puppet) -> bytes:
 
 
 finished_in_the_clear = _untouched(
-    "traps/dtls/finished-in-the-clear-after-keys",
-    "A Finished in the clear after the handshake is let go.",
+    Rule(
+        "traps/dtls/finished-in-the-clear-after-keys",
+        "A Finished in the clear after the handshake is let go.",
+        traps=("DTLS 7",),
+    ),
     sends="a Finished of zeros in epoch 0",
     harm=lambda puppet: puppet.send_record(
         ContentType.HANDSHAKE, _message(HandshakeType.FINISHED, puppet.sequence, bytes(12))
     ),
     alerts=True,
-    traps=("DTLS 7",),
 )
 
 change_in_the_clear = _untouched(
-    "rfc6347/4.1/change-cipher-spec-after-keys",
-    "A ChangeCipherSpec after the handshake switches nothing.",
+    Rule(
+        "rfc6347/4.1/change-cipher-spec-after-keys",
+        "A ChangeCipherSpec after the handshake switches nothing.",
+        requirements=("rfc6347/4.1/7",),
+        traps=("DTLS 11",),
+    ),
     sends="a ChangeCipherSpec in epoch 0",
     harm=lambda puppet: puppet.send_record(ContentType.CHANGE_CIPHER_SPEC, b"\x01"),
     alerts=True,
-    requirements=("rfc6347/4.1/7",),
-    traps=("DTLS 11",),
 )
 
 rubbish_in_the_clear = _untouched(
-    "rfc6347/4.1.2.7/rubbish-after-keys",
-    "Records that are none do not disturb an association.",
+    Rule(
+        "rfc6347/4.1.2.7/rubbish-after-keys", "Records that are none do not disturb an association."
+    ),
     sends="rubbish that begins as records do, a record cut short, and one of no known type",
     harm=lambda puppet: _raw(
         puppet,
@@ -216,21 +218,25 @@ rubbish_in_the_clear = _untouched(
 
 
 future_epoch = _untouched(
-    "rfc6347/4.1/future-epoch",
-    "A record of an epoch that has not begun is let go.",
+    Rule(
+        "rfc6347/4.1/future-epoch",
+        "A record of an epoch that has not begun is let go.",
+        requirements=("rfc6347/4.1/1",),
+    ),
     sends="a close_notify sealed under the right keys and said to be of epoch 2",
     harm=lambda puppet: puppet.send_alert(Alert.CLOSE_NOTIFY, level=WARNING, epoch=2),
     alerts=True,
-    requirements=("rfc6347/4.1/1",),
 )
 
 highest_epoch = _untouched(
-    "rfc6347/4.1/highest-epoch",
-    "The highest epoch there is does not come after the first.",
+    Rule(
+        "rfc6347/4.1/highest-epoch",
+        "The highest epoch there is does not come after the first.",
+        requirements=("rfc6347/4.1/7",),
+    ),
     sends="a close_notify sealed under the right keys and said to be of epoch 65535",
     harm=lambda puppet: puppet.send_alert(Alert.CLOSE_NOTIFY, level=WARNING, epoch=0xFFFF),
     alerts=True,
-    requirements=("rfc6347/4.1/7",),
 )
 
 
@@ -242,29 +248,37 @@ def _forge(puppet: Puppet, *, number: int) -> None:
 
 
 forged = _untouched(
-    "rfc6347/4.1.2.7/forged-record",
-    "A record whose tag does not verify is let go.",
+    Rule(
+        "rfc6347/4.1.2.7/forged-record",
+        "A record whose tag does not verify is let go.",
+        requirements=("rfc6347/4.1.2.6/8",),
+    ),
     sends="a sealed close_notify whose last byte was changed",
     harm=lambda puppet: _forge(puppet, number=puppet.writer.sealed),
     alerts=True,
-    requirements=("rfc6347/4.1.2.6/8",),
 )
 
 forged_far_ahead = _untouched(
-    "traps/dtls/forged-number-far-ahead",
-    "A forged record with a number far ahead does not move the window: honest ones behind it are "
-    "still taken.",
+    Rule(
+        "traps/dtls/forged-number-far-ahead",
+        "A forged record with a number far ahead does not move the window: honest ones behind it "
+        "are still taken.",
+        requirements=("rfc6347/4.1.2.6/8",),
+        traps=("DTLS 8",),
+    ),
     sends="a record with a broken tag and number 1,000,000, then our last flight again",
     harm=lambda puppet: _forge(puppet, number=1_000_000),
     by_media=False,
     alerts=True,
-    requirements=("rfc6347/4.1.2.6/8",),
-    traps=("DTLS 8",),
 )
 
 too_short_to_be_sealed = _untouched(
-    "traps/dtls/shorter-than-its-tag",
-    "Records too short to hold a nonce and a tag are let go.",
+    Rule(
+        "traps/dtls/shorter-than-its-tag",
+        "Records too short to hold a nonce and a tag are let go.",
+        requirements=("rfc6347/4.1.2.6/8",),
+        traps=("DTLS 11",),
+    ),
     sends="application data of epoch 1 of 0, 1, 7, 8, 15, 16, 23 and 24 bytes",
     harm=lambda puppet: _raw(
         puppet,
@@ -274,43 +288,49 @@ too_short_to_be_sealed = _untouched(
         ),
     ),
     alerts=True,
-    requirements=("rfc6347/4.1.2.6/8",),
-    traps=("DTLS 11",),
 )
 
 too_long_inside = _untouched(
-    "rfc5246/6.2.1/plaintext-too-long",
-    "A record with more than 16,384 bytes inside is let go.",
+    Rule(
+        "rfc5246/6.2.1/plaintext-too-long",
+        "A record with more than 16,384 bytes inside is let go.",
+        requirements=("rfc6347/4.1.1.1/4",),
+        traps=("DTLS 11",),
+    ),
     sends="application data of 16,385 bytes, well sealed",
     harm=lambda puppet: (
         puppet.send_record(ContentType.APPLICATION_DATA, bytes((1 << 14) + 1), epoch=1).__len__()
         and None
     ),
     alerts=True,
-    requirements=("rfc6347/4.1.1.1/4",),
-    traps=("DTLS 11",),
 )
 
 nothing_inside = _untouched(
-    "rfc5246/6.2.1/empty-application-data",
-    "Application data of no bytes is allowed and means nothing.",
+    Rule(
+        "rfc5246/6.2.1/empty-application-data",
+        "Application data of no bytes is allowed and means nothing.",
+    ),
     sends="a sealed record of application data with nothing in it",
     harm=lambda puppet: _sealed(puppet, ContentType.APPLICATION_DATA, b""),
 )
 
 
 empty_alert = _untouched(
-    "rfc5246/6.2.1/empty-alert",
-    "An alert of no bytes, or of three, is none.",
+    Rule(
+        "rfc5246/6.2.1/empty-alert",
+        "An alert of no bytes, or of three, is none.",
+        level=Level.SHOULD,
+    ),
     sends="sealed alerts of no bytes, of one and of three",
     harm=lambda puppet: _sealed(puppet, ContentType.ALERT, b"", b"\x02", b"\x02\x28\x00"),
     alerts=True,
-    level=Level.SHOULD,
 )
 
 unknown_sealed = _untouched(
-    "rfc5246/6/unknown-type-under-keys",
-    "A sealed record of no known type, or a ChangeCipherSpec, does not disturb an association.",
+    Rule(
+        "rfc5246/6/unknown-type-under-keys",
+        "A sealed record of no known type, or a ChangeCipherSpec, does not disturb an association.",
+    ),
     sends="a sealed record of content type 99, and a sealed ChangeCipherSpec",
     harm=lambda puppet: (
         _sealed(puppet, 99, b"\x01"),
@@ -320,13 +340,15 @@ unknown_sealed = _untouched(
 )
 
 warning = _untouched(
-    "rfc5246/7.2/warning-under-keys",
-    "A warning that the server does not know, or need not heed, ends nothing.",
+    Rule(
+        "rfc5246/7.2/warning-under-keys",
+        "A warning that the server does not know, or need not heed, ends nothing.",
+        level=Level.SHOULD,
+    ),
     sends="sealed warnings: no_renegotiation, and one that nobody has defined",
     harm=lambda puppet: _sealed(
         puppet, ContentType.ALERT, bytes((WARNING, Alert.NO_RENEGOTIATION)), bytes((WARNING, 211))
     ),
-    level=Level.SHOULD,
 )
 
 # --- replays ------------------------------------------------------------------------------------
@@ -425,8 +447,11 @@ def nonces(stage: Stage) -> Observed:
 
 
 renegotiation = _untouched(
-    "rfc5246/7.4.1.2/renegotiation",
-    "A second handshake under the keys of the first is not begun.",
+    Rule(
+        "rfc5246/7.4.1.2/renegotiation",
+        "A second handshake under the keys of the first is not begun.",
+        traps=("DTLS 11",),
+    ),
     sends="a sealed ClientHello with the next message_seq",
     harm=lambda puppet: _sealed(
         puppet,
@@ -437,12 +462,14 @@ renegotiation = _untouched(
     answers=True,
     alerts=True,
     ends=True,
-    traps=("DTLS 11",),
 )
 
 renegotiation_from_zero = _untouched(
-    "traps/dtls/renegotiation-from-zero",
-    "A second handshake is not begun either where the client counts its messages anew.",
+    Rule(
+        "traps/dtls/renegotiation-from-zero",
+        "A second handshake is not begun either where the client counts its messages anew.",
+        traps=("DTLS 11",),
+    ),
     sends="a sealed ClientHello with message_seq 0",
     harm=lambda puppet: _sealed(
         puppet,
@@ -453,12 +480,14 @@ renegotiation_from_zero = _untouched(
     answers=True,
     alerts=True,
     ends=True,
-    traps=("DTLS 11",),
 )
 
 hello_request = _untouched(
-    "rfc5246/7.4.1.1/hello-request",
-    "A client that is asked for a second handshake begins none.",
+    Rule(
+        "rfc5246/7.4.1.1/hello-request",
+        "A client that is asked for a second handshake begins none.",
+        traps=("DTLS 11",),
+    ),
     sends="a sealed HelloRequest",
     harm=lambda puppet: _sealed(
         puppet, ContentType.HANDSHAKE, _message(HandshakeType.HELLO_REQUEST, puppet.sequence, b"")
@@ -468,75 +497,21 @@ hello_request = _untouched(
     answers=True,
     alerts=True,
     ends=True,
-    traps=("DTLS 11",),
 )
 
 hello_request_in_the_clear = _untouched(
-    "rfc5246/7.4.1.1/hello-request-in-the-clear",
-    "A HelloRequest in the clear after the handshake is let go.",
+    Rule(
+        "rfc5246/7.4.1.1/hello-request-in-the-clear",
+        "A HelloRequest in the clear after the handshake is let go.",
+        traps=("DTLS 7",),
+    ),
     sends="a HelloRequest in epoch 0",
     harm=lambda puppet: puppet.send_record(
         ContentType.HANDSHAKE, _message(HandshakeType.HELLO_REQUEST, 0, b"")
     ),
     side=ServerPuppet,
     alerts=True,
-    traps=("DTLS 7",),
 )
-
-# --- the end ------------------------------------------------------------------------------------
-
-
-class Closed(Seen):
-    """What became of an association that was ended."""
-
-    ANSWERED = "a close_notify or an alert came back"
-    SILENTLY = "nothing came back, and the association is over"
-    GOES_ON = "the association goes on"
-
-
-def _closing(side: Side, part: str) -> Case:
-    """close_notify under keys."""
-
-    @case(
-        f"rfc5246/7.2.1/close-notify-{part}",
-        "A close_notify under the keys ends the association and is answered with one.",
-        sends="a sealed close_notify",
-        profiles=DTLS,
-        good=(Closed.ANSWERED,),
-        lenient=(Closed.SILENTLY,),
-        bad=(Closed.GOES_ON,),
-    )
-    def steps(stage: Stage) -> Observed:
-        return _ended_by(stage, side, Alert.CLOSE_NOTIFY, WARNING)
-
-    return steps
-
-
-def _ended_by(stage: Stage, side: Side, description: int, level: int) -> Observed:
-    puppet = side.reach(stage)
-    puppet.establish()
-    pulse = Pulse(puppet)
-    puppet.send_alert(description, level=level, epoch=1)
-    puppet.wait(puppet.patience, lambda: any(each.sealed for each in puppet.alerts))
-    if any(each.sealed for each in puppet.alerts):
-        return Closed.ANSWERED
-    return Closed.GOES_ON if pulse.beats() else Closed.SILENTLY
-
-
-CLOSE_NOTIFY = (_closing(ClientPuppet, "as-server"), _closing(ServerPuppet, "as-client"))
-
-
-@case(
-    "rfc5246/7.2.2/fatal-alert",
-    "A fatal alert under the keys ends the association.",
-    sends="a sealed fatal alert",
-    profiles=DTLS,
-    good=(Closed.SILENTLY, Closed.ANSWERED),
-    bad=(Closed.GOES_ON,),
-)
-def fatal_alert(stage: Stage) -> Observed:
-    return _ended_by(stage, ClientPuppet, 40, FATAL)
-
 
 # --- data before its time -----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from conformance.case import Case, Level, Observed, Profile, Unsupported, case
+from conformance.case import Case, Level, Observed, Profile, Rule, Unsupported, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
@@ -43,46 +43,22 @@ from transceiver.dtls.record import DTLS_1_0, ContentType
 from transceiver.dtls.wire import vector
 
 
-def _accepted(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-    options: dict[str, Any] | None = None,
-    **how: Any,
-) -> Case:
+def _accepted(rule: Rule, *, sends: str, options: dict[str, Any] | None = None, **how: Any) -> Case:
     """A handshake that is right but for how it is cut, or in what it chooses."""
 
     def steps(stage: Stage) -> Observed:
         return ServerPuppet.reach(stage, **(options or {})).handshake(**how)
 
-    return case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=DTLS,
-        level=level,
-        good=COMPLETED,
-        bad=NOT_COMPLETED,
-        requirements=requirements,
-        traps=traps,
-    )(steps)
+    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
 
 
 def _impostor(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     deviate: Callable[[ServerPuppet], dict[str, Any]],
     by_use: bool = False,
-    level: Level = Level.MUST,
     profiles: tuple[Profile, ...] = DTLS,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
 ) -> Case:
     """A first flight of the server's to which a client must not answer with its second, or, with
     ``by_use``, from which nothing must come."""
@@ -93,17 +69,12 @@ def _impostor(
         puppet.send_first(**deviate(puppet))
         return puppet.judged(by_use=by_use)
 
-    return case(
-        name,
-        requirement,
+    return rule.asked(
         sends=sends,
         profiles=profiles,
-        level=level,
         good=REFUSED_IN_TIME if by_use else REFUSED,
         lenient=(Refusal.STUCK,),
         bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
-        requirements=requirements,
-        traps=traps,
     )(steps)
 
 
@@ -112,8 +83,10 @@ def _changed(change: Change) -> Callable[[ServerPuppet], dict[str, Any]]:
 
 
 whole_handshake = _accepted(
-    "rfc6347/4.2.4/handshake-as-client",
-    "A DTLS client ends a handshake with a server that does everything right.",
+    Rule(
+        "rfc6347/4.2.4/handshake-as-client",
+        "A DTLS client ends a handshake with a server that does everything right.",
+    ),
     sends="the two flights of a server",
 )
 
@@ -121,89 +94,105 @@ whole_handshake = _accepted(
 
 
 flight_in_pieces = _accepted(
-    "rfc6347/4.2.3/server-flight-in-pieces",
-    "A client puts a server's flight together however finely it is cut.",
+    Rule(
+        "rfc6347/4.2.3/server-flight-in-pieces",
+        "A client puts a server's flight together however finely it is cut.",
+        requirements=("rfc6347/4.2.3/4",),
+    ),
     sends="ServerHello to ServerHelloDone in fragments of 23 bytes, each in its datagram",
     pack=in_pieces(23),
-    requirements=("rfc6347/4.2.3/4",),
 )
 
 flight_overlapping = _accepted(
-    "rfc6347/4.2.3/server-flight-cut-in-two-ways",
-    "Fragments of two ways to cut a flight fit together.",
+    Rule(
+        "rfc6347/4.2.3/server-flight-cut-in-two-ways",
+        "Fragments of two ways to cut a flight fit together.",
+        requirements=("rfc6347/4.2.3/5",),
+    ),
     sends="ServerHello to ServerHelloDone in pieces of 40 bytes and in pieces of 70, mixed",
     arrange=lambda parts: (
         [each for pair in zip(cut_up(70)(parts), cut_up(40)(parts), strict=False) for each in pair]
         + cut_up(40)(parts)
     ),
     pack=apart,
-    requirements=("rfc6347/4.2.3/5",),
 )
 
 flight_backwards = _accepted(
-    "rfc6347/4.2.2/server-flight-backwards",
-    "Messages of a server that come too early wait for those before them.",
+    Rule(
+        "rfc6347/4.2.2/server-flight-backwards",
+        "Messages of a server that come too early wait for those before them.",
+        level=Level.SHOULD,
+    ),
     sends="ServerHello to ServerHelloDone in five datagrams, the last first",
     arrange=backwards,
     pack=apart,
-    level=Level.SHOULD,
 )
 
 flight_doubled = _accepted(
-    "rfc6347/4.2.2/server-flight-doubled",
-    "A server's messages that come twice have no second effect.",
+    Rule(
+        "rfc6347/4.2.2/server-flight-doubled",
+        "A server's messages that come twice have no second effect.",
+        requirements=("rfc6347/4.2.2/1",),
+    ),
     sends="ServerHello to ServerHelloDone, each twice under numbers of their own",
     arrange=doubled,
     pack=apart,
-    requirements=("rfc6347/4.2.2/1",),
 )
 
 flight_in_one_record = _accepted(
-    "rfc6347/4.2.3/server-flight-in-one-record",
-    "A record may hold a server's whole flight.",
+    Rule(
+        "rfc6347/4.2.3/server-flight-in-one-record",
+        "A record may hold a server's whole flight.",
+        traps=("DTLS 11",),
+    ),
     sends="ServerHello to ServerHelloDone in one record",
     pack=in_one_record,
-    traps=("DTLS 11",),
 )
 
 flight_in_one_datagram = _accepted(
-    "rfc6347/4.1.1/server-flight-in-one-datagram",
-    "A datagram may hold a server's whole flight.",
+    Rule(
+        "rfc6347/4.1.1/server-flight-in-one-datagram",
+        "A datagram may hold a server's whole flight.",
+        requirements=("rfc6347/4.1.1/1",),
+        traps=("DTLS 11",),
+    ),
     sends="ServerHello to ServerHelloDone in one datagram, and so ChangeCipherSpec and Finished",
     pack=at_once,
     last_pack=at_once,
-    requirements=("rfc6347/4.1.1/1",),
-    traps=("DTLS 11",),
 )
 
 finished_in_pieces = _accepted(
-    "rfc6347/4.2.3/server-finished-in-pieces",
-    "A Finished under its keys may come in fragments.",
+    Rule(
+        "rfc6347/4.2.3/server-finished-in-pieces",
+        "A Finished under its keys may come in fragments.",
+        requirements=("rfc6347/4.2.3/4",),
+    ),
     sends="the server's Finished in pieces of five bytes",
     last_pack=in_pieces(5),
-    requirements=("rfc6347/4.2.3/4",),
 )
 
 finished_first = _accepted(
-    "traps/dtls/server-finished-before-change-cipher-spec",
-    "A ChangeCipherSpec of the server's that is overtaken does not spoil the handshake.",
+    Rule(
+        "traps/dtls/server-finished-before-change-cipher-spec",
+        "A ChangeCipherSpec of the server's that is overtaken does not spoil the handshake.",
+        traps=("DTLS 11",),
+    ),
     sends="the server's Finished, then its ChangeCipherSpec",
     last_arrange=backwards,
     last_pack=apart,
-    traps=("DTLS 11",),
 )
 
 p256 = _accepted(
-    "rfc8422/5.1.1/server-picks-p256",
-    "A client goes along with P-256.",
+    Rule("rfc8422/5.1.1/server-picks-p256", "A client goes along with P-256.", traps=("Facts",)),
     sends="a ServerKeyExchange on P-256",
     group=Group.SECP256R1,
-    traps=("Facts",),
 )
 
 session_id = _accepted(
-    "rfc5246/7.4.1.3/session-id-of-the-server",
-    "A server may give its session a name; the client need not remember it.",
+    Rule(
+        "rfc5246/7.4.1.3/session-id-of-the-server",
+        "A server may give its session a name; the client need not remember it.",
+    ),
     sends="a ServerHello with a session id of 32 bytes",
     hello=lambda *args: server_hello(*args, session_id=bytes(range(32))),
 )
@@ -231,63 +220,74 @@ def rsa_certificate(stage: Stage) -> Observed:
 
 
 another_certificate = _impostor(
-    "rfc8842/5.1/another-certificate-of-the-server",
-    "A DTLS server whose certificate has another fingerprint than the offer gave is not believed.",
+    Rule(
+        "rfc8842/5.1/another-certificate-of-the-server",
+        "A DTLS server whose certificate has another fingerprint than the offer gave is not "
+        "believed.",
+        requirements=("rfc8842/5.1/7",),
+        traps=("DTLS 10",),
+    ),
     sends="a whole flight of somebody with a certificate and key of its own",
     deviate=lambda puppet: {"signer": fixed_identity(puppet.call.stage.entropy)},
     by_use=True,
-    requirements=("rfc8842/5.1/7",),
-    traps=("DTLS 10",),
 )
 
 no_certificate = _impostor(
-    "rfc5246/7.4.2/no-certificate-of-the-server",
-    "A DTLS server that shows no certificate is not believed.",
+    Rule(
+        "rfc5246/7.4.2/no-certificate-of-the-server",
+        "A DTLS server that shows no certificate is not believed.",
+        traps=("DTLS 10",),
+    ),
     sends="a flight whose list of certificates is empty",
     deviate=_changed({HandshakeType.CERTIFICATE: b"\x00\x00\x00"}),
-    traps=("DTLS 10",),
 )
 
 signed_by_another = _impostor(
-    "rfc8422/5.4/exchange-signed-by-another-key",
-    "A share that the certificate's key has not signed is not used.",
+    Rule(
+        "rfc8422/5.4/exchange-signed-by-another-key",
+        "A share that the certificate's key has not signed is not used.",
+        traps=("DTLS 10",),
+    ),
     sends="the right certificate, and a ServerKeyExchange signed by somebody else's key",
     deviate=lambda puppet: {"sign": fixed_identity(puppet.call.stage.entropy).sign},
-    traps=("DTLS 10",),
 )
 
 signed_for_another = _impostor(
-    "rfc8422/5.4/exchange-of-another-handshake",
-    "A share that was signed for another handshake is not used in this one.",
+    Rule(
+        "rfc8422/5.4/exchange-of-another-handshake",
+        "A share that was signed for another handshake is not used in this one.",
+        traps=("DTLS 10",),
+    ),
     sends="a ServerKeyExchange signed by the right key, with another client's random",
     deviate=lambda puppet: {"sign": lambda data: puppet.identity.sign(bytes(32) + data[32:])},
-    traps=("DTLS 10",),
 )
 
 no_key_exchange = _impostor(
-    "rfc5246/7.4.3/no-key-exchange",
-    "A flight without a ServerKeyExchange leads to no keys.",
+    Rule("rfc5246/7.4.3/no-key-exchange", "A flight without a ServerKeyExchange leads to no keys."),
     sends="a flight without ServerKeyExchange",
     deviate=_changed({HandshakeType.SERVER_KEY_EXCHANGE: None}),
 )
 
 zero_share = _impostor(
-    "rfc8422/5.11/share-of-zeros-of-the-server",
-    "An X25519 share of a server that makes the secret zero is refused.",
+    Rule(
+        "rfc8422/5.11/share-of-zeros-of-the-server",
+        "An X25519 share of a server that makes the secret zero is refused.",
+    ),
     sends="a ServerKeyExchange with 32 zero bytes, well signed",
     deviate=lambda puppet: {"group": Group.X25519, "public": bytes(32)},
 )
 
 unknown_group = _impostor(
-    "rfc8422/5.4/group-not-offered",
-    "A share in a group that was not offered is refused.",
+    Rule("rfc8422/5.4/group-not-offered", "A share in a group that was not offered is refused."),
     sends="a ServerKeyExchange in a group of nobody, well signed",
     deviate=lambda puppet: {"group": GREASE, "public": bytes(32)},
 )
 
 cut_exchange = _impostor(
-    "rfc8422/5.4/exchange-cut-short",
-    "A ServerKeyExchange that ends inside its signature is refused.",
+    Rule(
+        "rfc8422/5.4/exchange-cut-short",
+        "A ServerKeyExchange that ends inside its signature is refused.",
+    ),
     sends="a ServerKeyExchange without its last ten bytes",
     deviate=_changed({HandshakeType.SERVER_KEY_EXCHANGE: lambda body: body[:-10]}),
 )
@@ -312,18 +312,19 @@ def _but(code: int, body: bytes | None) -> Callable[[ServerPuppet], dict[str, An
 
 
 unoffered_suite = _impostor(
-    "rfc5246/7.4.1.3/suite-not-offered",
-    "A ServerHello with a suite that was not offered is refused.",
+    Rule(
+        "rfc5246/7.4.1.3/suite-not-offered",
+        "A ServerHello with a suite that was not offered is refused.",
+        requirements=("rfc6347/4.1.2.2/1",),
+    ),
     sends="a ServerHello that picks RC4",
     deviate=lambda puppet: {
         "hello": lambda random, suite, extensions: server_hello(random, 0xC007, extensions)
     },
-    requirements=("rfc6347/4.1.2.2/1",),
 )
 
 older_version = _impostor(
-    "rfc8996/5/dtls-1.0-of-the-server",
-    "A client does not go along with DTLS 1.0.",
+    Rule("rfc8996/5/dtls-1.0-of-the-server", "A client does not go along with DTLS 1.0."),
     sends="a ServerHello of version 1.0",
     deviate=lambda puppet: {
         "hello": lambda random, suite, extensions: server_hello(
@@ -333,8 +334,10 @@ older_version = _impostor(
 )
 
 compressed = _impostor(
-    "rfc5246/7.4.1.3/compression-not-offered",
-    "A client does not go along with a compression that it has not offered.",
+    Rule(
+        "rfc5246/7.4.1.3/compression-not-offered",
+        "A client does not go along with a compression that it has not offered.",
+    ),
     sends="a ServerHello with DEFLATE",
     deviate=lambda puppet: {
         "hello": lambda random, suite, extensions: server_hello(
@@ -344,75 +347,91 @@ compressed = _impostor(
 )
 
 unoffered_extension = _impostor(
-    "rfc5246/7.4.1.4/extension-not-offered",
-    "A ServerHello with an extension that was not offered is refused.",
+    Rule(
+        "rfc5246/7.4.1.4/extension-not-offered",
+        "A ServerHello with an extension that was not offered is refused.",
+        traps=("DTLS 11",),
+    ),
     sends="a ServerHello with an extension of nobody",
     deviate=_extensions(lambda given: [*given, (GREASE, b"")]),
-    traps=("DTLS 11",),
 )
 
 doubled_extension = _impostor(
-    "rfc5246/7.4.1.4/extension-of-the-server-twice",
-    "A ServerHello with an extension twice is refused.",
+    Rule(
+        "rfc5246/7.4.1.4/extension-of-the-server-twice",
+        "A ServerHello with an extension twice is refused.",
+        traps=("DTLS 11",),
+    ),
     sends="a ServerHello with extended_master_secret twice",
     deviate=_extensions(lambda given: [*given, (Extension.EXTENDED_MASTER_SECRET, b"")]),
-    traps=("DTLS 11",),
 )
 
 renegotiation_of_nothing = _impostor(
-    "rfc5746/3.4/renegotiation-of-nothing",
-    "A ServerHello of a first handshake with bytes in its renegotiation_info is refused.",
+    Rule(
+        "rfc5746/3.4/renegotiation-of-nothing",
+        "A ServerHello of a first handshake with bytes in its renegotiation_info is refused.",
+        traps=("DTLS 11",),
+    ),
     sends="a ServerHello with 24 bytes in renegotiation_info",
     deviate=_but(Extension.RENEGOTIATION_INFO, vector(bytes(24), 1)),
-    traps=("DTLS 11",),
 )
 
 no_extended_secret = _impostor(
-    "rfc7627/5.3/no-extended-master-secret-of-the-server",
-    "A client does not go on without the extended master secret.",
+    Rule(
+        "rfc7627/5.3/no-extended-master-secret-of-the-server",
+        "A client does not go on without the extended master secret.",
+        level=Level.SHOULD,
+        traps=("DTLS 11",),
+    ),
     sends="a ServerHello without extended_master_secret",
     deviate=_but(Extension.EXTENDED_MASTER_SECRET, None),
-    level=Level.SHOULD,
-    traps=("DTLS 11",),
 )
 
 mki_of_the_server = _impostor(
-    "rfc5764/4.1.3/mki-of-the-server",
-    "A client gives up a handshake in which the server's MKI is not its own.",
+    Rule(
+        "rfc5764/4.1.3/mki-of-the-server",
+        "A client gives up a handshake in which the server's MKI is not its own.",
+        requirements=("rfc5764/4.1.3/5",),
+        traps=("DTLS 13",),
+    ),
     sends="a ServerHello whose use_srtp has an MKI of four bytes",
     deviate=lambda puppet: _but(
         Extension.USE_SRTP, use_srtp([puppet.offered_profiles()[0]], b"\x01\x02\x03\x04")
     )(puppet),
     profiles=DTLS_AND_SRTP,
-    requirements=("rfc5764/4.1.3/5",),
-    traps=("DTLS 13",),
 )
 
 two_profiles = _impostor(
-    "rfc5764/4.1.1/two-profiles-of-the-server",
-    "A use_srtp of the server's with two profiles is refused.",
+    Rule(
+        "rfc5764/4.1.1/two-profiles-of-the-server",
+        "A use_srtp of the server's with two profiles is refused.",
+        requirements=("rfc5764/4.1.1/3",),
+    ),
     sends="a ServerHello whose use_srtp picks AES128_CM_SHA1_80 and AEAD_AES_128_GCM",
     deviate=_but(Extension.USE_SRTP, use_srtp([1, 7])),
     profiles=DTLS_AND_SRTP,
-    requirements=("rfc5764/4.1.1/3",),
 )
 
 unoffered_profile = _impostor(
-    "rfc5764/4.1.1/profile-not-offered",
-    "A profile that the client has not offered is refused.",
+    Rule(
+        "rfc5764/4.1.1/profile-not-offered",
+        "A profile that the client has not offered is refused.",
+        requirements=("rfc5764/4.1.1/4",),
+    ),
     sends="a ServerHello whose use_srtp picks a profile of nobody",
     deviate=_but(Extension.USE_SRTP, use_srtp([GREASE])),
     profiles=DTLS_AND_SRTP,
-    requirements=("rfc5764/4.1.1/4",),
 )
 
 null_profile = _impostor(
-    "rfc5764/4.1.2/null-profile",
-    "A client does not go along with SRTP that encrypts nothing.",
+    Rule(
+        "rfc5764/4.1.2/null-profile",
+        "A client does not go along with SRTP that encrypts nothing.",
+        requirements=("rfc5764/4.1.1/4",),
+    ),
     sends="a ServerHello whose use_srtp picks NULL_HMAC_SHA1_80",
     deviate=_but(Extension.USE_SRTP, use_srtp([5])),
     profiles=DTLS_AND_SRTP,
-    requirements=("rfc5764/4.1.1/4",),
 )
 
 # --- the end of it ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ client's, and the client's must not be kept waiting for more than that check.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Seen, Unsupported, case
+from conformance.case import Case, Level, Observed, Rule, Seen, Unsupported, case
 from conformance.probe.call import open_call
 from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken, Odd, Puppet
 from conformance.probe.dtls_client import ClientPuppet, stranger
@@ -30,13 +30,11 @@ class Raced(Seen):
 
 
 def _race(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     before: Callable[[Puppet], object] = lambda other: None,
     amid: Callable[[Puppet], object] = lambda other: None,
-    traps: tuple[str, ...] = ("DTLS 6",),
 ) -> Case:
     """A stranger at an address of its own, before the client's hello and amid its handshake."""
 
@@ -59,14 +57,11 @@ def _race(
             return Raced.ANSWERED, f"with {len(other.heard)} records"
         return Raced.UNDISTURBED if completed else (Raced.SPOILT, _why(puppet))
 
-    return case(
-        name,
-        requirement,
+    return rule.asked(
         sends=sends,
         profiles=ICE_AND_DTLS,
         good=(Raced.UNDISTURBED,),
         bad=(Raced.ANSWERED, Raced.SPOILT),
-        traps=traps,
     )(steps)
 
 
@@ -94,31 +89,43 @@ def _half_a_hello(other: Puppet) -> None:
 
 
 strangers_hello_first = _race(
-    "traps/dtls/hello-race-good",
-    "A hello from an address that no check has validated is not answered, and takes nobody's "
-    "place.",
+    Rule(
+        "traps/dtls/hello-race-good",
+        "A hello from an address that no check has validated is not answered, and takes nobody's "
+        "place.",
+        traps=("DTLS 6",),
+    ),
     sends="a stranger's ClientHello from another address, then the client's handshake",
     before=_hello,
 )
 
 strangers_broken_hello_first = _race(
-    "traps/dtls/hello-race-broken",
-    "A stranger's hello that no server can accept does not end the call of whoever is just "
-    "connecting.",
+    Rule(
+        "traps/dtls/hello-race-broken",
+        "A stranger's hello that no server can accept does not end the call of whoever is just "
+        "connecting.",
+        traps=("DTLS 6",),
+    ),
     sends="a stranger's ClientHello without a suite, of version 1.0, then the client's handshake",
     before=_broken_hello,
 )
 
 strangers_hello_amid = _race(
-    "traps/dtls/hello-race-amid-a-handshake",
-    "A stranger's hello amid the client's handshake does not disturb it.",
+    Rule(
+        "traps/dtls/hello-race-amid-a-handshake",
+        "A stranger's hello amid the client's handshake does not disturb it.",
+        traps=("DTLS 6",),
+    ),
     sends="a stranger's ClientHello between the server's flight and the client's second",
     amid=lambda other: [act(other) for act in (_hello, _broken_hello)],
 )
 
 strangers_alert = _race(
-    "traps/dtls/alert-of-a-stranger",
-    "A stranger's alert ends nobody's handshake.",
+    Rule(
+        "traps/dtls/alert-of-a-stranger",
+        "A stranger's alert ends nobody's handshake.",
+        traps=("DTLS 6",),
+    ),
     sends="fatal alerts and a close_notify from another address, before and amid the handshake",
     before=lambda other: other.send_alert(40),
     amid=lambda other: [
@@ -127,8 +134,11 @@ strangers_alert = _race(
 )
 
 strangers_fragments = _race(
-    "traps/dtls/fragments-of-a-stranger",
-    "What a stranger sends is not put together with what the client sends.",
+    Rule(
+        "traps/dtls/fragments-of-a-stranger",
+        "What a stranger sends is not put together with what the client sends.",
+        traps=("DTLS 6",),
+    ),
     sends="the first half of another ClientHello from another address before the client's",
     before=_half_a_hello,
 )

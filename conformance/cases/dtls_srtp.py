@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Blocked, Case, Level, Observed, Seen, case
+from conformance.case import Blocked, Case, Level, Observed, Rule, Seen, case
 from conformance.client import fixed_identity
 from conformance.probe.dtls import (
     COMPLETED,
@@ -174,15 +174,7 @@ BROKEN_USE_SRTP = tuple(
 # --- fingerprints in the offer ------------------------------------------------------------------
 
 
-def _named(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    lines: Callable[[bytes], list[str]],
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = ("rfc8842/5.1/6",),
-) -> Case:
+def _named(rule: Rule, *, sends: str, lines: Callable[[bytes], list[str]]) -> Case:
     """A handshake after an offer that names our certificate in those lines."""
 
     def steps(stage: Stage) -> Observed:
@@ -196,17 +188,7 @@ def _named(
             return Handshaken.UNANSWERED, str(error)
         return puppet.handshake()
 
-    return case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=DTLS_AND_SDP,
-        level=level,
-        good=COMPLETED,
-        bad=NOT_COMPLETED,
-        requirements=requirements,
-        traps=("DTLS 12", "Facts"),
-    )(steps)
+    return rule.asked(sends=sends, profiles=DTLS_AND_SDP, good=COMPLETED, bad=NOT_COMPLETED)(steps)
 
 
 def _line(der: bytes, algorithm: str) -> str:
@@ -219,54 +201,82 @@ def _of_another(der: bytes, algorithm: str = "sha-256") -> str:
 
 
 upper_case = _named(
-    "traps/dtls/fingerprint-in-capitals",
-    "The name of the hash is the same in capitals.",
+    Rule(
+        "traps/dtls/fingerprint-in-capitals",
+        "The name of the hash is the same in capitals.",
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:SHA-256",
     lines=lambda der: [_line(der, "sha-256").replace("sha", "SHA")],
 )
 
 lower_case_digits = _named(
-    "rfc8122/5/digits-in-lower-case",
-    "A fingerprint's digits are the same in lower case.",
+    Rule(
+        "rfc8122/5/digits-in-lower-case",
+        "A fingerprint's digits are the same in lower case.",
+        level=Level.SHOULD,  # the grammar knows capitals alone, and clients send both
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:sha-256 with its digits in lower case",
     lines=lambda der: [_line(der, "sha-256").lower()],
-    level=Level.SHOULD,  # the grammar knows capitals alone, and clients send both
 )
 
 sha_384 = _named(
-    "rfc8122/5/sha-384",
-    "A certificate named by its SHA-384 digest is recognised.",
+    Rule(
+        "rfc8122/5/sha-384",
+        "A certificate named by its SHA-384 digest is recognised.",
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:sha-384 alone",
     lines=lambda der: [_line(der, "sha-384")],
 )
 
 sha_512 = _named(
-    "rfc8122/5/sha-512",
-    "A certificate named by its SHA-512 digest is recognised.",
+    Rule(
+        "rfc8122/5/sha-512",
+        "A certificate named by its SHA-512 digest is recognised.",
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:sha-512 alone",
     lines=lambda der: [_line(der, "sha-512")],
 )
 
 several_digests = _named(
-    "rfc8122/5/several-digests",
-    "A certificate named by several digests is recognised.",
+    Rule(
+        "rfc8122/5/several-digests",
+        "A certificate named by several digests is recognised.",
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:sha-256, sha-384 and sha-512, all of our certificate",
     lines=lambda der: [_line(der, each) for each in ("sha-256", "sha-384", "sha-512")],
 )
 
 several_certificates = _named(
-    "rfc8122/5/several-certificates",
-    "Of several certificates that an offer names, any may be shown.",
+    Rule(
+        "rfc8122/5/several-certificates",
+        "Of several certificates that an offer names, any may be shown.",
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="two a=fingerprint:sha-256, the first of another certificate",
     lines=lambda der: [_of_another(der), _line(der, "sha-256")],
 )
 
 unknown_digest_first = _named(
-    "rfc8122/5/unknown-hash",
-    "A fingerprint by a hash that nobody knows is passed over where there is another.",
+    Rule(
+        "rfc8122/5/unknown-hash",
+        "A fingerprint by a hash that nobody knows is passed over where there is another.",
+        level=Level.SHOULD,
+        requirements=("rfc8842/5.1/6",),
+        traps=("DTLS 12", "Facts"),
+    ),
     sends="a=fingerprint:sha3-999, then sha-256",
     lines=lambda der: ["sha3-999 " + ":".join(["AB"] * 20), _line(der, "sha-256")],
-    level=Level.SHOULD,
 )
 
 

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Unsupported, case
+from conformance.case import Case, Observed, Rule, Unsupported
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE_AND_SDP
@@ -39,27 +39,15 @@ def _values(call: Call, name: str) -> list[str]:
 
 
 def _says(
-    name: str,
-    requirement: str,
-    look: Callable[[Call], str | None],
-    *,
-    requirements: tuple[str, ...] = (),
-    level: Level = Level.MUST,
-    traps: tuple[str, ...] = (),
-    contents: tuple[str, ...] = ("audio",),
+    rule: Rule, look: Callable[[Call], str | None], *, contents: tuple[str, ...] = ("audio",)
 ) -> Case:
     """A case about the text of the answer; ``look`` names the fault, or None."""
 
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=f"an offer of {' and '.join(contents)}",
         profiles=ICE_AND_SDP,
-        level=level,
         good=(Checked.RIGHT,),
         bad=(Checked.WRONG,),
-        requirements=requirements,
-        traps=traps,
     )
     def steps(stage: Stage) -> Observed:
         return checked(look(open_call(stage, contents=contents)))
@@ -221,112 +209,145 @@ def _default(call: Call) -> str | None:
 
 ANSWER = (
     _says(
-        "rfc8839/5.4/ufrag",
-        "The answer has a ufrag of 4 to 32 characters of ICE's.",
-        _ufrag,
-        requirements=("rfc8839/5.4/1", "rfc8839/5.4/5", "rfc8839/4.3.2/2"),
-    ),
-    _says(
-        "rfc8839/5.4/password",
-        "The answer has a password of 22 to 256 characters of ICE's.",
-        _password,
-        requirements=("rfc8839/5.4/1", "rfc8839/4.3.2/2", "rfc8445/5.3/6"),
-    ),
-    _says(
-        "rfc8445/5.3/password-is-drawn",
-        "The password holds 128 bits that nobody can guess.",
-        _is_random,
-        requirements=("rfc8445/5.3/6",),
-    ),
-    _says(
-        "rfc8839/5.3/ice-lite-at-the-session",
-        "A lite agent says so once, before the first section.",
-        _lite_or_full,
-        requirements=("rfc8839/4.2.1.4/1",),
-    ),
-    _says(
-        "rfc8839/4.3.2/ice2",
-        "The answer has ice2 among its ICE options.",
-        _options,
-        requirements=(
-            "rfc8839/4.2.1.5/1",
-            "rfc8839/4.2.5/1",
-            "rfc8839/4.3.2/2",
-            "rfc8445/10/1",
+        Rule(
+            "rfc8839/5.4/ufrag",
+            "The answer has a ufrag of 4 to 32 characters of ICE's.",
+            requirements=("rfc8839/5.4/1", "rfc8839/5.4/5", "rfc8839/4.3.2/2"),
         ),
+        _ufrag,
     ),
     _says(
-        "rfc8839/4.3.2/lite-has-no-pacing",
-        "A lite agent, which sends no checks, has no pace of theirs.",
+        Rule(
+            "rfc8839/5.4/password",
+            "The answer has a password of 22 to 256 characters of ICE's.",
+            requirements=("rfc8839/5.4/1", "rfc8839/4.3.2/2", "rfc8445/5.3/6"),
+        ),
+        _password,
+    ),
+    _says(
+        Rule(
+            "rfc8445/5.3/password-is-drawn",
+            "The password holds 128 bits that nobody can guess.",
+            requirements=("rfc8445/5.3/6",),
+        ),
+        _is_random,
+    ),
+    _says(
+        Rule(
+            "rfc8839/5.3/ice-lite-at-the-session",
+            "A lite agent says so once, before the first section.",
+            requirements=("rfc8839/4.2.1.4/1",),
+        ),
+        _lite_or_full,
+    ),
+    _says(
+        Rule(
+            "rfc8839/4.3.2/ice2",
+            "The answer has ice2 among its ICE options.",
+            requirements=(
+                "rfc8839/4.2.1.5/1",
+                "rfc8839/4.2.5/1",
+                "rfc8839/4.3.2/2",
+                "rfc8445/10/1",
+            ),
+        ),
+        _options,
+    ),
+    _says(
+        Rule(
+            "rfc8839/4.3.2/lite-has-no-pacing",
+            "A lite agent, which sends no checks, has no pace of theirs.",
+            requirements=("rfc8839/4.3.2/4",),
+        ),
         _no_pacing,
-        requirements=("rfc8839/4.3.2/4",),
     ),
     _says(
-        "rfc8839/5.3/no-mismatch",
-        "An offer whose default address is none (0.0.0.0, port 9) makes no mismatch.",
+        Rule(
+            "rfc8839/5.3/no-mismatch",
+            "An offer whose default address is none (0.0.0.0, port 9) makes no mismatch.",
+        ),
         _no_mismatch,
     ),
     _says(
-        "rfc8839/5.2/no-remote-candidates",
-        "Only a controlling agent that has come to an end tells remote candidates.",
+        Rule(
+            "rfc8839/5.2/no-remote-candidates",
+            "Only a controlling agent that has come to an end tells remote candidates.",
+        ),
         _no_remote_candidates,
     ),
     _says(
-        "rfc8839/5.1/candidate-lines",
-        "The answer has candidates, and every line of them follows the grammar.",
+        Rule(
+            "rfc8839/5.1/candidate-lines",
+            "The answer has candidates, and every line of them follows the grammar.",
+            requirements=("rfc8839/4.3.2/1", "rfc8445/5.1.2.1/7"),
+            traps=("STUN and ICE 11",),
+        ),
         _well_formed,
-        requirements=("rfc8839/4.3.2/1", "rfc8445/5.1.2.1/7"),
-        traps=("STUN and ICE 11",),
     ),
     _says(
-        "rfc5761/5.1.3/no-candidate-for-rtcp",
-        "Where RTCP shares the port of RTP, the answer says so and has no candidate for it.",
+        Rule(
+            "rfc5761/5.1.3/no-candidate-for-rtcp",
+            "Where RTCP shares the port of RTP, the answer says so and has no candidate for it.",
+            requirements=("rfc5761/5.1.3/3", "rfc5761/5.1.1/2", "rfc8839/5.1/3", "rfc8839/5.1/4"),
+        ),
         _components,
-        requirements=("rfc5761/5.1.3/3", "rfc5761/5.1.1/2", "rfc8839/5.1/3", "rfc8839/5.1/4"),
     ),
     _says(
-        "rfc8839/5.1/no-names",
-        "Candidates are addresses and not names.",
+        Rule(
+            "rfc8839/5.1/no-names",
+            "Candidates are addresses and not names.",
+            requirements=("rfc8839/5.1/1",),
+        ),
         _addresses,
-        requirements=("rfc8839/5.1/1",),
     ),
     _says(
-        "rfc8445/5.1.1.1/no-loopback",
-        "A candidate is an address that a client can reach: not loopback, not unspecified.",
+        Rule(
+            "rfc8445/5.1.1.1/no-loopback",
+            "A candidate is an address that a client can reach: not loopback, not unspecified.",
+        ),
         _loopback,
     ),
     _says(
-        "rfc8445/5.1.2/priorities",
-        "Priorities lie between 1 and 2^31 - 1, and no two candidates share one.",
+        Rule(
+            "rfc8445/5.1.2/priorities",
+            "Priorities lie between 1 and 2^31 - 1, and no two candidates share one.",
+            requirements=("rfc8445/5.1.2/1", "rfc8445/5.2/7"),
+        ),
         _priorities,
-        requirements=("rfc8445/5.1.2/1", "rfc8445/5.2/7"),
     ),
     _says(
-        "rfc8445/5.1.2.1/type-preferences",
-        "The type preference in a priority is at most 126, and the same for all of a type.",
+        Rule(
+            "rfc8445/5.1.2.1/type-preferences",
+            "The type preference in a priority is at most 126, and the same for all of a type.",
+            requirements=("rfc8445/5.1.2.1/1",),
+        ),
         _preferences,
-        requirements=("rfc8445/5.1.2.1/1",),
     ),
     _says(
-        "rfc8445/5.2/foundations",
-        "Host candidates share a foundation if they share an address, and only then.",
+        Rule(
+            "rfc8445/5.2/foundations",
+            "Host candidates share a foundation if they share an address, and only then.",
+            requirements=("rfc8445/5.2/5", "rfc8445/5.2/6"),
+        ),
         _foundations,
-        requirements=("rfc8445/5.2/5", "rfc8445/5.2/6"),
     ),
     _says(
-        "rfc8839/5.1/related-addresses",
-        "Host candidates have no related address, all others do.",
+        Rule(
+            "rfc8839/5.1/related-addresses",
+            "Host candidates have no related address, all others do.",
+            requirements=("rfc8839/5.1/7",),
+        ),
         _related,
-        requirements=("rfc8839/5.1/7",),
     ),
     _says(
-        "rfc8445/5.2/lite-has-host-candidates",
-        "A lite agent has host candidates only.",
+        Rule("rfc8445/5.2/lite-has-host-candidates", "A lite agent has host candidates only."),
         _kinds,
     ),
     _says(
-        "rfc8839/4.2.1.2/default-destination",
-        "The address of the section is one of the candidates, or none at all.",
+        Rule(
+            "rfc8839/4.2.1.2/default-destination",
+            "The address of the section is one of the candidates, or none at all.",
+        ),
         _default,
     ),
 )

@@ -6,7 +6,7 @@ oracle knows both.
 
 from functools import partial
 
-from conformance.case import Observed, Oracle, Seen, Unsupported, case
+from conformance.case import Observed, Oracle, Rule, Seen, Unsupported, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import (
@@ -62,44 +62,54 @@ EITHER = Oracle(
 
 ROLES = (
     question(
-        "rfc8445/7.3.1.1/controlled-with-the-largest-tie-breaker",
-        "A check that claims the server's own role, with a tie-breaker that nobody's is larger "
-        "than, is refused with 487.",
+        Rule(
+            "rfc8445/7.3.1.1/controlled-with-the-largest-tie-breaker",
+            "A check that claims the server's own role, with a tie-breaker that nobody's is larger "
+            "than, is refused with 487.",
+            requirements=("rfc8445/7.3.1.1/2", "rfc8445/7.3.1.1/3", "rfc8445/6.1.1/2"),
+            traps=("STUN and ICE 6",),
+        ),
         sends="a check in the controlled role with the largest tie-breaker there is",
         oracle=CONFLICT,
         profiles=ICE,
         request=lambda asker: check(asker, controlling=None, controlled=MOST),
-        requirements=("rfc8445/7.3.1.1/2", "rfc8445/7.3.1.1/3", "rfc8445/6.1.1/2"),
-        traps=("STUN and ICE 6",),
     ),
     question(
-        "rfc8445/7.3.1.1/controlled-with-the-smallest-tie-breaker",
-        "A check that claims the server's own role, with the smallest tie-breaker, makes a full "
-        "agent change its role; a lite one, which cannot, refuses it with 487.",
+        Rule(
+            "rfc8445/7.3.1.1/controlled-with-the-smallest-tie-breaker",
+            "A check that claims the server's own role, with the smallest tie-breaker, makes a "
+            "full agent change its role; a lite one, which cannot, refuses it with 487.",
+            requirements=("rfc8445/7.3.1.1/2", "rfc8445/7.3.1.1/3"),
+            traps=("STUN and ICE 6",),
+        ),
         sends="a check in the controlled role with the smallest tie-breaker there is",
         oracle=YIELDING,
         profiles=ICE,
         request=lambda asker: check(asker, controlling=None, controlled=0),
-        requirements=("rfc8445/7.3.1.1/2", "rfc8445/7.3.1.1/3"),
-        traps=("STUN and ICE 6",),
     ),
     *(
         question(
-            f"rfc8445/7.3.1.1/controlling-with-the-{slug}-tie-breaker",
-            "Toward a controlled agent the controlling role makes no conflict, whatever the "
-            "tie-breaker is.",
+            Rule(
+                f"rfc8445/7.3.1.1/controlling-with-the-{slug}-tie-breaker",
+                "Toward a controlled agent the controlling role makes no conflict, whatever the "
+                "tie-breaker is.",
+                requirements=("rfc8445/7.3.1.1/2", "rfc8445/6.1.1/2"),
+                traps=("STUN and ICE 6",),
+            ),
             sends=f"a check in the controlling role with the {slug} tie-breaker there is",
             oracle=TAKEN,
             profiles=ICE,
             request=partial(check, controlling=value),
-            requirements=("rfc8445/7.3.1.1/2", "rfc8445/6.1.1/2"),
-            traps=("STUN and ICE 6",),
         )
         for slug, value in (("smallest", 0), ("largest", MOST))
     ),
     question(
-        "rfc8445/7.3.1.1/no-role",
-        "A check that claims no role is of an older kind of agent; it can be no conflict.",
+        Rule(
+            "rfc8445/7.3.1.1/no-role",
+            "A check that claims no role is of an older kind of agent; it can be no conflict.",
+            requirements=("rfc8445/7.3.1.1/2",),
+            traps=("STUN and ICE 6",),
+        ),
         sends="a signed check with neither ICE-CONTROLLING nor ICE-CONTROLLED",
         oracle=Oracle(
             good=(Answered.SUCCESS,),
@@ -114,24 +124,25 @@ ROLES = (
         ),
         profiles=ICE,
         request=partial(check, controlling=None),
-        requirements=("rfc8445/7.3.1.1/2",),
-        traps=("STUN and ICE 6",),
     ),
     question(
-        "rfc8445/7.3.1.1/both-roles",
-        "A check that claims both roles breaks nothing.",
+        Rule(
+            "rfc8445/7.3.1.1/both-roles",
+            "A check that claims both roles breaks nothing.",
+            traps=("STUN and ICE 6",),
+        ),
         sends="a signed check with ICE-CONTROLLING and ICE-CONTROLLED",
         oracle=EITHER,
         profiles=ICE,
         request=partial(check, controlled=1),
-        traps=("STUN and ICE 6",),
     ),
 )
 
 PRIORITIES = tuple(
     question(
-        f"rfc8445/16.1/priority-{slug}",
-        "PRIORITY is any number of 32 bits to whoever answers.",
+        Rule(
+            f"rfc8445/16.1/priority-{slug}", "PRIORITY is any number of 32 bits to whoever answers."
+        ),
         sends=f"a good check with priority {value}",
         oracle=TAKEN,
         profiles=ICE,
@@ -178,27 +189,35 @@ def _sample_request(asker: Asker) -> bytes:
 
 SHAPES = (
     question(
-        "traps/ice/check-of-chromium",
-        "A check in the shape that Chromium gives it is answered.",
+        Rule(
+            "traps/ice/check-of-chromium",
+            "A check in the shape that Chromium gives it is answered.",
+            traps=("STUN and ICE 3", "Facts"),
+        ),
         sends="USERNAME, network cost, role, USE-CANDIDATE, PRIORITY, integrity, FINGERPRINT",
         oracle=TAKEN,
         profiles=ICE,
         request=_as_chromium,
-        traps=("STUN and ICE 3", "Facts"),
     ),
     question(
-        "rfc5769/2.1/shape-of-the-sample-request",
-        "A request in the shape of the sample request is answered.",
+        Rule(
+            "rfc5769/2.1/shape-of-the-sample-request",
+            "A request in the shape of the sample request is answered.",
+            requirements=("rfc8489/14/4",),
+            traps=("Facts",),
+        ),
         sends="the sample request with this call's names, in the controlling role",
         oracle=TAKEN,
         profiles=ICE,
         request=_as_test_vector,
-        requirements=("rfc8489/14/4",),
-        traps=("Facts",),
     ),
     question(
-        "rfc5769/2.1/sample-request",
-        "The sample request, which the whole world can copy, is nobody's check here.",
+        Rule(
+            "rfc5769/2.1/sample-request",
+            "The sample request, which the whole world can copy, is nobody's check here.",
+            requirements=("rfc8489/9.1.3/5",),
+            traps=("Facts",),
+        ),
         sends="the sample request, byte for byte",
         oracle=Oracle(
             good=(Answered.UNAUTHENTICATED,),
@@ -207,8 +226,6 @@ SHAPES = (
         ),
         profiles=ICE,
         request=_sample_request,
-        requirements=("rfc8489/9.1.3/5",),
-        traps=("Facts",),
     ),
 )
 

@@ -6,7 +6,7 @@ They take their time, and are for drivers whose time costs nothing.
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Case, Level, Observed, Seen, case
+from conformance.case import Case, Level, Observed, Rule, Seen, case
 from conformance.probe.audio import OPUS_SILENCE, STEP
 from conformance.probe.call import Call, open_call
 from conformance.probe.profiles import ICE
@@ -102,26 +102,14 @@ LAPSES = (
 )
 
 
-def _lasts(
-    name: str,
-    requirement: str,
-    what: str,
-    live: Callable[[Call], None],
-    *,
-    level: Level = Level.MUST,
-    traps: tuple[str, ...] = (),
-) -> Case:
+def _lasts(rule: Rule, what: str, live: Callable[[Call], None]) -> Case:
     """A call that is up and whose client lives in a certain way, for longer than consent lasts."""
 
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=f"{what}, for {CONSENT + GRACE:.0f} seconds, then audio",
         profiles=ICE,
-        level=level,
         good=(Way.OLD,),
         bad=(Way.NEW, Way.BOTH, Way.NOWHERE),
-        traps=traps,
         lasts=CONSENT + GRACE + 3.0,
     )
     def steps(stage: Stage) -> Observed:
@@ -150,26 +138,32 @@ def _audio_and_indications(call: Call) -> None:
 
 LASTS = (
     _lasts(
-        "rfc7675/5.1/checks-keep-consent",
-        "Checks alone keep a call alive, without any media.",
+        Rule(
+            "rfc7675/5.1/checks-keep-consent", "Checks alone keep a call alive, without any media."
+        ),
         "a check each second",
         _only_checks,
     ),
     _lasts(
-        "traps/ice/no-checks-after-nomination",
-        "A client that sends no check after its nomination, only media, keeps its call.",
+        Rule(
+            "traps/ice/no-checks-after-nomination",
+            "A client that sends no check after its nomination, only media, keeps its call.",
+            level=Level.SHOULD,
+            traps=("Facts",),
+        ),
         "audio without any check",
         _only_audio,
-        level=Level.SHOULD,
-        traps=("Facts",),
     ),
     _lasts(
-        "traps/ice/indications-for-keepalives",
-        "A client whose keepalives are Binding indications keeps its call as long as media comes.",
+        Rule(
+            "traps/ice/indications-for-keepalives",
+            "A client whose keepalives are Binding indications keeps its call as long as media "
+            "comes.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 4", "Facts"),
+        ),
         "audio and Binding indications without any check",
         _audio_and_indications,
-        level=Level.SHOULD,
-        traps=("STUN and ICE 4", "Facts"),
     ),
 )
 

@@ -7,7 +7,7 @@ not read.
 
 from collections.abc import Callable
 
-from conformance.case import Blocked, Case, Level, Observed, Seen, case
+from conformance.case import Blocked, Case, Level, Observed, Rule, Seen, case
 from conformance.probe.call import open_call
 from conformance.probe.profiles import ICE
 from conformance.probe.sdp_changes import in_each_section, instead
@@ -22,27 +22,12 @@ class Came(Seen):
     REFUSED = "the offer was refused"
 
 
-def _comes_up(
-    name: str,
-    requirement: str,
-    offer: str,
-    edit: Callable[[str], str] = str,
-    *,
-    ufrag: str = "",
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-) -> Case:
-    @case(
-        name,
-        requirement,
+def _comes_up(rule: Rule, offer: str, edit: Callable[[str], str] = str, *, ufrag: str = "") -> Case:
+    @rule.asked(
         sends=f"an offer {offer}, and a client that goes on from there",
         profiles=ICE,
-        level=level,
         good=(Came.UP,),
         bad=(Came.NOT_UP, Came.REFUSED),
-        requirements=requirements,
-        traps=traps,
     )
     def steps(stage: Stage) -> Observed:
         try:
@@ -72,138 +57,144 @@ _LOCAL = (
 )
 
 CANDIDATES = tuple(
-    _comes_up(name, requirement, f"with {what}", edit, requirements=requirements, traps=traps)
-    for name, requirement, what, edit, requirements, traps in (
+    _comes_up(rule, f"with {what}", edit)
+    for rule, what, edit in (
         (
-            "rfc8839/5.1/local-name-among-candidates",
-            "A candidate behind a name is ignored, and the others are not.",
+            Rule(
+                "rfc8839/5.1/local-name-among-candidates",
+                "A candidate behind a name is ignored, and the others are not.",
+                requirements=("rfc8839/5.1/2",),
+                traps=("STUN and ICE 11",),
+            ),
             "a .local candidate beside a plain one",
             in_each_section(_LOCAL),
-            ("rfc8839/5.1/2",),
-            ("STUN and ICE 11",),
         ),
         (
-            "traps/ice/only-local-names",
-            "An offer whose only candidates are names is answered: the client's checks will tell "
-            "where it is.",
+            Rule(
+                "traps/ice/only-local-names",
+                "An offer whose only candidates are names is answered: the client's checks will "
+                "tell where it is.",
+                requirements=("rfc8839/5.1/2",),
+                traps=("STUN and ICE 11", "Facts"),
+            ),
             "nothing but a .local candidate",
             _only_local,
-            ("rfc8839/5.1/2",),
-            ("STUN and ICE 11", "Facts"),
         ),
         (
-            "rfc8839/5.1/unknown-extension-of-a-candidate",
-            "What stands behind a candidate's type and is not known is ignored.",
+            Rule(
+                "rfc8839/5.1/unknown-extension-of-a-candidate",
+                "What stands behind a candidate's type and is not known is ignored.",
+                requirements=("rfc8839/5.1/10",),
+            ),
             "a candidate with extensions that nobody knows",
             in_each_section(
                 "a=candidate:7 1 udp 2113937150 192.0.2.77 50124 typ host generation 0 ufrag abcd "
                 "network-id 3 colour blue"
             ),
-            ("rfc8839/5.1/10",),
-            (),
         ),
         (
-            "rfc8839/5.1/unknown-transport",
-            "A candidate of a transport that is not known is ignored.",
+            Rule(
+                "rfc8839/5.1/unknown-transport",
+                "A candidate of a transport that is not known is ignored.",
+                requirements=("rfc8839/5.1/2",),
+            ),
             "a candidate over SCTP",
             in_each_section("a=candidate:7 1 sctp 2113937150 192.0.2.77 9 typ host"),
-            ("rfc8839/5.1/2",),
-            (),
         ),
         (
-            "rfc8839/5.1/tcp-candidate",
-            "Candidates over TCP are ignored by who speaks UDP alone.",
+            Rule(
+                "rfc8839/5.1/tcp-candidate",
+                "Candidates over TCP are ignored by who speaks UDP alone.",
+                traps=("STUN and ICE 12", "Facts"),
+            ),
             "candidates over TCP, active and passive",
             in_each_section(
                 "a=candidate:8 1 tcp 1518280447 192.0.2.77 9 typ host tcptype active\r\n"
                 "a=candidate:8 1 tcp 1518214911 192.0.2.77 50125 typ host tcptype passive"
             ),
-            (),
-            ("STUN and ICE 12", "Facts"),
         ),
         (
-            "traps/ice/component-2",
-            "Candidates for RTCP are ignored where it shares RTP's port.",
+            Rule(
+                "traps/ice/component-2",
+                "Candidates for RTCP are ignored where it shares RTP's port.",
+                traps=("Facts",),
+            ),
             "a candidate for component 2",
             in_each_section("a=candidate:1 2 udp 2130706430 192.0.2.77 50126 typ host"),
-            (),
-            ("Facts",),
         ),
         (
-            "rfc8839/5.1/ipv6-candidate",
-            "A candidate of another address family is ignored where nothing can be done with it.",
+            Rule(
+                "rfc8839/5.1/ipv6-candidate",
+                "A candidate of another address family is ignored where nothing can be done with "
+                "it.",
+                requirements=("rfc8839/5.1/2",),
+            ),
             "a candidate with an IPv6 address",
             in_each_section("a=candidate:9 1 udp 2122252543 2001:db8::77 50127 typ host"),
-            ("rfc8839/5.1/2",),
-            (),
         ),
         (
-            "traps/ice/option-sped",
-            "ICE options that nobody knows are ignored, those of DTLS in STUN too.",
+            Rule(
+                "traps/ice/option-sped",
+                "ICE options that nobody knows are ignored, those of DTLS in STUN too.",
+                traps=("STUN and ICE 7", "Facts"),
+            ),
             "a=ice-options:trickle sped googspedv1 renomination",
             instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1 renomination"),
-            (),
-            ("STUN and ICE 7", "Facts"),
         ),
     )
 )
 
 UFRAGS = tuple(
-    _comes_up(
-        name,
-        requirement,
-        f"whose ufrag {what}",
-        ufrag=ufrag,
-        level=level,
-        traps=traps,
-        requirements=requirements,
-    )
-    for name, requirement, what, ufrag, level, requirements, traps in (
+    _comes_up(rule, f"whose ufrag {what}", ufrag=ufrag)
+    for rule, what, ufrag in (
         (
-            "rfc8839/5.4/shortest-ufrag",
-            "A ufrag of four characters is taken.",
+            Rule(
+                "rfc8839/5.4/shortest-ufrag",
+                "A ufrag of four characters is taken.",
+                traps=("Facts",),
+            ),
             "has four characters",
             "a1B2",
-            Level.MUST,
-            (),
-            ("Facts",),
         ),
         (
-            "traps/ice/ufrag-of-32",
-            "A ufrag of 32 characters is taken whole: USERNAME is not cut.",
+            Rule(
+                "traps/ice/ufrag-of-32",
+                "A ufrag of 32 characters is taken whole: USERNAME is not cut.",
+                requirements=("rfc8445/7.3/4",),
+                traps=("STUN and ICE 2", "Facts"),
+            ),
             "has 32 characters",
             "abcdefghijklmnopqrstuvwxyz012345",
-            Level.MUST,
-            ("rfc8445/7.3/4",),
-            ("STUN and ICE 2", "Facts"),
         ),
         (
-            "rfc8839/5.4/longest-ufrag",
-            "A ufrag of 256 characters is taken, though nobody may send one.",
+            Rule(
+                "rfc8839/5.4/longest-ufrag",
+                "A ufrag of 256 characters is taken, though nobody may send one.",
+                requirements=("rfc8839/5.4/5", "rfc8489/14.3/2"),
+                traps=("STUN and ICE 2",),
+            ),
             "has 256 characters",
             "abcdefgh" * 32,
-            Level.MUST,
-            ("rfc8839/5.4/5", "rfc8489/14.3/2"),
-            ("STUN and ICE 2",),
         ),
         (
-            "rfc8839/5.4/ufrag-with-plus-and-slash",
-            "Plus and slash are characters of ICE's as good as any.",
+            Rule(
+                "rfc8839/5.4/ufrag-with-plus-and-slash",
+                "Plus and slash are characters of ICE's as good as any.",
+                traps=("Facts",),
+            ),
             "is +/+/",
             "+/+/",
-            Level.MUST,
-            (),
-            ("Facts",),
         ),
         (
-            "traps/ice/ufrag-outside-the-grammar",
-            "Ufrags of some clients have characters that the grammar does not: they are compared "
-            "like any other.",
+            Rule(
+                "traps/ice/ufrag-outside-the-grammar",
+                "Ufrags of some clients have characters that the grammar does not: they are "
+                "compared like any other.",
+                level=Level.SHOULD,
+                traps=("STUN and ICE 2", "Facts"),
+            ),
             "has an underscore and a hyphen",
             "a_b-c_d-",
-            Level.SHOULD,
-            (),
-            ("STUN and ICE 2", "Facts"),
         ),
     )
 )

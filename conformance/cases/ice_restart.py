@@ -4,7 +4,7 @@ Each case restarts ICE by whatever the server takes, a further offer or a fragme
 checks. What the texts say is asked in ``sdp_renewal``.
 """
 
-from conformance.case import Case, Level, Observed, case
+from conformance.case import Case, Level, Observed, Rule, case
 from conformance.probe.call import Call, open_call
 from conformance.probe.look import Checked, checked
 from conformance.probe.profiles import ICE
@@ -117,8 +117,7 @@ def never_the_same_again(stage: Stage) -> Observed:
 
 
 def _after(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     good: tuple[Answered, ...],
@@ -127,24 +126,11 @@ def _after(
     user: int = 1,
     key: int = 1,
     moved: bool = False,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
 ) -> Case:
     """A check after a restart, with the USERNAME and the password of the credentials before (0) or
     after (1) it."""
 
-    @case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=ICE,
-        level=level,
-        good=good,
-        bad=bad,
-        lenient=lenient,
-        requirements=requirements,
-        traps=("STUN and ICE 8",),
-    )
+    @rule.asked(sends=sends, profiles=ICE, good=good, bad=bad, lenient=lenient)
     def steps(stage: Stage) -> Observed:
         call = _up(stage)
         told, names = [call.told], [_name(call)]
@@ -172,55 +158,70 @@ _SILENT = (Answered.SILENCE, Answered.BAD_REQUEST)
 
 AFTER = (
     _after(
-        "rfc8445/9/new-credentials-on-the-same-socket",
-        "After a restart a check with the new credentials is answered where the old ones were: who "
-        "looks the address up first delivers it to the agent of yesterday.",
+        Rule(
+            "rfc8445/9/new-credentials-on-the-same-socket",
+            "After a restart a check with the new credentials is answered where the old ones were: "
+            "who looks the address up first delivers it to the agent of yesterday.",
+            requirements=("rfc8445/7.3/1", "rfc8445/7.3/4"),
+            traps=("STUN and ICE 8",),
+        ),
         sends="a restart, and a check with the new credentials from the client's socket",
         good=(Answered.SUCCESS,),
         bad=_ANSWERED,
-        requirements=("rfc8445/7.3/1", "rfc8445/7.3/4"),
     ),
     _after(
-        "rfc8445/9/new-credentials-from-elsewhere",
-        "After a restart a check with the new credentials is answered at any address.",
+        Rule(
+            "rfc8445/9/new-credentials-from-elsewhere",
+            "After a restart a check with the new credentials is answered at any address.",
+            requirements=("rfc8445/7.3/1",),
+            traps=("STUN and ICE 8",),
+        ),
         sends="a restart, and a check with the new credentials from another socket",
         good=(Answered.SUCCESS,),
         bad=_ANSWERED,
         moved=True,
-        requirements=("rfc8445/7.3/1",),
     ),
     _after(
-        "rfc8445/9/old-credentials-for-a-while",
-        "Right after a restart checks with the old credentials are answered still: the client may "
-        "not have read the answer yet, and its consent runs out otherwise.",
+        Rule(
+            "rfc8445/9/old-credentials-for-a-while",
+            "Right after a restart checks with the old credentials are answered still: the client "
+            "may not have read the answer yet, and its consent runs out otherwise.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 8",),
+        ),
         sends="a restart, and a check with the credentials from before",
         good=(Answered.SUCCESS,),
         bad=_ANSWERED,
         user=0,
         key=0,
-        level=Level.SHOULD,
     ),
     _after(
-        "rfc8445/9/new-name-old-password",
-        "A ufrag goes with its own password and no other.",
+        Rule(
+            "rfc8445/9/new-name-old-password",
+            "A ufrag goes with its own password and no other.",
+            requirements=("rfc8489/9.1.3/8",),
+            traps=("STUN and ICE 8",),
+        ),
         sends="a restart, and a check with the new ufrag that is signed with the old password",
         good=(Answered.UNAUTHENTICATED,),
         lenient=_SILENT,
         bad=_MIXED,
         user=1,
         key=0,
-        requirements=("rfc8489/9.1.3/8",),
     ),
     _after(
-        "rfc8445/9/old-name-new-password",
-        "A ufrag goes with its own password and no other.",
+        Rule(
+            "rfc8445/9/old-name-new-password",
+            "A ufrag goes with its own password and no other.",
+            requirements=("rfc8489/9.1.3/8",),
+            traps=("STUN and ICE 8",),
+        ),
         sends="a restart, and a check with the old ufrag that is signed with the new password",
         good=(Answered.UNAUTHENTICATED,),
         lenient=_SILENT,
         bad=_MIXED,
         user=0,
         key=1,
-        requirements=("rfc8489/9.1.3/8",),
     ),
 )
 

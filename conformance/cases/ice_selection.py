@@ -8,7 +8,7 @@ the newest word.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, case
+from conformance.case import Case, Level, Observed, Rule
 from conformance.probe.call import Call
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import ask, check, need_credentials, validate
@@ -27,27 +27,12 @@ NOMINATION = 0xC001
 Act = Callable[[Call, Address], None]
 
 
-def _case(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    act: Act,
-    good: tuple[Way, ...],
-    level: Level,
-    requirements: tuple[str, ...],
-    traps: tuple[str, ...],
-) -> Case:
-    @case(
-        name,
-        requirement,
+def _case(rule: Rule, *, sends: str, act: Act, good: tuple[Way, ...]) -> Case:
+    @rule.asked(
         sends=sends,
         profiles=ICE,
-        level=level,
         good=good,
         bad=tuple(each for each in Way if each not in good),
-        requirements=requirements,
-        traps=traps,
         lasts=1.0,
     )
     def steps(stage: Stage) -> Observed:
@@ -59,50 +44,14 @@ def _case(
     return steps
 
 
-def _stays(
-    name: str,
-    requirement: str,
-    sends: str,
-    act: Act,
-    *,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = ("rfc8445/12.1/2",),
-    traps: tuple[str, ...] = (),
-) -> Case:
+def _stays(rule: Rule, sends: str, act: Act) -> Case:
     """What must not move the pair."""
-    return _case(
-        name,
-        requirement,
-        sends=sends,
-        act=act,
-        good=(Way.OLD,),
-        level=level,
-        requirements=requirements,
-        traps=traps,
-    )
+    return _case(rule, sends=sends, act=act, good=(Way.OLD,))
 
 
-def _moves(
-    name: str,
-    requirement: str,
-    sends: str,
-    act: Act,
-    *,
-    level: Level = Level.SHOULD,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-) -> Case:
+def _moves(rule: Rule, sends: str, act: Act) -> Case:
     """What has to move it."""
-    return _case(
-        name,
-        requirement,
-        sends=sends,
-        act=act,
-        good=(Way.NEW,),
-        level=level,
-        requirements=requirements,
-        traps=traps,
-    )
+    return _case(rule, sends=sends, act=act, good=(Way.NEW,))
 
 
 def _send(request: Callable[[Call], bytes]) -> Act:
@@ -164,76 +113,97 @@ def _twenty_sockets(call: Call, new: Address) -> None:
 
 STRANGERS = (
     _stays(
-        "rfc8445/7.3/forged-nomination",
-        "A check that is signed with another password moves nothing.",
+        Rule(
+            "rfc8445/7.3/forged-nomination",
+            "A check that is signed with another password moves nothing.",
+            requirements=("rfc8445/7.3/2", "rfc8445/12.1/2"),
+            traps=("STUN and ICE 5",),
+        ),
         "a nomination with another password from another address",
         _send(lambda call: check(call, password=b"not what was told", nominate=True)),
-        requirements=("rfc8445/7.3/2", "rfc8445/12.1/2"),
-        traps=("STUN and ICE 5",),
     ),
     _stays(
-        "rfc8445/7.3/unsigned-nomination",
-        "A check that is not signed moves nothing.",
+        Rule(
+            "rfc8445/7.3/unsigned-nomination",
+            "A check that is not signed moves nothing.",
+            requirements=("rfc8445/7.3/2", "rfc8445/12.1/2"),
+            traps=("STUN and ICE 5",),
+        ),
         "a nomination without integrity from another address",
         _send(lambda call: check(call, signed=False, nominate=True)),
-        requirements=("rfc8445/7.3/2", "rfc8445/12.1/2"),
-        traps=("STUN and ICE 5",),
     ),
     _stays(
-        "rfc8445/7.3/nomination-of-nobody",
-        "A check whose USERNAME has its halves swapped moves nothing, though it is signed.",
+        Rule(
+            "rfc8445/7.3/nomination-of-nobody",
+            "A check whose USERNAME has its halves swapped moves nothing, though it is signed.",
+            requirements=("rfc8445/7.3/4", "rfc8445/12.1/2"),
+            traps=("STUN and ICE 2", "STUN and ICE 5"),
+        ),
         "a signed nomination with the halves of its USERNAME swapped, from another address",
         _send(lambda call: check(call, username=_swapped(call), nominate=True)),
-        requirements=("rfc8445/7.3/4", "rfc8445/12.1/2"),
-        traps=("STUN and ICE 2", "STUN and ICE 5"),
     ),
     _stays(
-        "rfc8445/11/indication-nominates-nothing",
-        "An indication keeps a binding open and moves nothing.",
+        Rule(
+            "rfc8445/11/indication-nominates-nothing",
+            "An indication keeps a binding open and moves nothing.",
+            requirements=("rfc8445/12.1/2",),
+            traps=("STUN and ICE 4", "STUN and ICE 5"),
+        ),
         "a signed Binding indication with USE-CANDIDATE from another address",
         _send(lambda call: check(call, message_class=stun.MessageClass.INDICATION, nominate=True)),
-        traps=("STUN and ICE 4", "STUN and ICE 5"),
     ),
     _stays(
-        "rfc8489/6.3.3/response-nominates-nothing",
-        "A response to nothing moves nothing.",
+        Rule(
+            "rfc8489/6.3.3/response-nominates-nothing",
+            "A response to nothing moves nothing.",
+            requirements=("rfc8445/12.1/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a signed success response with USE-CANDIDATE from another address",
         _send(lambda call: check(call, message_class=stun.MessageClass.SUCCESS, nominate=True)),
-        traps=("STUN and ICE 5",),
     ),
     _stays(
-        "rfc8489/9/use-candidate-behind-integrity",
-        "What follows the integrity is ignored: nobody on the way nominates.",
+        Rule(
+            "rfc8489/9/use-candidate-behind-integrity",
+            "What follows the integrity is ignored: nobody on the way nominates.",
+            requirements=("rfc8489/9/1", "rfc8445/12.1/2"),
+            traps=("STUN and ICE 5",),
+        ),
         "a good check from another address with USE-CANDIDATE behind its integrity",
         _send(_behind_integrity),
-        requirements=("rfc8489/9/1", "rfc8445/12.1/2"),
-        traps=("STUN and ICE 5",),
     ),
     _stays(
-        "traps/ice/copied-nomination",
-        "A nomination that somebody on the way copies and sends again from elsewhere does not move "
-        "the call there.",
+        Rule(
+            "traps/ice/copied-nomination",
+            "A nomination that somebody on the way copies and sends again from elsewhere does not "
+            "move the call there.",
+            level=Level.SHOULD,
+            requirements=("rfc8445/12.1/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a nomination from the client, and the same bytes from another address",
         _copy,
-        level=Level.SHOULD,
-        traps=("STUN and ICE 5",),
     ),
     _stays(
-        "rfc7675/5.1/audio-brings-no-consent",
-        "Audio that comes from an address which no check has come from, though it is authentic, "
-        "does not turn the server's packets there: nobody has consented to them.",
+        Rule(
+            "rfc7675/5.1/audio-brings-no-consent",
+            "Audio that comes from an address which no check has come from, though it is "
+            "authentic, does not turn the server's packets there: nobody has consented to them.",
+            requirements=("rfc7675/5.1/1", "rfc8445/12.2/4"),
+            traps=("SRTP, RTP, RTCP 3", "Facts"),
+        ),
         "the client's own audio from another address",
         _speak_from,
-        requirements=("rfc7675/5.1/1", "rfc8445/12.2/4"),
-        traps=("SRTP, RTP, RTCP 3", "Facts"),
     ),
     _stays(
-        "rfc7675/5.1/copied-audio-brings-no-consent",
-        "Copies of old audio turn nothing.",
+        Rule(
+            "rfc7675/5.1/copied-audio-brings-no-consent",
+            "Copies of old audio turn nothing.",
+            requirements=("rfc7675/5.1/1",),
+            traps=("STUN and ICE 5",),
+        ),
         "audio of the client again from another address",
         _repeat_from,
-        requirements=("rfc7675/5.1/1",),
-        traps=("STUN and ICE 5",),
     ),
 )
 
@@ -245,38 +215,52 @@ def _swapped(call: Call) -> bytes:
 
 REFUSED = (
     _stays(
-        "rfc8445/7.3.1.5/plain-check-nominates-nothing",
-        "A check without USE-CANDIDATE does not move a call whose pair is nominated and in use.",
+        Rule(
+            "rfc8445/7.3.1.5/plain-check-nominates-nothing",
+            "A check without USE-CANDIDATE does not move a call whose pair is nominated and in "
+            "use.",
+            requirements=("rfc8445/12.1/2",),
+            traps=("STUN and ICE 7",),
+        ),
         "a good check without USE-CANDIDATE from another address",
         _send(check),
-        traps=("STUN and ICE 7",),
     ),
     _stays(
-        "rfc8445/7.3.1.1/conflict-nominates-nothing",
-        "A check that is refused for a role conflict moves nothing.",
+        Rule(
+            "rfc8445/7.3.1.1/conflict-nominates-nothing",
+            "A check that is refused for a role conflict moves nothing.",
+            requirements=("rfc8445/7.3.1.1/3", "rfc8445/7.3.1.5/2"),
+            traps=("STUN and ICE 6",),
+        ),
         "a signed nomination in the controlled role from another address",
         _send(lambda call: check(call, controlling=None, controlled=2**64 - 1, nominate=True)),
-        requirements=("rfc8445/7.3.1.1/3", "rfc8445/7.3.1.5/2"),
-        traps=("STUN and ICE 6",),
     ),
     _stays(
-        "rfc8489/6.3.1/refused-nomination",
-        "A nomination that is refused with 420 moves nothing.",
+        Rule(
+            "rfc8489/6.3.1/refused-nomination",
+            "A nomination that is refused with 420 moves nothing.",
+            requirements=("rfc8445/7.3.1.5/2",),
+            traps=("STUN and ICE 3",),
+        ),
         "a signed nomination with attribute 0x7ffe from another address",
         _send(lambda call: check(call, attributes=[(0x7FFE, b"what")], nominate=True)),
-        requirements=("rfc8445/7.3.1.5/2",),
-        traps=("STUN and ICE 3",),
     ),
     _stays(
-        "rfc8445/8.1.1/nominated-twice",
-        "The same pair may be nominated again.",
+        Rule(
+            "rfc8445/8.1.1/nominated-twice",
+            "The same pair may be nominated again.",
+            requirements=("rfc8445/12.1/2",),
+            traps=("STUN and ICE 7",),
+        ),
         "three more nominations from the client's own socket",
         _nominate_again,
-        traps=("STUN and ICE 7",),
     ),
     _stays(
-        "traps/ice/many-addresses",
-        "However many addresses a client checks from, the pair in use is not forgotten.",
+        Rule(
+            "traps/ice/many-addresses",
+            "However many addresses a client checks from, the pair in use is not forgotten.",
+            requirements=("rfc8445/12.1/2",),
+        ),
         "good checks from twenty-five other addresses",
         _twenty_sockets,
     ),
@@ -311,58 +295,75 @@ def _rebind(call: Call, new: Address, *, nominate: bool, media_first: bool = Tru
 
 MOVES = (
     _moves(
-        "traps/ice/later-nomination",
-        "A later nomination moves the call.",
+        Rule(
+            "traps/ice/later-nomination",
+            "A later nomination moves the call.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7",),
+        ),
         "a good nomination from another address",
         _nominate,
-        traps=("STUN and ICE 7",),
     ),
     _stays(
-        "traps/ice/nominated-there-and-back",
-        "A nomination that follows a later one moves the call back.",
+        Rule(
+            "traps/ice/nominated-there-and-back",
+            "A nomination that follows a later one moves the call back.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7",),
+        ),
         "a good nomination from another address, and one from the first",
         _there_and_back,
-        level=Level.SHOULD,
-        requirements=(),
-        traps=("STUN and ICE 7",),
     ),
     _moves(
-        "traps/ice/renomination",
-        "A renomination with a higher value moves the call.",
+        Rule(
+            "traps/ice/renomination",
+            "A renomination with a higher value moves the call.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7",),
+        ),
         "nominations that count 1 from the old address and 2 from another",
         lambda call, new: _renominate(call, new, 1, 2),
-        traps=("STUN and ICE 7",),
     ),
     _stays(
-        "traps/ice/overtaken-renomination",
-        "A renomination with a lower value was overtaken on its way, and moves nothing.",
+        Rule(
+            "traps/ice/overtaken-renomination",
+            "A renomination with a lower value was overtaken on its way, and moves nothing.",
+            level=Level.MAY,
+            traps=("STUN and ICE 7",),
+        ),
         "nominations that count 7 from the old address and 6 from another",
         lambda call, new: _renominate(call, new, 7, 6),
-        level=Level.MAY,
-        requirements=(),
-        traps=("STUN and ICE 7",),
     ),
     _moves(
-        "traps/ice/rebinding-by-audio",
-        "When a NAT has given the client another address, audio comes from there first; with the "
-        "next nomination the server's packets follow.",
+        Rule(
+            "traps/ice/rebinding-by-audio",
+            "When a NAT has given the client another address, audio comes from there first; with "
+            "the next nomination the server's packets follow.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7", "SRTP, RTP, RTCP 3", "Facts"),
+        ),
         "audio from another address, then a nomination from there",
         lambda call, new: _rebind(call, new, nominate=True),
-        traps=("STUN and ICE 7", "SRTP, RTP, RTCP 3", "Facts"),
     ),
     _moves(
-        "traps/ice/rebinding-of-one-who-nominates-once",
-        "A client that nominates only once is followed too: its audio and a plain check come from "
-        "another address.",
+        Rule(
+            "traps/ice/rebinding-of-one-who-nominates-once",
+            "A client that nominates only once is followed too: its audio and a plain check come "
+            "from another address.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7", "Facts"),
+        ),
         "audio from another address, then a check without USE-CANDIDATE from there",
         lambda call, new: _rebind(call, new, nominate=False),
-        traps=("STUN and ICE 7", "Facts"),
     ),
     _moves(
-        "traps/ice/rebinding-by-check",
-        "After a nomination from another address audio is taken from there, and goes there.",
+        Rule(
+            "traps/ice/rebinding-by-check",
+            "After a nomination from another address audio is taken from there, and goes there.",
+            level=Level.SHOULD,
+            traps=("STUN and ICE 7",),
+        ),
         "a nomination from another address, then audio from there",
         lambda call, new: _rebind(call, new, nominate=True, media_first=False),
-        traps=("STUN and ICE 7",),
     ),
 )

@@ -7,7 +7,7 @@ RTP or RTCP.
 
 from collections.abc import Iterable
 
-from conformance.case import Observed
+from conformance.case import Observed, Rule
 from conformance.probe.routing import (
     PASSES,
     SPREADS,
@@ -27,12 +27,15 @@ from conformance.relay_stage import RelayStage
 
 
 @relayed(
-    "rfc9443/3/relay-known-client",
-    "DTLS, RTP and RTCP of a known client follow its flow, with every first byte that they have.",
+    Rule(
+        "rfc9443/3/relay-known-client",
+        "DTLS, RTP and RTCP of a known client follow its flow, with every first byte that they "
+        "have.",
+        requirements=("rfc9443/3/1", "rfc8843/8.1/1"),
+        traps=("STUN and ICE 13",),
+    ),
     sends="packets with each first byte from 20 to 63 and from 128 to 191",
     oracle=PASSES,
-    requirements=("rfc9443/3/1", "rfc8843/8.1/1"),
-    traps=("STUN and ICE 13",),
 )
 def known_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -52,62 +55,72 @@ def _octets(stage: RelayStage, firsts: Iterable[int]) -> Observed:
 
 
 @relayed(
-    "rfc9443/3/relay-nobodys-octets",
-    "First bytes 4 to 15 are nobody's: what begins with one is dropped, even where the rest would "
-    "be a check.",
+    Rule(
+        "rfc9443/3/relay-nobodys-octets",
+        "First bytes 4 to 15 are nobody's: what begins with one is dropped, even where the rest "
+        "would be a check.",
+        requirements=("rfc9443/3/3", "rfc7983/6/1"),
+        traps=("STUN and ICE 13",),
+    ),
     sends="good checks whose first byte is one of 4 to 15",
     oracle=STOPS,
-    requirements=("rfc9443/3/3", "rfc7983/6/1"),
-    traps=("STUN and ICE 13",),
 )
 def nobodys_octets(stage: RelayStage) -> Observed:
     return _octets(stage, range(4, 16))
 
 
 @relayed(
-    "rfc9443/3/relay-zrtp",
-    "First bytes 16 to 19 are ZRTP's, and neither STUN nor DTLS.",
+    Rule(
+        "rfc9443/3/relay-zrtp",
+        "First bytes 16 to 19 are ZRTP's, and neither STUN nor DTLS.",
+        requirements=("rfc9443/3/5",),
+        traps=("STUN and ICE 13",),
+    ),
     sends="good checks whose first byte is one of 16 to 19",
     oracle=STOPS,
-    requirements=("rfc9443/3/5",),
-    traps=("STUN and ICE 13",),
 )
 def zrtp(stage: RelayStage) -> Observed:
     return _octets(stage, range(16, 20))
 
 
 @relayed(
-    "rfc9443/3/relay-turn-channels",
-    "First bytes 64 to 79 are TURN channel data, which nobody here has asked for.",
+    Rule(
+        "rfc9443/3/relay-turn-channels",
+        "First bytes 64 to 79 are TURN channel data, which nobody here has asked for.",
+        requirements=("rfc9443/3/4",),
+        traps=("STUN and ICE 13",),
+    ),
     sends="good checks whose first byte is one of 64 to 79",
     oracle=STOPS,
-    requirements=("rfc9443/3/4",),
-    traps=("STUN and ICE 13",),
 )
 def turn_channels(stage: RelayStage) -> Observed:
     return _octets(stage, range(64, 80))
 
 
 @relayed(
-    "rfc9443/3/relay-quic",
-    "First bytes 80 to 127 and 192 to 255 are QUIC's, and nobody here speaks it.",
+    Rule(
+        "rfc9443/3/relay-quic",
+        "First bytes 80 to 127 and 192 to 255 are QUIC's, and nobody here speaks it.",
+        requirements=("rfc9443/3/2",),
+        traps=("STUN and ICE 13",),
+    ),
     sends="good checks whose first byte is one of 80 to 127 or of 192 to 255",
     oracle=STOPS,
-    requirements=("rfc9443/3/2",),
-    traps=("STUN and ICE 13",),
 )
 def quic(stage: RelayStage) -> Observed:
     return _octets(stage, (*range(80, 128), *range(192, 256)))
 
 
 @relayed(
-    "rfc9443/3/relay-quic-is-not-media",
-    "127 and 192 are QUIC's and not RTP's: a datagram that begins with one is not routed by what "
-    "would be its source.",
+    Rule(
+        "rfc9443/3/relay-quic-is-not-media",
+        "127 and 192 are QUIC's and not RTP's: a datagram that begins with one is not routed by "
+        "what would be its source.",
+        requirements=("rfc9443/3/2",),
+        traps=("STUN and ICE 13",),
+    ),
     sends="a live source's RTP from a new address with first byte 127, and with 192",
     oracle=STOPS,
-    requirements=("rfc9443/3/2",),
-    traps=("STUN and ICE 13",),
 )
 def quic_is_not_media(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -119,13 +132,15 @@ def quic_is_not_media(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "rfc9443/3/relay-media-at-the-edges",
-    "128 and 191 are RTP's: where a relay knows media by its source, it does so for every first "
-    "byte that RTP has.",
+    Rule(
+        "rfc9443/3/relay-media-at-the-edges",
+        "128 and 191 are RTP's: where a relay knows media by its source, it does so for every "
+        "first byte that RTP has.",
+        requirements=("rfc9443/3/1",),
+        traps=("STUN and ICE 13",),
+    ),
     sends="a live source's RTP from new addresses with first bytes 128, 144 and 191",
     oracle=PASSES,
-    requirements=("rfc9443/3/1",),
-    traps=("STUN and ICE 13",),
     lasts=SPREADS,
 )
 def media_at_the_edges(stage: RelayStage) -> Observed:
@@ -141,12 +156,14 @@ def media_at_the_edges(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "rfc5761/4/relay-rtcp-by-the-second-octet",
-    "A second byte of 192 to 223 makes it RTCP, whose source stands four bytes earlier: what has "
-    "a live source only where RTP has it is not that source's.",
+    Rule(
+        "rfc5761/4/relay-rtcp-by-the-second-octet",
+        "A second byte of 192 to 223 makes it RTCP, whose source stands four bytes earlier: what "
+        "has a live source only where RTP has it is not that source's.",
+        requirements=("rfc5761/4/3",),
+    ),
     sends="a packet of type 200 from a new address with a live source in bytes 8 to 11",
     oracle=STOPS,
-    requirements=("rfc5761/4/3",),
     lasts=SPREADS,
 )
 def rtcp_by_the_second_octet(stage: RelayStage) -> Observed:
@@ -159,11 +176,13 @@ def rtcp_by_the_second_octet(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "rfc5761/4/relay-rtp-by-the-second-octet",
-    "191 and 224 are RTP's, with the marker set.",
+    Rule(
+        "rfc5761/4/relay-rtp-by-the-second-octet",
+        "191 and 224 are RTP's, with the marker set.",
+        requirements=("rfc5761/4/3",),
+    ),
     sends="RTP of a live source from new addresses with second bytes 191 and 224",
     oracle=PASSES,
-    requirements=("rfc5761/4/3",),
     lasts=SPREADS,
 )
 def rtp_by_the_second_octet(stage: RelayStage) -> Observed:

@@ -7,7 +7,7 @@ is what the stage says; the other question is unsupported.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Unsupported
+from conformance.case import Case, Level, Observed, Rule, Unsupported
 from conformance.probe.routing import (
     PASSES,
     STOPS,
@@ -32,15 +32,7 @@ def _need_edge(stage: RelayStage) -> None:
         raise Unsupported("is not said to verify checks (--verifies)")
 
 
-def _unproved(
-    name: str,
-    requirement: str,
-    sends: str,
-    end: Callable[[Draft, Session], Draft],
-    *,
-    requirements: tuple[str, ...] = ("rfc8445/7.3/2",),
-    traps: tuple[str, ...] = ("STUN and ICE 5",),
-) -> Case:
+def _unproved(rule: Rule, sends: str, end: Callable[[Draft, Session], Draft]) -> Case:
     """A check with a good hint and no good proof, to a relay that verifies."""
 
     def packet(stage: RelayStage, session: Session) -> bytes:
@@ -51,86 +43,114 @@ def _unproved(
         draft.add(stun.Attribute.ICE_CONTROLLING, bytes(8))
         return end(draft, session).close().message()
 
-    return lone(
-        name,
-        requirement,
-        sends=sends,
-        oracle=STOPS,
-        packet=packet,
-        requirements=requirements,
-        traps=traps,
-    )
+    return lone(rule, sends=sends, oracle=STOPS, packet=packet)
 
 
 UNPROVED = (
     _unproved(
-        "relay/edge/wrong-password",
-        "A relay that verifies lets a check in only if it is signed with the session's password.",
+        Rule(
+            "relay/edge/wrong-password",
+            "A relay that verifies lets a check in only if it is signed with the session's "
+            "password.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with a good hint, signed with another password",
         lambda draft, session: draft.sign(WRONG),
     ),
     _unproved(
-        "relay/edge/password-of-another-session",
-        "Each session has a password of its own.",
+        Rule(
+            "relay/edge/password-of-another-session",
+            "Each session has a password of its own.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with a good hint, signed with its ufrag",
         lambda draft, session: draft.sign(session.ufrag),
     ),
     _unproved(
-        "relay/edge/unsigned",
-        "A check that bears no integrity is not authentic.",
+        Rule(
+            "relay/edge/unsigned",
+            "A check that bears no integrity is not authentic.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with a good hint and no MESSAGE-INTEGRITY",
         lambda draft, session: draft,
     ),
     _unproved(
-        "relay/edge/one-bit-of-the-hash",
-        "Every bit of the hash counts.",
+        Rule(
+            "relay/edge/one-bit-of-the-hash",
+            "Every bit of the hash counts.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with the last bit of MESSAGE-INTEGRITY turned over",
         lambda draft, session: draft.sign(session.password, flipped=True),
     ),
     _unproved(
-        "relay/edge/short-hash",
-        "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+        Rule(
+            "relay/edge/short-hash",
+            "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with the first four bytes of its hash",
         lambda draft, session: draft.sign(session.password, size=4),
     ),
     _unproved(
-        "relay/edge/empty-hash",
-        "A hash of no bytes proves nothing.",
+        Rule(
+            "relay/edge/empty-hash",
+            "A hash of no bytes proves nothing.",
+            requirements=("rfc8445/7.3/2",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with a MESSAGE-INTEGRITY of no bytes",
         lambda draft, session: draft.sign(session.password, size=0),
     ),
     _unproved(
-        "rfc8489/14.6/relay-short-sha256",
-        "MESSAGE-INTEGRITY-SHA256 of fewer than sixteen bytes proves nothing.",
+        Rule(
+            "rfc8489/14.6/relay-short-sha256",
+            "MESSAGE-INTEGRITY-SHA256 of fewer than sixteen bytes proves nothing.",
+            requirements=("rfc8489/14.6/1",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with the first twelve bytes of its SHA-256",
         lambda draft, session: draft.sign_sha256(session.password, size=12),
-        requirements=("rfc8489/14.6/1",),
     ),
     _unproved(
-        "rfc8489/14.6/relay-unaligned-sha256",
-        "The length of MESSAGE-INTEGRITY-SHA256 is a multiple of four, and any other proves "
-        "nothing.",
+        Rule(
+            "rfc8489/14.6/relay-unaligned-sha256",
+            "The length of MESSAGE-INTEGRITY-SHA256 is a multiple of four, and any other proves "
+            "nothing.",
+            requirements=("rfc8489/14.6/1",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with the first eighteen bytes of its SHA-256",
         lambda draft, session: draft.sign_sha256(session.password, size=18),
-        requirements=("rfc8489/14.6/1",),
     ),
     _unproved(
-        "rfc8489/14.6/relay-sha256-of-nothing",
-        "A MESSAGE-INTEGRITY-SHA256 that is wrong is not made good by its length.",
+        Rule(
+            "rfc8489/14.6/relay-sha256-of-nothing",
+            "A MESSAGE-INTEGRITY-SHA256 that is wrong is not made good by its length.",
+            requirements=("rfc8489/14.6/1",),
+            traps=("STUN and ICE 5",),
+        ),
         "a check with 32 bytes of SHA-256 under another password",
         lambda draft, session: draft.sign_sha256(WRONG),
-        requirements=("rfc8489/14.6/1",),
     ),
 )
 
 
 @relayed(
-    "relay/edge/unproved-makes-no-flow",
-    "A check that does not verify leaves nothing behind.",
+    Rule(
+        "relay/edge/unproved-makes-no-flow",
+        "A check that does not verify leaves nothing behind.",
+        requirements=("rfc8445/7.3/2",),
+        traps=("STUN and ICE 5",),
+    ),
     sends="a check with a wrong password, and then RTP from the same socket",
     oracle=STOPS,
-    requirements=("rfc8445/7.3/2",),
-    traps=("STUN and ICE 5",),
 )
 def unproved_makes_no_flow(stage: RelayStage) -> Observed:
     _need_edge(stage)
@@ -141,13 +161,15 @@ def unproved_makes_no_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/edge/unproved-during-a-call",
-    "A check that does not verify is refused from a known client as well, whatever node it names, "
-    "and the call goes on.",
+    Rule(
+        "relay/edge/unproved-during-a-call",
+        "A check that does not verify is refused from a known client as well, whatever node it "
+        "names, and the call goes on.",
+        requirements=("rfc8445/7.3/2",),
+        traps=("STUN and ICE 5",),
+    ),
     sends="checks with wrong passwords and hints of two nodes from a known client, and then RTP",
     oracle=PASSES,
-    requirements=("rfc8445/7.3/2",),
-    traps=("STUN and ICE 5",),
 )
 def unproved_during_a_call(stage: RelayStage) -> Observed:
     _need_edge(stage)
@@ -160,11 +182,13 @@ def unproved_during_a_call(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/edge/sha256",
-    "A check that proves itself by MESSAGE-INTEGRITY-SHA256 alone is let in.",
+    Rule(
+        "relay/edge/sha256",
+        "A check that proves itself by MESSAGE-INTEGRITY-SHA256 alone is let in.",
+        level=Level.MAY,
+    ),
     sends="a check with MESSAGE-INTEGRITY-SHA256 of 32 bytes and no MESSAGE-INTEGRITY",
     oracle=PASSES,
-    level=Level.MAY,
 )
 def sha256(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -175,8 +199,10 @@ def sha256(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/edge/left-to-the-node",
-    "A relay that does not verify delivers a check whatever its proof: the node decides.",
+    Rule(
+        "relay/edge/left-to-the-node",
+        "A relay that does not verify delivers a check whatever its proof: the node decides.",
+    ),
     sends="a check with a wrong password",
     oracle=PASSES,
 )

@@ -4,7 +4,7 @@ The numbers are small: a suite is no flood. They are large enough to show a rela
 that stops, or that lets a stranger's packets touch a live call.
 """
 
-from conformance.case import Observed
+from conformance.case import Observed, Rule
 from conformance.probe import hints
 from conformance.probe.routing import (
     PASSES,
@@ -44,12 +44,14 @@ def _forgeries(stage: RelayStage, number: int) -> list[bytes]:
 
 
 @relayed(
-    "relay/hostile/no-reflection",
-    "A relay answers nobody: whatever a stranger sends, nothing comes back.",
+    Rule(
+        "relay/hostile/no-reflection",
+        "A relay answers nobody: whatever a stranger sends, nothing comes back.",
+        requirements=("rfc8445/7.3/7",),
+        traps=("STUN and ICE 4", "STUN and ICE 5"),
+    ),
     sends="requests, responses, broken STUN, TURN, DTLS, QUIC, RTP and RTCP from a stranger",
     oracle=STOPS,
-    requirements=("rfc8445/7.3/7",),
-    traps=("STUN and ICE 4", "STUN and ICE 5"),
 )
 def no_reflection(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -66,11 +68,13 @@ def no_reflection(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/short-datagrams",
-    "Datagrams shorter than a STUN header are nothing.",
+    Rule(
+        "relay/hostile/short-datagrams",
+        "Datagrams shorter than a STUN header are nothing.",
+        traps=("STUN and ICE 1",),
+    ),
     sends="the first 1 to 24 bytes of a check",
     oracle=STOPS,
-    traps=("STUN and ICE 1",),
 )
 def short_datagrams(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -80,12 +84,14 @@ def short_datagrams(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/unknown-ufrags",
-    "A run of checks with unknown ufrags reaches nobody, and the relay serves on: a new call "
-    "begins, and a live one does not notice.",
+    Rule(
+        "relay/hostile/unknown-ufrags",
+        "A run of checks with unknown ufrags reaches nobody, and the relay serves on: a new call "
+        "begins, and a live one does not notice.",
+        traps=("STUN and ICE 10",),
+    ),
     sends="300 checks with unknown ufrags from six sockets, and RTP of a live call",
     oracle=PASSES,
-    traps=("STUN and ICE 10",),
 )
 def unknown_ufrags(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -98,8 +104,10 @@ def unknown_ufrags(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/noise",
-    "Noise of every length and first byte changes nothing for a live call.",
+    Rule(
+        "relay/hostile/noise",
+        "Noise of every length and first byte changes nothing for a live call.",
+    ),
     sends="200 datagrams of drawn bytes from a stranger, and RTP of a live call",
     oracle=PASSES,
 )
@@ -113,11 +121,13 @@ def noise(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/broken-stun-of-a-known-client",
-    "Broken STUN from a client's own address does not end its flow: anybody can forge that.",
+    Rule(
+        "relay/hostile/broken-stun-of-a-known-client",
+        "Broken STUN from a client's own address does not end its flow: anybody can forge that.",
+        traps=("STUN and ICE 1", "STUN and ICE 5"),
+    ),
     sends="cut, lengthened and falsely named checks from a known client, and then its RTP",
     oracle=PASSES,
-    traps=("STUN and ICE 1", "STUN and ICE 5"),
 )
 def broken_stun_of_a_known_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -132,11 +142,13 @@ def broken_stun_of_a_known_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/hints-of-every-length",
-    "USERNAMEs of every length up to the longest are read without harm.",
+    Rule(
+        "relay/hostile/hints-of-every-length",
+        "USERNAMEs of every length up to the longest are read without harm.",
+        traps=("STUN and ICE 2",),
+    ),
     sends="checks with USERNAMEs of 0 to 763 bytes and beyond, and RTP of a live call",
     oracle=PASSES,
-    traps=("STUN and ICE 2",),
 )
 def hints_of_every_length(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -150,11 +162,13 @@ def hints_of_every_length(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/lengths-that-lie",
-    "Attributes that claim more than there is, one after the other, are read without harm.",
+    Rule(
+        "relay/hostile/lengths-that-lie",
+        "Attributes that claim more than there is, one after the other, are read without harm.",
+        traps=("STUN and ICE 1",),
+    ),
     sends="a check with the length of each attribute in turn set to 0xffff, 0xfffd and one more",
     oracle=STOPS,
-    traps=("STUN and ICE 1",),
 )
 def lengths_that_lie(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -168,12 +182,14 @@ def lengths_that_lie(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/hostile/check-from-many-addresses",
-    "A check that was recorded and is sent again from elsewhere takes nothing from the client: its "
-    "node still reaches it.",
+    Rule(
+        "relay/hostile/check-from-many-addresses",
+        "A check that was recorded and is sent again from elsewhere takes nothing from the client: "
+        "its node still reaches it.",
+        traps=("STUN and ICE 5",),
+    ),
     sends="the check of a live session from twenty other sockets, and media of the node",
     oracle=RETURNS,
-    traps=("STUN and ICE 5",),
 )
 def check_from_many_addresses(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

@@ -4,7 +4,7 @@ Up, the header says who has sent the packet and to which address. Down, it says 
 a relay that believed anybody on the leg would send anything that a stranger likes to anybody.
 """
 
-from conformance.case import Blocked, Level, Observed, Oracle, Unsupported
+from conformance.case import Blocked, Level, Observed, Oracle, Rule, Unsupported
 from conformance.probe.routing import (
     PASSES,
     REFUSED,
@@ -38,12 +38,14 @@ BY_CHANCE = Oracle(
 
 
 @relayed(
-    "relay/leg/header-of-38-octets",
-    "The header is 0x56ec, the client's and the relay's address in sixteen bytes each, and their "
-    "ports in two each, all big-endian; IPv4 is written as ::ffff:a.b.c.d.",
+    Rule(
+        "relay/leg/header-of-38-octets",
+        "The header is 0x56ec, the client's and the relay's address in sixteen bytes each, and "
+        "their ports in two each, all big-endian; IPv4 is written as ::ffff:a.b.c.d.",
+        traps=("STUN and ICE 11",),
+    ),
     sends="a good check",
     oracle=PASSES,
-    traps=("STUN and ICE 11",),
 )
 def header(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -72,8 +74,10 @@ def _port(address: Address) -> bytes:
 
 
 @relayed(
-    "relay/leg/down-in-every-size",
-    "What a node sends arrives at its client byte for byte and from the public address.",
+    Rule(
+        "relay/leg/down-in-every-size",
+        "What a node sends arrives at its client byte for byte and from the public address.",
+    ),
     sends="packets of 1 to 1,200 bytes from a node",
     oracle=RETURNS,
 )
@@ -82,11 +86,13 @@ def down_in_every_size(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/down-in-full-frames",
-    "A packet arrives whole also where its header makes it larger than a frame of Ethernet.",
+    Rule(
+        "relay/leg/down-in-full-frames",
+        "A packet arrives whole also where its header makes it larger than a frame of Ethernet.",
+        level=Level.SHOULD,
+    ),
     sends="packets of 1,201 to 1,472 bytes from a node",
     oracle=RETURNS,
-    level=Level.SHOULD,
 )
 def down_in_full_frames(stage: RelayStage) -> Observed:
     return _down(stage, LARGE)
@@ -105,8 +111,7 @@ def _down(stage: RelayStage, sizes: tuple[int, ...]) -> Observed:
 
 
 @relayed(
-    "relay/leg/down-to-each-client",
-    "The header says which client a packet is for.",
+    Rule("relay/leg/down-to-each-client", "The header says which client a packet is for."),
     sends="packets of one node to two of its clients in turn",
     oracle=RETURNS,
 )
@@ -122,9 +127,11 @@ def down_to_each_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/down-of-any-kind",
-    "What a node sends is not looked at: errors, requests, indications and bytes that mean "
-    "nothing reach the client.",
+    Rule(
+        "relay/leg/down-of-any-kind",
+        "What a node sends is not looked at: errors, requests, indications and bytes that mean "
+        "nothing reach the client.",
+    ),
     sends="STUN of each class, and packets with first bytes of every protocol, from a node",
     oracle=RETURNS,
 )
@@ -143,8 +150,10 @@ def down_of_any_kind(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/another-nodes-client",
-    "A node does not reach a client whose live call is another node's.",
+    Rule(
+        "relay/leg/another-nodes-client",
+        "A node does not reach a client whose live call is another node's.",
+    ),
     sends="a packet to a client from a node that it has never asked",
     oracle=REFUSED,
 )
@@ -158,9 +167,11 @@ def another_nodes_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/another-nodes-success",
-    "A node does not reach another node's client with a success response either, to a check that "
-    "it has never been sent.",
+    Rule(
+        "relay/leg/another-nodes-success",
+        "A node does not reach another node's client with a success response either, to a check "
+        "that it has never been sent.",
+    ),
     sends="a success response to a client from a node that it has never asked",
     oracle=REFUSED,
 )
@@ -174,8 +185,11 @@ def another_nodes_success(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/stranger",
-    "A host that is none of the nodes sends nothing through the relay: it is no open reflector.",
+    Rule(
+        "relay/leg/stranger",
+        "A host that is none of the nodes sends nothing through the relay: it is no open "
+        "reflector.",
+    ),
     sends="packets to a known and an unknown client from another host to the inner address",
     oracle=REFUSED,
 )
@@ -186,11 +200,14 @@ def stranger(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/stranger-on-a-nodes-host",
-    "Another port of a node's host sends nothing through the relay: a node is its whole address.",
+    Rule(
+        "relay/leg/stranger-on-a-nodes-host",
+        "Another port of a node's host sends nothing through the relay: a node is its whole "
+        "address.",
+        level=Level.SHOULD,
+    ),
     sends="packets to a known and an unknown client from a new socket to the inner address",
     oracle=REFUSED,
-    level=Level.SHOULD,
 )
 def stranger_on_a_nodes_host(stage: RelayStage) -> Observed:
     return _from(stage, stage.client())
@@ -211,8 +228,7 @@ def _from(stage: RelayStage, socket: Address) -> Observed:
 
 
 @relayed(
-    "relay/leg/strangers-release",
-    "A stranger releases nobody.",
+    Rule("relay/leg/strangers-release", "A stranger releases nobody."),
     sends="a header without payload from another host to the inner address, and RTP of the client",
     oracle=RETURNS,
 )
@@ -233,8 +249,10 @@ def strangers_release(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/header-of-a-client",
-    "A header on the public side is payload: nobody sends to a client by way of it.",
+    Rule(
+        "relay/leg/header-of-a-client",
+        "A header on the public side is payload: nobody sends to a client by way of it.",
+    ),
     sends="a packet with a good header to the public address, from a client with and without flow",
     oracle=REFUSED,
 )
@@ -256,8 +274,7 @@ def header_of_a_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/another-magic",
-    "What does not begin with 0x56ec is nothing.",
+    Rule("relay/leg/another-magic", "What does not begin with 0x56ec is nothing."),
     sends="a packet of a node with other first bytes",
     oracle=REFUSED,
 )
@@ -272,8 +289,7 @@ def another_magic(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/cut-header",
-    "A header that is cut is nothing, wherever the cut is.",
+    Rule("relay/leg/cut-header", "A header that is cut is nothing, wherever the cut is."),
     sends="the first bytes of a header, none to 37, from a node",
     oracle=REFUSED,
 )
@@ -294,8 +310,10 @@ def cut_header(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/another-public-address",
-    "A node sends from the public addresses that the relay has, and from no other.",
+    Rule(
+        "relay/leg/another-public-address",
+        "A node sends from the public addresses that the relay has, and from no other.",
+    ),
     sends="packets whose headers name another port of the relay's, and another host",
     oracle=BY_CHANCE,
 )
@@ -317,11 +335,13 @@ def another_public_address(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/client-without-mapping",
-    "An IPv4 client is ::ffff:a.b.c.d; ::a.b.c.d is another address, which nobody here has.",
+    Rule(
+        "relay/leg/client-without-mapping",
+        "An IPv4 client is ::ffff:a.b.c.d; ::a.b.c.d is another address, which nobody here has.",
+        traps=("STUN and ICE 11",),
+    ),
     sends="a packet whose header names the client as ::a.b.c.d",
     oracle=BY_CHANCE,
-    traps=("STUN and ICE 11",),
 )
 def client_without_mapping(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -336,8 +356,10 @@ def client_without_mapping(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/leg/nobodys-address",
-    "A packet for port 0, or for the unspecified address, goes nowhere, and the relay goes on.",
+    Rule(
+        "relay/leg/nobodys-address",
+        "A packet for port 0, or for the unspecified address, goes nowhere, and the relay goes on.",
+    ),
     sends="packets whose headers name no address that can be sent to",
     oracle=REFUSED,
 )

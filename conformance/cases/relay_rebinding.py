@@ -5,7 +5,7 @@ next check comes seconds later. A relay that knows which flow a source of media 
 route it meanwhile. It need not, but what it must not do is take such a packet for proof.
 """
 
-from conformance.case import Level, Observed, Unsupported
+from conformance.case import Level, Observed, Rule, Unsupported
 from conformance.probe.routing import (
     PASSES,
     RETURNS,
@@ -32,11 +32,13 @@ from conformance.relay_stage import RelayStage
 
 
 @relayed(
-    "relay/rebinding/check-moves",
-    "A check from the new address makes a flow there, and media follows it.",
+    Rule(
+        "relay/rebinding/check-moves",
+        "A check from the new address makes a flow there, and media follows it.",
+        traps=("STUN and ICE 7", "Facts"),
+    ),
     sends="a check of a live session from a second socket, and then RTP from there",
     oracle=PASSES,
-    traps=("STUN and ICE 7", "Facts"),
 )
 def check_moves(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -46,11 +48,13 @@ def check_moves(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/downlink-to-the-new-address",
-    "The node reaches the client at its new address once a check has come from there.",
+    Rule(
+        "relay/rebinding/downlink-to-the-new-address",
+        "The node reaches the client at its new address once a check has come from there.",
+        traps=("Facts",),
+    ),
     sends="a check of a live session from a second socket, and media of the node to there",
     oracle=RETURNS,
-    traps=("Facts",),
 )
 def downlink_to_the_new_address(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -61,14 +65,16 @@ def downlink_to_the_new_address(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/rtp-by-its-source",
-    "RTP from an unknown address whose source belongs to exactly one live flow goes where that "
-    "flow goes.",
+    Rule(
+        "relay/rebinding/rtp-by-its-source",
+        "RTP from an unknown address whose source belongs to exactly one live flow goes where that "
+        "flow goes.",
+        level=Level.SHOULD,
+        requirements=("rfc8445/12.2/4",),
+        traps=("SRTP, RTP, RTCP 3", "Facts"),
+    ),
     sends="RTP of a live source from a second socket",
     oracle=PASSES,
-    level=Level.SHOULD,
-    requirements=("rfc8445/12.2/4",),
-    traps=("SRTP, RTP, RTCP 3", "Facts"),
     lasts=SPREADS,
 )
 def rtp_by_its_source(stage: RelayStage) -> Observed:
@@ -81,12 +87,14 @@ def rtp_by_its_source(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/rtcp-by-its-source",
-    "RTCP from an unknown address goes where the one live flow of its sender's source goes.",
+    Rule(
+        "relay/rebinding/rtcp-by-its-source",
+        "RTCP from an unknown address goes where the one live flow of its sender's source goes.",
+        level=Level.SHOULD,
+        traps=("Facts",),
+    ),
     sends="RTCP of a live source from a second socket",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("Facts",),
     lasts=SPREADS,
 )
 def rtcp_by_its_source(stage: RelayStage) -> Observed:
@@ -99,11 +107,13 @@ def rtcp_by_its_source(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/source-of-two-owners",
-    "A source that flows to two nodes carry says nothing: what names only it goes nowhere.",
+    Rule(
+        "relay/rebinding/source-of-two-owners",
+        "A source that flows to two nodes carry says nothing: what names only it goes nowhere.",
+        traps=("Facts",),
+    ),
     sends="RTP and RTCP from a new socket with a source that two clients of two nodes use",
     oracle=STOPS,
-    traps=("Facts",),
     lasts=SPREADS,
 )
 def source_of_two_owners(stage: RelayStage) -> Observed:
@@ -119,11 +129,13 @@ def source_of_two_owners(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/source-makes-no-flow",
-    "A source is no proof: what else comes from that address goes nowhere.",
+    Rule(
+        "relay/rebinding/source-makes-no-flow",
+        "A source is no proof: what else comes from that address goes nowhere.",
+        traps=("DTLS 6", "Facts"),
+    ),
     sends="RTP of a live source from a second socket, and then DTLS from there",
     oracle=STOPS,
-    traps=("DTLS 6", "Facts"),
 )
 def source_makes_no_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -135,11 +147,13 @@ def source_makes_no_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/source-moves-no-flow",
-    "A source moves no flow: the client that has it is reached as before.",
+    Rule(
+        "relay/rebinding/source-moves-no-flow",
+        "A source moves no flow: the client that has it is reached as before.",
+        traps=("Facts",),
+    ),
     sends="RTP of a live source from a second socket, and media of the node to the first",
     oracle=RETURNS,
-    traps=("Facts",),
 )
 def source_moves_no_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -151,11 +165,13 @@ def source_moves_no_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/both-addresses-at-once",
-    "While media comes from the new address, DTLS from the old one still follows its flow.",
+    Rule(
+        "relay/rebinding/both-addresses-at-once",
+        "While media comes from the new address, DTLS from the old one still follows its flow.",
+        traps=("SRTP, RTP, RTCP 3",),
+    ),
     sends="RTP of a live source from a second socket, and DTLS from the first",
     oracle=PASSES,
-    traps=("SRTP, RTP, RTCP 3",),
 )
 def both_addresses_at_once(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -171,11 +187,13 @@ def both_addresses_at_once(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/source-of-a-released-flow",
-    "A source dies with its flow.",
+    Rule(
+        "relay/rebinding/source-of-a-released-flow",
+        "A source dies with its flow.",
+        level=Level.SHOULD,
+    ),
     sends="a release, and then RTP of the flow's source from another socket",
     oracle=STOPS,
-    level=Level.SHOULD,
 )
 def source_of_a_released_flow(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -190,11 +208,13 @@ def source_of_a_released_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/too-short-for-a-source",
-    "A packet that ends before its source is nobody's.",
+    Rule(
+        "relay/rebinding/too-short-for-a-source",
+        "A packet that ends before its source is nobody's.",
+        traps=("SRTP, RTP, RTCP 2",),
+    ),
     sends="the first bytes of a live source's RTP and RTCP from a second socket",
     oracle=STOPS,
-    traps=("SRTP, RTP, RTCP 2",),
 )
 def too_short_for_a_source(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -207,12 +227,14 @@ def too_short_for_a_source(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/twice",
-    "A client that rebinds again before its next check is found again.",
+    Rule(
+        "relay/rebinding/twice",
+        "A client that rebinds again before its next check is found again.",
+        level=Level.SHOULD,
+        traps=("Facts",),
+    ),
     sends="RTP of a live source from a second, third and fourth socket",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("Facts",),
     lasts=SPREADS,
 )
 def twice(stage: RelayStage) -> Observed:
@@ -226,12 +248,14 @@ def twice(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/rebinding/check-after-media",
-    "The check that follows media from the new address is routed like any other, and what follows "
-    "it is the flow's.",
+    Rule(
+        "relay/rebinding/check-after-media",
+        "The check that follows media from the new address is routed like any other, and what "
+        "follows it is the flow's.",
+        traps=("STUN and ICE 7", "Facts"),
+    ),
     sends="RTP of a live source from a second socket, then a check and DTLS from there",
     oracle=PASSES,
-    traps=("STUN and ICE 7", "Facts"),
 )
 def check_after_media(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

@@ -5,7 +5,7 @@ to a client that nobody has. A client that sends no checks any more depends on t
 store. Cases that need the relay killed want ``--restart``.
 """
 
-from conformance.case import Level, Observed, Oracle, Unsupported
+from conformance.case import Level, Observed, Oracle, Rule, Unsupported
 from conformance.probe.routing import (
     MAY_PASS,
     PASSES,
@@ -51,8 +51,9 @@ def _restarted(stage: RelayStage) -> None:
 
 
 @relayed(
-    "relay/recovery/next-check",
-    "After a restart the client's next check makes its flow again.",
+    Rule(
+        "relay/recovery/next-check", "After a restart the client's next check makes its flow again."
+    ),
     sends="a check of a live session after a restart, and then RTP",
     oracle=PASSES,
 )
@@ -66,11 +67,13 @@ def next_check(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/inner-address",
-    "A restarted relay has the inner address that it had: its nodes need not be told.",
+    Rule(
+        "relay/recovery/inner-address",
+        "A restarted relay has the inner address that it had: its nodes need not be told.",
+        level=Level.SHOULD,
+    ),
     sends="a check after a restart",
     oracle=PASSES,
-    level=Level.SHOULD,
 )
 def inner_address(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -84,13 +87,15 @@ def inner_address(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/by-the-downlink",
-    "A packet of a listed node to a client that nobody has is delivered: a call heals from its "
-    "next packet after a restart.",
+    Rule(
+        "relay/recovery/by-the-downlink",
+        "A packet of a listed node to a client that nobody has is delivered: a call heals from its "
+        "next packet after a restart.",
+        level=Level.SHOULD,
+        traps=("Facts",),
+    ),
     sends="media of a node to its client after a restart",
     oracle=HEALS,
-    level=Level.SHOULD,
-    traps=("Facts",),
 )
 def by_the_downlink(stage: RelayStage) -> Observed:
     _, client, mine = _forgotten(stage)
@@ -98,11 +103,13 @@ def by_the_downlink(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/uplink-after-the-downlink",
-    "A flow that the node's packet has made again is a flow: the client's media follows it.",
+    Rule(
+        "relay/recovery/uplink-after-the-downlink",
+        "A flow that the node's packet has made again is a flow: the client's media follows it.",
+        traps=("Facts",),
+    ),
     sends="media of a node to its client after a restart, and then the client's",
     oracle=PASSES,
-    traps=("Facts",),
 )
 def uplink_after_the_downlink(stage: RelayStage) -> Observed:
     node, client, mine = _forgotten(stage)
@@ -111,8 +118,11 @@ def uplink_after_the_downlink(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/healed-is-owned",
-    "A flow that a node's packet has made has an owner: another node does not reach that client.",
+    Rule(
+        "relay/recovery/healed-is-owned",
+        "A flow that a node's packet has made has an owner: another node does not reach that "
+        "client.",
+    ),
     sends="media of a node to its client after a restart, and then a packet of another node",
     oracle=REFUSED,
 )
@@ -126,8 +136,10 @@ def healed_is_owned(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/stranger-on-the-leg",
-    "A stranger's packet makes no flow and reaches nobody, though nobody has the client.",
+    Rule(
+        "relay/recovery/stranger-on-the-leg",
+        "A stranger's packet makes no flow and reaches nobody, though nobody has the client.",
+    ),
     sends="a packet with a good header from another host after a restart",
     oracle=REFUSED,
 )
@@ -141,11 +153,13 @@ def stranger_on_the_leg(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/release-heals-nothing",
-    "A release of a client that nobody has makes nothing, and the client hears nothing of it.",
+    Rule(
+        "relay/recovery/release-heals-nothing",
+        "A release of a client that nobody has makes nothing, and the client hears nothing of it.",
+        level=Level.SHOULD,
+    ),
     sends="a release after a restart, and then RTP of the client",
     oracle=STOPS,
-    level=Level.SHOULD,
 )
 def release_heals_nothing(stage: RelayStage) -> Observed:
     node, client, mine = _forgotten(stage)
@@ -154,12 +168,14 @@ def release_heals_nothing(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/media-of-a-forgotten-client",
-    "After a restart media of a client that the relay had known reaches its own node, out of a "
-    "store, or goes nowhere until there is a check.",
+    Rule(
+        "relay/recovery/media-of-a-forgotten-client",
+        "After a restart media of a client that the relay had known reaches its own node, out of a "
+        "store, or goes nowhere until there is a check.",
+        traps=("Facts",),
+    ),
     sends="RTP after a restart",
     oracle=MAY_PASS,
-    traps=("Facts",),
 )
 def media_of_a_forgotten_client(stage: RelayStage) -> Observed:
     node, client, _ = _forgotten(stage)
@@ -167,8 +183,10 @@ def media_of_a_forgotten_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/media-of-a-stranger",
-    "After a restart as before it, a stranger's media goes nowhere.",
+    Rule(
+        "relay/recovery/media-of-a-stranger",
+        "After a restart as before it, a stranger's media goes nowhere.",
+    ),
     sends="RTP, with a source that was known before the restart, from a new socket",
     oracle=STOPS,
 )
@@ -182,8 +200,7 @@ def media_of_a_stranger(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/every-client",
-    "All clients are served again, each by its own node.",
+    Rule("relay/recovery/every-client", "All clients are served again, each by its own node."),
     sends="checks and RTP of six clients of two nodes after a restart",
     oracle=PASSES,
 )
@@ -202,12 +219,14 @@ def every_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/unknown-client",
-    "What heals a call after a restart heals it at any time: a listed node reaches a client that "
-    "nobody has.",
+    Rule(
+        "relay/recovery/unknown-client",
+        "What heals a call after a restart heals it at any time: a listed node reaches a client "
+        "that nobody has.",
+        level=Level.SHOULD,
+    ),
     sends="media of a node to a client that has never sent anything",
     oracle=HEALS,
-    level=Level.SHOULD,
 )
 def unknown_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -216,9 +235,11 @@ def unknown_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/recovery/check-after-healing",
-    "A client whose flow another node's packet has made is not lost to its own: its check goes "
-    "where it says, and is answered.",
+    Rule(
+        "relay/recovery/check-after-healing",
+        "A client whose flow another node's packet has made is not lost to its own: its check goes "
+        "where it says, and is answered.",
+    ),
     sends="a packet of one node to an unknown client, and then that client's check for another",
     oracle=RETURNS,
 )

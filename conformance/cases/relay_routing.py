@@ -4,7 +4,7 @@ A check goes where its hint says, and what follows from the same address goes af
 the plain cases, which everything else in the ``relay_`` files varies.
 """
 
-from conformance.case import Blocked, Level, Observed
+from conformance.case import Blocked, Level, Observed, Rule
 from conformance.probe.routing import (
     MAY_PASS,
     PASSES,
@@ -34,12 +34,14 @@ LARGE = (1201, 1232, 1252, 1280, 1400, 1434, 1435, 1471, 1472)
 
 
 @relayed(
-    "relay/routing/first-check",
-    "A new client's check goes to the node that its hint names, unchanged, behind a header that "
-    "names the client and the public address.",
+    Rule(
+        "relay/routing/first-check",
+        "A new client's check goes to the node that its hint names, unchanged, behind a header "
+        "that names the client and the public address.",
+        requirements=("rfc8445/7.3/1",),
+    ),
     sends="a signed check whose USERNAME begins with a hint",
     oracle=PASSES,
-    requirements=("rfc8445/7.3/1",),
 )
 def first_check(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -48,8 +50,7 @@ def first_check(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/each-node",
-    "Checks of different clients go each to its own node.",
+    Rule("relay/routing/each-node", "Checks of different clients go each to its own node."),
     sends="two clients' checks with hints of two nodes",
     oracle=PASSES,
 )
@@ -63,9 +64,11 @@ def each_node(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/two-ports-of-one-host",
-    "Two clients at one address are told apart by their ports: each one's media goes to its own "
-    "node.",
+    Rule(
+        "relay/routing/two-ports-of-one-host",
+        "Two clients at one address are told apart by their ports: each one's media goes to its "
+        "own node.",
+    ),
     sends="checks of two sockets with hints of two nodes, and then RTP from each",
     oracle=PASSES,
 )
@@ -81,8 +84,10 @@ def two_ports(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/stranger-media",
-    "RTP of a client that has no flow, and whose source nobody knows, goes nowhere.",
+    Rule(
+        "relay/routing/stranger-media",
+        "RTP of a client that has no flow, and whose source nobody knows, goes nowhere.",
+    ),
     sends="an RTP packet from a new socket",
     oracle=STOPS,
 )
@@ -92,8 +97,10 @@ def stranger_media(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/media-follows-the-check",
-    "What is not STUN follows the flow that a check has made.",
+    Rule(
+        "relay/routing/media-follows-the-check",
+        "What is not STUN follows the flow that a check has made.",
+    ),
     sends="a check, and then RTP from the same socket",
     oracle=PASSES,
 )
@@ -105,13 +112,15 @@ def media_follows(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/media-before-the-answer",
-    "A flow does not wait for the owner's answer: what follows a good check closely goes where the "
-    "check went.",
+    Rule(
+        "relay/routing/media-before-the-answer",
+        "A flow does not wait for the owner's answer: what follows a good check closely goes where "
+        "the check went.",
+        level=Level.SHOULD,
+        traps=("DTLS 4",),
+    ),
     sends="a check and DTLS right behind it",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("DTLS 4",),
 )
 def media_before_the_answer(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -123,8 +132,10 @@ def media_before_the_answer(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/every-small-size",
-    "Payloads of any size that clients use arrive byte for byte.",
+    Rule(
+        "relay/routing/every-small-size",
+        "Payloads of any size that clients use arrive byte for byte.",
+    ),
     sends="packets of 1 to 1,200 bytes over one flow",
     oracle=PASSES,
 )
@@ -133,12 +144,14 @@ def every_small_size(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/a-full-frame",
-    "A client's largest datagram over Ethernet arrives whole, though the header of the leg makes "
-    "it larger than a frame.",
+    Rule(
+        "relay/routing/a-full-frame",
+        "A client's largest datagram over Ethernet arrives whole, though the header of the leg "
+        "makes it larger than a frame.",
+        level=Level.SHOULD,
+    ),
     sends="packets of 1,201 to 1,472 bytes over one flow",
     oracle=PASSES,
-    level=Level.SHOULD,
 )
 def a_full_frame(stage: RelayStage) -> Observed:
     return _sizes(stage, LARGE)
@@ -153,12 +166,14 @@ def _sizes(stage: RelayStage, sizes: tuple[int, ...]) -> Observed:
 
 
 @relayed(
-    "relay/routing/an-empty-datagram",
-    "An empty datagram is not forwarded: on the leg it would be a header that carries nothing. The "
-    "flow goes on.",
+    Rule(
+        "relay/routing/an-empty-datagram",
+        "An empty datagram is not forwarded: on the leg it would be a header that carries nothing. "
+        "The flow goes on.",
+        level=Level.SHOULD,
+    ),
     sends="an empty datagram from a known client, and then RTP",
     oracle=PASSES,
-    level=Level.SHOULD,
 )
 def an_empty_datagram(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -169,8 +184,10 @@ def an_empty_datagram(stage: RelayStage) -> Observed:
 
 
 empty_datagram_of_a_stranger = lone(
-    "relay/routing/an-empty-datagram-of-a-stranger",
-    "An empty datagram of a client that has no flow goes nowhere.",
+    Rule(
+        "relay/routing/an-empty-datagram-of-a-stranger",
+        "An empty datagram of a client that has no flow goes nowhere.",
+    ),
     sends="an empty datagram from a new socket",
     oracle=STOPS,
     packet=lambda stage, session: b"",
@@ -178,11 +195,13 @@ empty_datagram_of_a_stranger = lone(
 
 
 @relayed(
-    "relay/routing/stun-of-a-known-client",
-    "Responses and indications name nobody, and follow the flow.",
+    Rule(
+        "relay/routing/stun-of-a-known-client",
+        "Responses and indications name nobody, and follow the flow.",
+        traps=("Facts",),
+    ),
     sends="a success response, and an indication that bears FINGERPRINT alone, from a known client",
     oracle=PASSES,
-    traps=("Facts",),
 )
 def stun_of_a_known_client(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -192,11 +211,13 @@ def stun_of_a_known_client(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/stun-of-a-stranger",
-    "Responses and indications of a client that has no flow go nowhere.",
+    Rule(
+        "relay/routing/stun-of-a-stranger",
+        "Responses and indications of a client that has no flow go nowhere.",
+        traps=("STUN and ICE 4",),
+    ),
     sends="a success response and an indication from a new socket",
     oracle=STOPS,
-    traps=("STUN and ICE 4",),
 )
 def stun_of_a_stranger(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -205,11 +226,13 @@ def stun_of_a_stranger(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/checks-during-the-call",
-    "Checks go on for as long as a call does, and so does their way to its node.",
+    Rule(
+        "relay/routing/checks-during-the-call",
+        "Checks go on for as long as a call does, and so does their way to its node.",
+        requirements=("rfc8445/11/13",),
+    ),
     sends="checks and RTP in turn",
     oracle=PASSES,
-    requirements=("rfc8445/11/13",),
 )
 def checks_during_the_call(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -220,8 +243,10 @@ def checks_during_the_call(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/one-inner-address",
-    "A client's packets come to its node from one address of the relay, whatever they are.",
+    Rule(
+        "relay/routing/one-inner-address",
+        "A client's packets come to its node from one address of the relay, whatever they are.",
+    ),
     sends="a check, DTLS, RTP, RTCP and a check again",
     oracle=PASSES,
 )
@@ -244,9 +269,11 @@ def one_inner_address(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/other-protocols-of-a-known-client",
-    "What is neither STUN, DTLS nor RTP may follow the flow of a known client, and does nothing "
-    "else.",
+    Rule(
+        "relay/routing/other-protocols-of-a-known-client",
+        "What is neither STUN, DTLS nor RTP may follow the flow of a known client, and does "
+        "nothing else.",
+    ),
     sends="a QUIC, a ZRTP and a TURN channel packet from a known client",
     oracle=MAY_PASS,
 )
@@ -263,8 +290,10 @@ def other_protocols(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/five-seconds-without-a-packet",
-    "A client may leave five seconds between its packets and still has its flow.",
+    Rule(
+        "relay/routing/five-seconds-without-a-packet",
+        "A client may leave five seconds between its packets and still has its flow.",
+    ),
     sends="RTP 5.5 s after the last check",
     oracle=PASSES,
     lasts=5.5,
@@ -278,11 +307,13 @@ def five_seconds(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/media-keeps-the-flow",
-    "A client that sends no STUN after nomination keeps its flow by its media.",
+    Rule(
+        "relay/routing/media-keeps-the-flow",
+        "A client that sends no STUN after nomination keeps its flow by its media.",
+        traps=("Facts",),
+    ),
     sends="RTP every 5 s for 70 s, and no check after the first",
     oracle=PASSES,
-    traps=("Facts",),
     lasts=70.0,
 )
 def media_keeps_the_flow(stage: RelayStage) -> Observed:
@@ -298,12 +329,14 @@ def media_keeps_the_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/indications-keep-the-flow",
-    "A client that sends nothing but indications after nomination keeps its flow by them.",
+    Rule(
+        "relay/routing/indications-keep-the-flow",
+        "A client that sends nothing but indications after nomination keeps its flow by them.",
+        level=Level.SHOULD,
+        traps=("Facts",),
+    ),
     sends="a bare indication every 5 s for 70 s",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("Facts",),
     lasts=70.0,
 )
 def indications_keep_the_flow(stage: RelayStage) -> Observed:
@@ -319,12 +352,14 @@ def indications_keep_the_flow(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/routing/a-forgotten-client",
-    "A flow that nobody has used for minutes is forgotten: the address may be somebody else's by "
-    "then.",
+    Rule(
+        "relay/routing/a-forgotten-client",
+        "A flow that nobody has used for minutes is forgotten: the address may be somebody else's "
+        "by then.",
+        level=Level.SHOULD,
+    ),
     sends="RTP a minute and a half after the last packet either way",
     oracle=STOPS,
-    level=Level.SHOULD,
     lasts=90.0,
 )
 def a_forgotten_client(stage: RelayStage) -> Observed:

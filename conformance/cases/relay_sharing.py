@@ -5,7 +5,7 @@ address it has. Anybody may forge that address. So a check goes where its own hi
 flow moves only when the call that has it is over.
 """
 
-from conformance.case import Blocked, Level, Observed
+from conformance.case import Blocked, Level, Observed, Rule
 from conformance.probe.routing import (
     PASSES,
     RETURNS,
@@ -45,11 +45,13 @@ def _contend(stage: RelayStage, session: Session, client: Address, *, answered: 
 
 
 @relayed(
-    "relay/sharing/each-check-by-its-hint",
-    "A check goes where its hint says, though its sender has a flow to another node.",
+    Rule(
+        "relay/sharing/each-check-by-its-hint",
+        "A check goes where its hint says, though its sender has a flow to another node.",
+        traps=("STUN and ICE 8", "STUN and ICE 9"),
+    ),
     sends="a check with a hint of a second node from an address that has a flow to the first",
     oracle=PASSES,
-    traps=("STUN and ICE 8", "STUN and ICE 9"),
 )
 def each_check_by_its_hint(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -63,11 +65,13 @@ def each_check_by_its_hint(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/check-does-not-move",
-    "A check alone does not move a live call: whoever can forge an address could pull it away.",
+    Rule(
+        "relay/sharing/check-does-not-move",
+        "A check alone does not move a live call: whoever can forge an address could pull it away.",
+        traps=("STUN and ICE 5", "STUN and ICE 9"),
+    ),
     sends="a check with a hint of a second node, and then RTP from the same address",
     oracle=PASSES,
-    traps=("STUN and ICE 5", "STUN and ICE 9"),
 )
 def check_does_not_move(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -78,13 +82,15 @@ def check_does_not_move(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/answer-does-not-move",
-    "The second node's answer does not move a live call either: whoever forged the address "
-    "has a good session too.",
+    Rule(
+        "relay/sharing/answer-does-not-move",
+        "The second node's answer does not move a live call either: whoever forged the address "
+        "has a good session too.",
+        traps=("STUN and ICE 5", "STUN and ICE 9"),
+    ),
     sends="a check with a hint of a second node, its success response, media of the first between "
     "them, and then RTP",
     oracle=PASSES,
-    traps=("STUN and ICE 5", "STUN and ICE 9"),
 )
 def answer_does_not_move(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -98,11 +104,13 @@ def answer_does_not_move(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/downlink-of-the-first",
-    "While another session knocks, the first node still reaches its client.",
+    Rule(
+        "relay/sharing/downlink-of-the-first",
+        "While another session knocks, the first node still reaches its client.",
+        traps=("STUN and ICE 9",),
+    ),
     sends="a check with a hint of a second node, and then media of the first",
     oracle=RETURNS,
-    traps=("STUN and ICE 9",),
 )
 def downlink_of_the_first(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -113,11 +121,13 @@ def downlink_of_the_first(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/answer-of-the-second",
-    "The second node's answer reaches the client that has asked it.",
+    Rule(
+        "relay/sharing/answer-of-the-second",
+        "The second node's answer reaches the client that has asked it.",
+        traps=("STUN and ICE 9",),
+    ),
     sends="a check with a hint of a second node, and that node's success response",
     oracle=RETURNS,
-    traps=("STUN and ICE 9",),
 )
 def answer_of_the_second(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -128,12 +138,14 @@ def answer_of_the_second(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/restart-on-the-same-node",
-    "After an ICE restart the checks of both ufrags and all media reach the node, from the address "
-    "that the client has had all along.",
+    Rule(
+        "relay/sharing/restart-on-the-same-node",
+        "After an ICE restart the checks of both ufrags and all media reach the node, from the "
+        "address that the client has had all along.",
+        traps=("STUN and ICE 8",),
+    ),
     sends="a check with a second hint of the same node, and then RTP and checks with both",
     oracle=PASSES,
-    traps=("STUN and ICE 8",),
 )
 def restart_on_the_same_node(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -145,12 +157,14 @@ def restart_on_the_same_node(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/released-then-called",
-    "When the first node has released the address, the next call from it is served at once.",
+    Rule(
+        "relay/sharing/released-then-called",
+        "When the first node has released the address, the next call from it is served at once.",
+        level=Level.SHOULD,
+        traps=("STUN and ICE 8", "STUN and ICE 9"),
+    ),
     sends="a release, a check with a hint of a second node, and RTP",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("STUN and ICE 8", "STUN and ICE 9"),
 )
 def released_then_called(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -161,12 +175,14 @@ def released_then_called(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/called-then-released",
-    "A call that waits for the address has it when the first node releases it.",
+    Rule(
+        "relay/sharing/called-then-released",
+        "A call that waits for the address has it when the first node releases it.",
+        level=Level.SHOULD,
+        traps=("STUN and ICE 8", "STUN and ICE 9"),
+    ),
     sends="a check with a hint of a second node, its answer, a release by the first, and RTP",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("STUN and ICE 8", "STUN and ICE 9"),
 )
 def called_then_released(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -179,12 +195,15 @@ def called_then_released(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/after-a-silence",
-    "When the first call has fallen silent, the second has the address once its node has answered.",
+    Rule(
+        "relay/sharing/after-a-silence",
+        "When the first call has fallen silent, the second has the address once its node has "
+        "answered.",
+        level=Level.SHOULD,
+        traps=("STUN and ICE 8",),
+    ),
     sends="checks and answers of a second session for 12 s of the first one's silence, and RTP",
     oracle=PASSES,
-    level=Level.SHOULD,
-    traps=("STUN and ICE 8",),
     lasts=TAKEOVER,
 )
 def after_a_silence(stage: RelayStage) -> Observed:
@@ -192,12 +211,14 @@ def after_a_silence(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/after-a-minute",
-    "When the first call has been silent for more than a minute, the second has the address at the "
-    "latest.",
+    Rule(
+        "relay/sharing/after-a-minute",
+        "When the first call has been silent for more than a minute, the second has the address at "
+        "the latest.",
+        traps=("STUN and ICE 8",),
+    ),
     sends="checks and answers of a second session for 75 s of the first one's silence, and RTP",
     oracle=PASSES,
-    traps=("STUN and ICE 8",),
     lasts=75.0,
 )
 def after_a_minute(stage: RelayStage) -> Observed:
@@ -217,11 +238,13 @@ def _outlasted(stage: RelayStage, seconds: float) -> Observed:
 
 
 @relayed(
-    "relay/sharing/loser-hangs-up",
-    "That the second session ends does not end the first.",
+    Rule(
+        "relay/sharing/loser-hangs-up",
+        "That the second session ends does not end the first.",
+        traps=("STUN and ICE 9",),
+    ),
     sends="a check with a hint of a second node, a release by that one, and RTP",
     oracle=PASSES,
-    traps=("STUN and ICE 9",),
 )
 def loser_hangs_up(stage: RelayStage) -> Observed:
     one, other = need_nodes(stage, 2)
@@ -233,8 +256,10 @@ def loser_hangs_up(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/release-by-another-node",
-    "A node that has no session with a client cannot release it.",
+    Rule(
+        "relay/sharing/release-by-another-node",
+        "A node that has no session with a client cannot release it.",
+    ),
     sends="a release by a node that the client has never asked, and RTP",
     oracle=PASSES,
 )
@@ -247,11 +272,13 @@ def release_by_another_node(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/release-of-a-neighbour",
-    "A release ends the flow of the client it names and nobody else's on that node.",
+    Rule(
+        "relay/sharing/release-of-a-neighbour",
+        "A release ends the flow of the client it names and nobody else's on that node.",
+        traps=("STUN and ICE 9",),
+    ),
     sends="a release of one of two clients of a node, and RTP of the other",
     oracle=PASSES,
-    traps=("STUN and ICE 9",),
 )
 def release_of_a_neighbour(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -264,11 +291,13 @@ def release_of_a_neighbour(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/released-is-unknown",
-    "A client that was released is a stranger: its media goes nowhere.",
+    Rule(
+        "relay/sharing/released-is-unknown",
+        "A client that was released is a stranger: its media goes nowhere.",
+        level=Level.SHOULD,
+    ),
     sends="a release, and RTP",
     oracle=STOPS,
-    level=Level.SHOULD,
 )
 def released_is_unknown(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)
@@ -279,11 +308,13 @@ def released_is_unknown(stage: RelayStage) -> Observed:
 
 
 @relayed(
-    "relay/sharing/release-is-silent",
-    "A release is the relay's business: the client gets no empty datagram.",
+    Rule(
+        "relay/sharing/release-is-silent",
+        "A release is the relay's business: the client gets no empty datagram.",
+        level=Level.SHOULD,
+    ),
     sends="a release, and then media of the node to another of its clients",
     oracle=RETURNS,
-    level=Level.SHOULD,
 )
 def release_is_silent(stage: RelayStage) -> Observed:
     (node,) = need_nodes(stage, 1)

@@ -6,7 +6,7 @@ A request that is no STUN at all leads nowhere.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Oracle
+from conformance.case import Case, Level, Oracle, Rule
 from conformance.probe.routing import MAY_PASS, PASSES, STOPS, lone
 from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import RelayStage, Session
@@ -28,13 +28,7 @@ def _whole(draft: Draft, session: Session) -> bytes:
 
 
 def _carrying(
-    name: str,
-    requirement: str,
-    sends: str,
-    *attributes: tuple[int, Callable[[RelayStage], bytes]],
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-    level: Level = Level.MUST,
+    rule: Rule, sends: str, *attributes: tuple[int, Callable[[RelayStage], bytes]]
 ) -> Case:
     """A check with further attributes arrives with them."""
 
@@ -44,74 +38,79 @@ def _carrying(
             draft.add(kind, value(stage))
         return _whole(draft, session)
 
-    return lone(
-        name,
-        requirement,
-        sends=sends,
-        oracle=PASSES,
-        packet=packet,
-        level=level,
-        requirements=requirements,
-        traps=traps,
-    )
+    return lone(rule, sends=sends, oracle=PASSES, packet=packet)
 
 
 PASSED_ON = (
     _carrying(
-        "rfc8489/6.3/relay-unknown-optional",
-        "A comprehension-optional attribute that the relay does not know changes nothing and "
-        "arrives with the check.",
+        Rule(
+            "rfc8489/6.3/relay-unknown-optional",
+            "A comprehension-optional attribute that the relay does not know changes nothing and "
+            "arrives with the check.",
+            requirements=("rfc8489/6.3/1",),
+            traps=("STUN and ICE 3",),
+        ),
         "a check with attributes 0xc0de and 0xff01",
         (0xC0DE, lambda stage: b"whatever"),
         (0xFF01, lambda stage: stage.entropy(5)),
-        requirements=("rfc8489/6.3/1",),
-        traps=("STUN and ICE 3",),
     ),
     _carrying(
-        "relay/stun/network-cost",
-        "The network cost that browsers send arrives with the check.",
+        Rule(
+            "relay/stun/network-cost",
+            "The network cost that browsers send arrives with the check.",
+            traps=("STUN and ICE 3",),
+        ),
         "a check with attribute 0xc057",
         (0xC057, lambda stage: b"\x00\x02\x00\x32"),
-        traps=("STUN and ICE 3",),
     ),
     _carrying(
-        "relay/stun/unknown-required",
-        "A comprehension-required attribute is the node's to refuse: the relay passes it on.",
+        Rule(
+            "relay/stun/unknown-required",
+            "A comprehension-required attribute is the node's to refuse: the relay passes it on.",
+            traps=("STUN and ICE 3", "Facts"),
+        ),
         "a check with attributes 0x7ffe and 0x4000 to 0x4007",
         (0x7FFE, lambda stage: b"what"),
         *((kind, lambda stage: stage.entropy(8)) for kind in range(0x4000, 0x4008)),
-        traps=("STUN and ICE 3", "Facts"),
     ),
     _carrying(
-        "relay/stun/dtls-in-a-check",
-        "A check that carries part of a handshake arrives whole, however large.",
+        Rule(
+            "relay/stun/dtls-in-a-check",
+            "A check that carries part of a handshake arrives whole, however large.",
+            traps=("Facts",),
+        ),
         "a check with 1,100 bytes in attribute 0xc070, and with 0xc071",
         (0xC070, lambda stage: b"\x16\xfe\xfd" + stage.entropy(WIDE - 3)),
         (0xC071, lambda stage: stage.entropy(4)),
-        traps=("Facts",),
     ),
     _carrying(
-        "rfc8489/6.3/relay-known-but-unexpected",
-        "An attribute that has no business in a request changes nothing.",
+        Rule(
+            "rfc8489/6.3/relay-known-but-unexpected",
+            "An attribute that has no business in a request changes nothing.",
+            level=Level.SHOULD,
+            requirements=("rfc8489/6.3/2",),
+        ),
         "a check with XOR-MAPPED-ADDRESS, ERROR-CODE and REALM",
         (stun.Attribute.XOR_MAPPED_ADDRESS, lambda stage: b"\x00\x01" + stage.entropy(6)),
         (stun.Attribute.ERROR_CODE, lambda stage: b"\x00\x00\x04\x01No"),
         (stun.Attribute.REALM, lambda stage: b"example"),
-        requirements=("rfc8489/6.3/2",),
-        level=Level.SHOULD,
     ),
     _carrying(
-        "relay/stun/nomination",
-        "USE-CANDIDATE, an attribute of no bytes, arrives with the check.",
+        Rule(
+            "relay/stun/nomination",
+            "USE-CANDIDATE, an attribute of no bytes, arrives with the check.",
+        ),
         "a check with USE-CANDIDATE",
         (stun.Attribute.USE_CANDIDATE, lambda stage: b""),
     ),
     _carrying(
-        "relay/stun/thirty-attributes",
-        "A check with many attributes arrives whole.",
+        Rule(
+            "relay/stun/thirty-attributes",
+            "A check with many attributes arrives whole.",
+            level=Level.SHOULD,
+        ),
         "a check with thirty unknown attributes",
         *((0xC100 + number, lambda stage: stage.entropy(3)) for number in range(30)),
-        level=Level.SHOULD,
     ),
 )
 
@@ -126,31 +125,37 @@ def _before_username(stage: RelayStage, session: Session, padding: int) -> bytes
 
 
 aligned = lone(
-    "rfc8489/14/relay-attributes-are-aligned",
-    "Attributes begin at multiples of four bytes, their lengths do not count the padding.",
+    Rule(
+        "rfc8489/14/relay-attributes-are-aligned",
+        "Attributes begin at multiples of four bytes, their lengths do not count the padding.",
+        requirements=("rfc8489/14/1", "rfc8489/14/2", "rfc8489/14/3"),
+    ),
     sends="a check whose USERNAME stands behind attributes of 1 to 5 bytes",
     oracle=PASSES,
     packet=lambda stage, session: _before_username(stage, session, 0),
-    requirements=("rfc8489/14/1", "rfc8489/14/2", "rfc8489/14/3"),
 )
 
 padding = lone(
-    "rfc8489/14/relay-padding-of-any-content",
-    "Padding is skipped whatever it holds, and arrives as it was sent.",
+    Rule(
+        "rfc8489/14/relay-padding-of-any-content",
+        "Padding is skipped whatever it holds, and arrives as it was sent.",
+        requirements=("rfc8489/14/4",),
+        traps=("Facts",),
+    ),
     sends="a check whose USERNAME stands behind attributes of 1 to 5 bytes, padded with 0x20",
     oracle=PASSES,
     packet=lambda stage, session: _before_username(stage, session, 0x20),
-    requirements=("rfc8489/14/4",),
-    traps=("Facts",),
 )
 
 bare = lone(
-    "relay/stun/without-fingerprint",
-    "A check without FINGERPRINT is routed: it is told from other protocols by its first byte.",
+    Rule(
+        "relay/stun/without-fingerprint",
+        "A check without FINGERPRINT is routed: it is told from other protocols by its first byte.",
+        level=Level.SHOULD,
+    ),
     sends="a signed check without FINGERPRINT",
     oracle=PASSES,
     packet=lambda stage, session: _begun(stage, session).sign(session.password).message(),
-    level=Level.SHOULD,
 )
 
 
@@ -166,53 +171,47 @@ def _behind(end: Callable[[Draft, Session], Draft]) -> Callable[[RelayStage, Ses
 
 BEHIND_THE_END = (
     lone(
-        "rfc8489/9/relay-username-behind-the-integrity",
-        "A USERNAME behind MESSAGE-INTEGRITY is nobody's word and names nobody.",
+        Rule(
+            "rfc8489/9/relay-username-behind-the-integrity",
+            "A USERNAME behind MESSAGE-INTEGRITY is nobody's word and names nobody.",
+            requirements=("rfc8489/9/1",),
+        ),
         sends="a check whose USERNAME stands behind MESSAGE-INTEGRITY",
         oracle=STOPS,
         packet=_behind(lambda draft, session: draft.sign(session.password)),
-        requirements=("rfc8489/9/1",),
     ),
     lone(
-        "rfc8489/9/relay-username-behind-sha256",
-        "A USERNAME behind MESSAGE-INTEGRITY-SHA256 names nobody either.",
+        Rule(
+            "rfc8489/9/relay-username-behind-sha256",
+            "A USERNAME behind MESSAGE-INTEGRITY-SHA256 names nobody either.",
+            requirements=("rfc8489/9/2",),
+        ),
         sends="a check whose USERNAME stands behind MESSAGE-INTEGRITY-SHA256",
         oracle=STOPS,
         packet=_behind(lambda draft, session: draft.sign_sha256(session.password)),
-        requirements=("rfc8489/9/2",),
     ),
     lone(
-        "rfc8489/14.7/relay-username-behind-the-fingerprint",
-        "FINGERPRINT is the last attribute: what stands behind it names nobody.",
+        Rule(
+            "rfc8489/14.7/relay-username-behind-the-fingerprint",
+            "FINGERPRINT is the last attribute: what stands behind it names nobody.",
+            requirements=("rfc8489/14.7/2",),
+        ),
         sends="a check whose USERNAME stands behind FINGERPRINT",
         oracle=STOPS,
         packet=_behind(lambda draft, session: draft.sign(session.password).close()),
-        requirements=("rfc8489/14.7/2",),
     ),
 )
 
 
 def _changed(
-    name: str,
-    requirement: str,
-    sends: str,
-    change: Callable[[bytes], bytes],
-    *,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = ("STUN and ICE 1",),
-    oracle: Oracle = STOPS,
-    level: Level = Level.MUST,
+    rule: Rule, sends: str, change: Callable[[bytes], bytes], *, oracle: Oracle = STOPS
 ) -> Case:
     """A good check, changed as a whole."""
     return lone(
-        name,
-        requirement,
+        rule,
         sends=sends,
         oracle=oracle,
         packet=lambda stage, session: change(_whole(_begun(stage, session), session)),
-        level=level,
-        requirements=requirements,
-        traps=traps,
     )
 
 
@@ -222,76 +221,96 @@ def _lengthened(data: bytes, more: int) -> bytes:
 
 NO_STUN = (
     _changed(
-        "rfc8489/5/relay-first-bits",
-        "What begins with other bits than two zeros is not taken for STUN.",
+        Rule(
+            "rfc8489/5/relay-first-bits",
+            "What begins with other bits than two zeros is not taken for STUN.",
+            requirements=("rfc8489/5/1",),
+            traps=("STUN and ICE 13",),
+        ),
         "a good check with the second bit set",
         lambda data: bytes([data[0] | 0x40]) + data[1:],
-        requirements=("rfc8489/5/1",),
-        traps=("STUN and ICE 13",),
     ),
     _changed(
-        "rfc8489/5/relay-cookie",
-        "A message without the magic cookie is not one of this protocol.",
+        Rule(
+            "rfc8489/5/relay-cookie",
+            "A message without the magic cookie is not one of this protocol.",
+            requirements=("rfc8489/5/3",),
+        ),
         "a good check with another cookie",
         lambda data: data[:4] + b"\x21\x12\xa4\x43" + data[8:],
-        requirements=("rfc8489/5/3",),
-        traps=(),
     ),
     _changed(
-        "rfc8445/7.3/relay-old-stun",
-        "A request of RFC 3489, which had no cookie, is neither routed nor answered.",
+        Rule(
+            "rfc8445/7.3/relay-old-stun",
+            "A request of RFC 3489, which had no cookie, is neither routed nor answered.",
+            requirements=("rfc8445/7.3/7",),
+        ),
         "a good check with a transaction id of 16 bytes in place of cookie and id",
         lambda data: data[:4] + bytes(range(16)) + data[20:],
-        requirements=("rfc8445/7.3/7",),
-        traps=(),
     ),
     _changed(
-        "rfc8489/5/relay-length-too-large",
-        "A message is as long as its header says: one that is cut is malformed.",
+        Rule(
+            "rfc8489/5/relay-length-too-large",
+            "A message is as long as its header says: one that is cut is malformed.",
+            requirements=("rfc8489/5/7",),
+            traps=("STUN and ICE 1",),
+        ),
         "a good check whose header announces four bytes more",
         lambda data: _lengthened(data, 4),
-        requirements=("rfc8489/5/7",),
     ),
     _changed(
-        "rfc8489/5/relay-length-too-small",
-        "A message with bytes behind its end is malformed.",
+        Rule(
+            "rfc8489/5/relay-length-too-small",
+            "A message with bytes behind its end is malformed.",
+            requirements=("rfc8489/5/7",),
+            traps=("STUN and ICE 1",),
+        ),
         "a good check with four bytes behind it",
         lambda data: data + bytes(4),
-        requirements=("rfc8489/5/7",),
     ),
     _changed(
-        "rfc8489/5/relay-length-not-aligned",
-        "The length of a message is a multiple of four.",
+        Rule(
+            "rfc8489/5/relay-length-not-aligned",
+            "The length of a message is a multiple of four.",
+            requirements=("rfc8489/5/7",),
+            traps=("STUN and ICE 1",),
+        ),
         "a good check with one byte more, announced",
         lambda data: _lengthened(data, 1) + b"\0",
-        requirements=("rfc8489/5/7",),
     ),
     _changed(
-        "rfc8489/14/relay-attribute-past-the-end",
-        "An attribute that claims more bytes than the message has makes it malformed.",
+        Rule(
+            "rfc8489/14/relay-attribute-past-the-end",
+            "An attribute that claims more bytes than the message has makes it malformed.",
+            requirements=("rfc8489/14/1",),
+            traps=("STUN and ICE 1",),
+        ),
         "a check whose USERNAME claims 65,535 bytes",
         lambda data: data[:22] + b"\xff\xff" + data[24:],
-        requirements=("rfc8489/14/1",),
     ),
     _changed(
-        "relay/stun/another-method",
-        "A request of another method than Binding leads nowhere.",
+        Rule(
+            "relay/stun/another-method", "A request of another method than Binding leads nowhere."
+        ),
         "a good check whose method is Allocate",
         lambda data: b"\x00\x03" + data[2:],
-        traps=(),
     ),
     _changed(
-        "rfc8489/14.7/relay-wrong-fingerprint",
-        "A check whose FINGERPRINT is wrong is the node's to judge: the relay may let go of it, "
-        "and nothing else comes of it.",
+        Rule(
+            "rfc8489/14.7/relay-wrong-fingerprint",
+            "A check whose FINGERPRINT is wrong is the node's to judge: the relay may let go of "
+            "it, and nothing else comes of it.",
+        ),
         "a good check with the last bit of FINGERPRINT turned over",
         lambda data: data[:-1] + bytes([data[-1] ^ 1]),
         oracle=MAY_PASS,
-        traps=(),
     ),
     _changed(
-        "relay/stun/header-alone",
-        "A request without attributes names nobody and is not answered.",
+        Rule(
+            "relay/stun/header-alone",
+            "A request without attributes names nobody and is not answered.",
+            traps=("STUN and ICE 1",),
+        ),
         "the header of a check",
         lambda data: b"\x00\x01\x00\x00" + data[4:20],
     ),
@@ -306,9 +325,11 @@ def _crowded(stage: RelayStage, session: Session) -> bytes:
 
 
 crowded = lone(
-    "relay/stun/hundreds-of-attributes",
-    "A message that consists of hundreds of empty attributes may be read or let go of, and nothing "
-    "else comes of it.",
+    Rule(
+        "relay/stun/hundreds-of-attributes",
+        "A message that consists of hundreds of empty attributes may be read or let go of, and "
+        "nothing else comes of it.",
+    ),
     sends="a check with 300 empty attributes before USERNAME",
     oracle=MAY_PASS,
     packet=_crowded,

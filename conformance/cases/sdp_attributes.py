@@ -8,36 +8,17 @@ takes the oddity and breaks another rule has not passed. Whether the call then c
 import re
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, case
+from conformance.case import Case, Level, Observed, Rule, case
 from conformance.probe.profiles import DTLS_AND_SDP, SDP, SRTP_AND_SDP
 from conformance.probe.sdp import ANSWERED, FAULTS, NOT_ANSWERED, Offered, direction, pose
 from conformance.probe.sdp_changes import added, hoisted, instead, renaming, without
 from conformance.stage import Stage
 
 
-def _taken(
-    name: str,
-    requirement: str,
-    sends: str,
-    change: Callable[[str], str],
-    *,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-) -> Case:
+def _taken(rule: Rule, sends: str, change: Callable[[str], str]) -> Case:
     """A case of an offer that has to be answered soundly."""
 
-    @case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=SDP,
-        good=ANSWERED,
-        bad=NOT_ANSWERED,
-        level=level,
-        requirements=requirements,
-        traps=traps,
-    )
+    @rule.asked(sends=sends, profiles=SDP, good=ANSWERED, bad=NOT_ANSWERED)
     def steps(stage: Stage) -> Observed:
         return pose(stage, change).observed
 
@@ -46,49 +27,63 @@ def _taken(
 
 TAKEN = (
     _taken(
-        "rfc8839/5.4/credentials-at-the-session",
-        "ufrag, password, fingerprint and setup may stand at the session and then hold for every "
-        "section.",
+        Rule(
+            "rfc8839/5.4/credentials-at-the-session",
+            "ufrag, password, fingerprint and setup may stand at the session and then hold for "
+            "every section.",
+            traps=("Facts",),
+        ),
         "an offer whose transport attributes stand before the first section",
         hoisted,
-        traps=("Facts",),
     ),
     _taken(
-        "rfc8839/4.2.5/options-with-a-comma",
-        "ICE options that the grammar does not have are ignored.",
+        Rule(
+            "rfc8839/4.2.5/options-with-a-comma",
+            "ICE options that the grammar does not have are ignored.",
+            traps=("Facts",),
+        ),
         "a=ice-options:ice2,trickle",
         instead("a=ice-options:trickle", "a=ice-options:ice2,trickle"),
-        traps=("Facts",),
     ),
     _taken(
-        "rfc8839/4.2.5/unknown-options",
-        "ICE options that nobody knows are ignored.",
+        Rule(
+            "rfc8839/4.2.5/unknown-options",
+            "ICE options that nobody knows are ignored.",
+            traps=("Facts",),
+        ),
         "a=ice-options:trickle sped googspedv1",
         instead("a=ice-options:trickle", "a=ice-options:trickle sped googspedv1"),
-        traps=("Facts",),
     ),
     _taken(
-        "rfc8839/5.1/no-candidates",
-        "An offer without candidates is answered: its agent is learned from its checks.",
+        Rule(
+            "rfc8839/5.1/no-candidates",
+            "An offer without candidates is answered: its agent is learned from its checks.",
+            traps=("STUN and ICE 11", "Facts"),
+        ),
         "an offer without any a=candidate",
         without("a=candidate|a=end-of"),
-        traps=("STUN and ICE 11", "Facts"),
     ),
     _taken(
-        "rfc8839/5.1/names-for-candidates",
-        "Candidates with names instead of addresses are ignored, not fatal.",
+        Rule(
+            "rfc8839/5.1/names-for-candidates",
+            "Candidates with names instead of addresses are ignored, not fatal.",
+            traps=("STUN and ICE 11", "Facts"),
+        ),
         "an offer whose only candidate is a .local name",
         lambda offer: re.sub(
             r"(a=candidate:1 1 udp \d+ )\S+( \d+)",
             r"\g<1>4d3a7b0c-0000-4000-8000-0123456789ab.local\g<2>",
             offer,
         ),
-        traps=("STUN and ICE 11", "Facts"),
     ),
     _taken(
-        "rfc8839/5.1/candidates-of-every-kind",
-        "Candidates that cannot be used (TCP, component 2, another family, unknown types and "
-        "extensions) are ignored.",
+        Rule(
+            "rfc8839/5.1/candidates-of-every-kind",
+            "Candidates that cannot be used (TCP, component 2, another family, unknown types and "
+            "extensions) are ignored.",
+            requirements=("rfc8839/5.1/1",),
+            traps=("Facts",),
+        ),
         "an offer with TCP, component-2, IPv6, relayed and unknown candidates beside a good one",
         added(
             "a=candidate:2 2 udp 2113937150 192.0.2.9 9 typ host",
@@ -97,50 +92,58 @@ TAKEN = (
             "a=candidate:5 1 udp 41885439 192.0.2.9 9 typ relay raddr 0.0.0.0 rport 0",
             "a=candidate:6 1 sctp 1 192.0.2.9 9 typ shy with its own words",
         ),
-        requirements=("rfc8839/5.1/1",),
-        traps=("Facts",),
     ),
     _taken(
-        "rfc8122/5/fingerprint-in-capitals",
-        "The name of a hash function is the same in capitals.",
+        Rule(
+            "rfc8122/5/fingerprint-in-capitals",
+            "The name of a hash function is the same in capitals.",
+            traps=("DTLS 12", "Facts"),
+        ),
         "a=fingerprint:SHA-256 with the right digest",
         renaming(lambda line: line.replace("sha-256", "SHA-256")),
-        traps=("DTLS 12", "Facts"),
     ),
     _taken(
-        "rfc8122/5/fingerprint-in-small-letters",
-        "The digits of a fingerprint may be small letters.",
+        Rule(
+            "rfc8122/5/fingerprint-in-small-letters",
+            "The digits of a fingerprint may be small letters.",
+            level=Level.SHOULD,  # the grammar has capitals
+            traps=("DTLS 12",),
+        ),
         "a=fingerprint with its digits in lower case",
         renaming(lambda line: line.lower()),
-        level=Level.SHOULD,  # the grammar has capitals
-        traps=("DTLS 12",),
     ),
     _taken(
-        "rfc8122/5.1/several-fingerprints",
-        "Several fingerprints may be offered, also by functions that nobody knows.",
+        Rule(
+            "rfc8122/5.1/several-fingerprints",
+            "Several fingerprints may be offered, also by functions that nobody knows.",
+            traps=("DTLS 12",),
+        ),
         "the right sha-256 fingerprint after one of an unknown function",
         renaming(lambda line: "sha-999 AA:BB", lambda line: line),
-        traps=("DTLS 12",),
     ),
     _taken(
-        "rfc8866/9/unknown-lines",
-        "Attributes that nobody knows are ignored.",
+        Rule(
+            "rfc8866/9/unknown-lines", "Attributes that nobody knows are ignored.", traps=("SDP 2",)
+        ),
         "an offer with unknown attributes at the session and in the section",
         lambda offer: added("a=x-nobody-knows:this at all", "a=x-flag", "b=X-YZ:128")(
             offer.replace("t=0 0\r\n", "t=0 0\r\na=x-session:what\r\n")
         ),
-        traps=("SDP 2",),
     ),
     _taken(
-        "rfc8866/6.6/opus-in-capitals",
-        "Names of codecs are the same in capitals.",
+        Rule(
+            "rfc8866/6.6/opus-in-capitals",
+            "Names of codecs are the same in capitals.",
+            traps=("Facts",),
+        ),
         "a=rtpmap:111 OPUS/48000/2",
         instead("opus/48000", "OPUS/48000"),
-        traps=("Facts",),
     ),
     _taken(
-        "rfc8285/6/extensions-offered",
-        "An answer has header extensions only from among those offered.",
+        Rule(
+            "rfc8285/6/extensions-offered",
+            "An answer has header extensions only from among those offered.",
+        ),
         "an offer with audio level, MID and an unknown header extension",
         added(
             "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
@@ -150,8 +153,10 @@ TAKEN = (
         ),
     ),
     _taken(
-        "rfc8829/5.2.1/sources-described",
-        "Lines about the client's sources and streams are taken or ignored.",
+        Rule(
+            "rfc8829/5.2.1/sources-described",
+            "Lines about the client's sources and streams are taken or ignored.",
+        ),
         "an offer with msid, ssrc and rtcp-fb lines",
         lambda offer: added(
             "a=msid:stream track",

@@ -6,7 +6,7 @@ ends with the question whether a plain offer is still answered.
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Unsupported, case
+from conformance.case import Case, Level, Observed, Rule, Unsupported, case
 from conformance.probe.http import (
     FRAGMENT,
     SDP,
@@ -27,28 +27,23 @@ _GRAVE = (Said.UNSOUND, Said.OTHER_SUCCESS, Said.BROKE, Said.DEAD)
 
 
 def _asked(
-    name: str,
-    requirement: str,
+    rule: Rule,
     sends: str,
     wanted: tuple[int, ...],
     request: Callable[[Stage], Response],
     *,
-    level: Level = Level.MUST,
     any_refusal: bool = False,
 ) -> Case:
     """A case of one request and the statuses that are right; ``any_refusal``: which of the 4xx is
     the server's choice."""
     lenient: tuple[Said, ...] = (Said.OTHER_REFUSAL,) if any_refusal else ()
 
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=sends,
         profiles=SIGNALING,
         good=(Said.RIGHT,),
         lenient=lenient,
         bad=_GRAVE if any_refusal else (*_GRAVE, Said.OTHER_REFUSAL),
-        level=level,
         without=WITHOUT,
     )
     def steps(stage: Stage) -> Observed:
@@ -154,78 +149,76 @@ def _options(stage: Stage) -> Response:
 
 REQUESTS = (
     _asked(
-        "rfc9725/4.2/other-content",
-        "A body that is not said to be SDP is refused.",
+        Rule("rfc9725/4.2/other-content", "A body that is not said to be SDP is refused."),
         "a plain offer as text/plain",
         (415, 400, 406),
         lambda stage: post(stage, plain(stage), "text/plain"),
         any_refusal=True,
     ),
     _asked(
-        "rfc9725/4.2/empty",
-        "An empty body is refused as a bad request.",
+        Rule("rfc9725/4.2/empty", "An empty body is refused as a bad request."),
         "an empty body as application/sdp",
         (400, 422),
         lambda stage: post(stage, ""),
         any_refusal=True,
     ),
     _asked(
-        "rfc9725/4.4.4/no-description",
-        "A body that cannot be read is refused with 400 or 422.",
+        Rule(
+            "rfc9725/4.4.4/no-description", "A body that cannot be read is refused with 400 or 422."
+        ),
         "words that are no SDP, as application/sdp",
         (400, 422),
         lambda stage: post(stage, "v=0\r\nwhatever\r\n"),
         any_refusal=True,
     ),
     _asked(
-        "rfc9110/15.5.14/too-large",
-        "A body of several megabytes is refused.",
+        Rule("rfc9110/15.5.14/too-large", "A body of several megabytes is refused."),
         "two megabytes as application/sdp",
         (413, 400, 422),
         lambda stage: post(stage, "v=0\r\n" + "a=x:0123456789\r\n" * 125_000),
         any_refusal=True,
     ),
     _asked(
-        "rfc9725/4.2/delete",
-        "DELETE ends the session and says so with success.",
+        Rule("rfc9725/4.2/delete", "DELETE ends the session and says so with success."),
         "DELETE for a session",
         (200, 202, 204),
         _delete,
     ),
     _asked(
-        "rfc9725/4.2/delete-twice",
-        "A session that was ended is gone.",
+        Rule("rfc9725/4.2/delete-twice", "A session that was ended is gone."),
         "DELETE twice for a session",
         (404, 410),
         _delete_twice,
         any_refusal=True,
     ),
     _asked(
-        "rfc9725/4.3.1/delete-with-a-tag",
-        "An entity tag has no meaning for DELETE and is ignored.",
+        Rule(
+            "rfc9725/4.3.1/delete-with-a-tag",
+            "An entity tag has no meaning for DELETE and is ignored.",
+        ),
         "DELETE with an If-Match that does not match",
         (200, 202, 204),
         _delete_tagged,
     ),
     _asked(
-        "rfc9725/4.2/unknown-session",
-        "A session that is not there is not found.",
+        Rule("rfc9725/4.2/unknown-session", "A session that is not there is not found."),
         "DELETE for a session's URL with one letter changed",
         (404, 410, 403),
         _unknown,
         any_refusal=True,
     ),
     _asked(
-        "rfc9725/4.1/get",
-        "GET for a session gets a success without content.",
+        Rule(
+            "rfc9725/4.1/get",
+            "GET for a session gets a success without content.",
+            level=Level.SHOULD,
+        ),
         "GET for a session",
         (200, 204),
         _get,
-        level=Level.SHOULD,
     ),
     _asked(
-        "rfc9725/4.2/options",
-        "OPTIONS is answered, for browsers that ask before they post.",
+        Rule("rfc9725/4.2/options", "OPTIONS is answered, for browsers that ask before they post."),
         "OPTIONS for the endpoint",
         (200, 204),
         _options,
@@ -256,8 +249,7 @@ def accept_post(stage: Stage) -> Observed:
 
 
 def _patched(
-    name: str,
-    requirement: str,
+    rule: Rule,
     sends: str,
     wanted: tuple[int, ...],
     request: Callable[[Resource], Response],
@@ -272,7 +264,7 @@ def _patched(
             opened = open_resource(stage)
         return request(opened)
 
-    return _asked(name, requirement, sends, wanted, steps, any_refusal=any_refusal)
+    return _asked(rule, sends, wanted, steps, any_refusal=any_refusal)
 
 
 def _need_restart(opened: Resource) -> Response:
@@ -284,39 +276,42 @@ def _need_restart(opened: Resource) -> Response:
 
 PATCHES = (
     _patched(
-        "rfc9725/4.3.2/candidate",
-        "A candidate that follows later is taken with 204.",
+        Rule("rfc9725/4.3.2/candidate", "A candidate that follows later is taken with 204."),
         "PATCH with a candidate under the call's credentials",
         (204, 422),
         lambda opened: opened.patch(opened.fragment(), If_Match=opened.tag),
     ),
     _patched(
-        "rfc9725/4.3.1/other-content",
-        "A PATCH with another type than a fragment's is refused.",
+        Rule(
+            "rfc9725/4.3.1/other-content", "A PATCH with another type than a fragment's is refused."
+        ),
         "PATCH with text/plain",
         (415, 400, 422),
         lambda opened: opened.patch("hello", kind="text/plain", If_Match=opened.tag),
         any_refusal=True,
     ),
     _patched(
-        "rfc9725/4.3.1/malformed-fragment",
-        "A fragment that cannot be read is refused.",
+        Rule("rfc9725/4.3.1/malformed-fragment", "A fragment that cannot be read is refused."),
         "PATCH with words that are no SDP",
         (400, 422),
         lambda opened: opened.patch("this is no fragment\r\n", If_Match=opened.tag),
         any_refusal=True,
     ),
     _patched(
-        "rfc9725/4.3.1/outdated-tag",
-        "A candidate for an ICE session that is over is refused with 412.",
+        Rule(
+            "rfc9725/4.3.1/outdated-tag",
+            "A candidate for an ICE session that is over is refused with 412.",
+        ),
         "PATCH with a candidate and a tag that the server never gave",
         (412,),
         lambda opened: opened.patch(opened.fragment(), If_Match='"never-given"'),
         needs_restart=True,
     ),
     _patched(
-        "rfc9725/4.3.1/missing-tag",
-        "A candidate that names no ICE session is refused with 428.",
+        Rule(
+            "rfc9725/4.3.1/missing-tag",
+            "A candidate that names no ICE session is refused with 428.",
+        ),
         "PATCH with a candidate and no If-Match",
         (428,),
         lambda opened: opened.patch(opened.fragment()),

@@ -7,7 +7,7 @@ own rule each, and a server that mixes them up refuses good clients or obeys str
 from collections.abc import Callable
 from functools import partial
 
-from conformance.case import Case, Level, Observed, Oracle, case
+from conformance.case import Case, Level, Observed, Oracle, Rule, case
 from conformance.probe.profiles import ICE, STUN_AND_ICE
 from conformance.probe.stun import Answered, Asker, check, credentials, probe, reach
 from conformance.probe.stun_draft import TIE_BREAKER, Draft, draft
@@ -86,27 +86,35 @@ def unknown_required_attribute(stage: Stage) -> Observed:
 
 FORM = (
     question(
-        "rfc8489/14/value-runs-past-the-end",
-        "An attribute whose value would end behind the message makes the message worthless.",
+        Rule(
+            "rfc8489/14/value-runs-past-the-end",
+            "An attribute whose value would end behind the message makes the message worthless.",
+            requirements=("rfc8489/14/3",),
+            traps=("STUN and ICE 1",),
+        ),
         sends="a good request with an attribute that claims more bytes than are left",
         oracle=DISCARDED,
         request=lambda asker: draft(asker).add(0xBFFF, b"what", length=400).seal(asker),
-        requirements=("rfc8489/14/3",),
-        traps=("STUN and ICE 1",),
     ),
     question(
-        "rfc8489/14/value-of-0xffff",
-        "An attribute that claims 65,535 bytes makes the message worthless, and nobody reads so "
-        "far.",
+        Rule(
+            "rfc8489/14/value-of-0xffff",
+            "An attribute that claims 65,535 bytes makes the message worthless, and nobody reads "
+            "so far.",
+            requirements=("rfc8489/14/3",),
+            traps=("STUN and ICE 1",),
+        ),
         sends="a good request with an attribute of length 0xffff",
         oracle=DISCARDED,
         request=lambda asker: draft(asker).add(0xBFFF, b"what", length=0xFFFF).seal(asker),
-        requirements=("rfc8489/14/3",),
-        traps=("STUN and ICE 1",),
     ),
     question(
-        "rfc8489/14/last-value-runs-past-the-end",
-        "The last attribute ends with the message and not behind it.",
+        Rule(
+            "rfc8489/14/last-value-runs-past-the-end",
+            "The last attribute ends with the message and not behind it.",
+            requirements=("rfc8489/14/2", "rfc8489/14/3"),
+            traps=("STUN and ICE 1",),
+        ),
         sends="a good request with a SOFTWARE at its end that claims one byte too many",
         oracle=DISCARDED,
         request=lambda asker: (
@@ -114,46 +122,52 @@ FORM = (
             .add(stun.Attribute.SOFTWARE, b"four", length=5)
             .message()
         ),
-        requirements=("rfc8489/14/2", "rfc8489/14/3"),
-        traps=("STUN and ICE 1",),
     ),
     question(
-        "rfc8489/14/first-value-swallows-the-rest",
-        "Attributes are walked by their lengths: what an unknown one covers is its value, whatever "
-        "it looks like.",
+        Rule(
+            "rfc8489/14/first-value-swallows-the-rest",
+            "Attributes are walked by their lengths: what an unknown one covers is its value, "
+            "whatever it looks like.",
+            requirements=("rfc8489/14/1",),
+        ),
         sends="a check whose attributes, integrity included, lie within the value of another",
         oracle=REFUSED_OR_SILENT,
         profiles=ICE,
         request=lambda asker: _swallowed(asker),
-        requirements=("rfc8489/14/1",),
     ),
     *(
         question(
-            f"rfc8489/14/padding-of-{name}",
-            "What padding holds is ignored.",
+            Rule(
+                f"rfc8489/14/padding-of-{name}",
+                "What padding holds is ignored.",
+                requirements=("rfc8489/14/4",),
+                traps=("Facts",),
+            ),
             sends=f"a good request with a SOFTWARE of five bytes, padded with {octet:#04x}",
             oracle=TAKEN,
             request=partial(_padded, octet=octet),
-            requirements=("rfc8489/14/4",),
-            traps=("Facts",),
         )
         for name, octet in (("spaces", 0x20), ("ones", 0xFF))
     ),
     question(
-        "rfc8489/14/empty-value",
-        "An attribute may have no value at all.",
+        Rule(
+            "rfc8489/14/empty-value",
+            "An attribute may have no value at all.",
+            requirements=("rfc8489/14/1", "rfc8489/6.3/1"),
+        ),
         sends="a good request with an empty attribute 0xbfff",
         oracle=TAKEN,
         request=_with((0xBFFF, b"")),
-        requirements=("rfc8489/14/1", "rfc8489/6.3/1"),
     ),
     question(
-        "rfc8489/14/thirty-attributes",
-        "A message may have many attributes.",
+        Rule(
+            "rfc8489/14/thirty-attributes",
+            "A message may have many attributes.",
+            requirements=("rfc8489/6.3/1",),
+        ),
         sends="a good request with thirty small attributes that nobody knows",
         oracle=TAKEN,
         request=_with(*((0xBF00 + number, bytes([number])) for number in range(30))),
-        requirements=("rfc8489/6.3/1",),
     ),
 )
 
@@ -166,224 +180,231 @@ def _swallowed(asker: Asker) -> bytes:
 
 IGNORED = tuple(
     question(
-        name,
-        requirement,
+        rule,
         sends=f"a good request that carries {what}",
         oracle=TAKEN,
         profiles=profiles,
-        level=level,
         request=_with(*attributes),
-        requirements=requirements,
-        traps=traps,
     )
-    for name, requirement, what, attributes, profiles, level, requirements, traps in (
+    for rule, what, attributes, profiles in (
         (
-            "rfc8489/6.3/unknown-optional-attribute",
-            "A comprehension-optional attribute that the server does not know is ignored.",
+            Rule(
+                "rfc8489/6.3/unknown-optional-attribute",
+                "A comprehension-optional attribute that the server does not know is ignored.",
+                requirements=("rfc8489/6.3/1",),
+                traps=("STUN and ICE 3",),
+            ),
             "attribute 0xbfff",
             [(0xBFFF, b"what")],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            ("STUN and ICE 3",),
         ),
         (
-            "rfc8489/6.3/first-optional-attribute",
-            "Comprehension-optional begins at 0x8000.",
+            Rule(
+                "rfc8489/6.3/first-optional-attribute",
+                "Comprehension-optional begins at 0x8000.",
+                requirements=("rfc8489/6.3/1",),
+            ),
             "attribute 0x8000, which is TURN's",
             [(0x8000, b"\x02\0\0\0")],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            (),
         ),
         (
-            "rfc8489/6.3/last-optional-attribute",
-            "Comprehension-optional ends at 0xffff.",
+            Rule(
+                "rfc8489/6.3/last-optional-attribute",
+                "Comprehension-optional ends at 0xffff.",
+                requirements=("rfc8489/6.3/1",),
+            ),
             "attribute 0xffff",
             [(0xFFFF, b"what")],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            (),
         ),
         (
-            "traps/stun/network-cost",
-            "libwebrtc's network cost is an optional attribute like any other.",
+            Rule(
+                "traps/stun/network-cost",
+                "libwebrtc's network cost is an optional attribute like any other.",
+                requirements=("rfc8489/6.3/1",),
+                traps=("STUN and ICE 3",),
+            ),
             "GOOG-NETWORK-INFO (0xc057)",
             [(0xC057, b"\0\x01\x03\xe7")],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            ("STUN and ICE 3",),
         ),
         (
-            "traps/stun/dtls-in-stun",
-            "A client that carries DTLS in its checks does so before it knows whether the server "
-            "can: the attributes are ignored where they mean nothing.",
+            Rule(
+                "traps/stun/dtls-in-stun",
+                "A client that carries DTLS in its checks does so before it knows whether the "
+                "server can: the attributes are ignored where they mean nothing.",
+                requirements=("rfc8489/6.3/1",),
+                traps=("Facts",),
+            ),
             "0xc070 with 900 bytes and an empty 0xc071",
             [(0xC071, b""), (0xC070, b"\x16\xfe\xfd" + bytes(897))],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            ("Facts",),
         ),
         (
-            "traps/stun/google-integrity",
-            "Google's short integrity is an optional attribute, and wrong it harms nobody.",
+            Rule(
+                "traps/stun/google-integrity",
+                "Google's short integrity is an optional attribute, and wrong it harms nobody.",
+                requirements=("rfc8489/6.3/1",),
+            ),
             "GOOG-MESSAGE-INTEGRITY-32 (0xc060) with a wrong value",
             [(0xC060, b"\xde\xad\xbe\xef")],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/6.3/1",),
-            (),
         ),
         (
-            "rfc8489/14.14/software",
-            "SOFTWARE changes nothing.",
+            Rule("rfc8489/14.14/software", "SOFTWARE changes nothing."),
             "SOFTWARE",
             [(stun.Attribute.SOFTWARE, b"somebody's client, version 1.0")],
             STUN_AND_ICE,
-            Level.MUST,
-            (),
-            (),
         ),
         (
-            "rfc8489/14.14/longest-software",
-            "A receiver reads a SOFTWARE of up to 763 bytes.",
+            Rule(
+                "rfc8489/14.14/longest-software",
+                "A receiver reads a SOFTWARE of up to 763 bytes.",
+                requirements=("rfc8489/14.14/2",),
+            ),
             "SOFTWARE of 763 bytes",
             [(stun.Attribute.SOFTWARE, b"s" * 763)],
             STUN_AND_ICE,
-            Level.MUST,
-            ("rfc8489/14.14/2",),
-            (),
         ),
         (
-            "rfc8489/14.14/software-that-is-no-text",
-            "SOFTWARE is for diagnostics alone: nobody's request fails by it.",
+            Rule(
+                "rfc8489/14.14/software-that-is-no-text",
+                "SOFTWARE is for diagnostics alone: nobody's request fails by it.",
+                level=Level.SHOULD,
+            ),
             "SOFTWARE that is no UTF-8",
             [(stun.Attribute.SOFTWARE, b"\xff\xfe\xc0\x80")],
             STUN_AND_ICE,
-            Level.SHOULD,
-            (),
-            (),
         ),
         (
-            "rfc8489/6.3/realm-and-nonce",
-            "Attributes of the long-term mechanism are not expected in a check, and ignored.",
+            Rule(
+                "rfc8489/6.3/realm-and-nonce",
+                "Attributes of the long-term mechanism are not expected in a check, and ignored.",
+                level=Level.SHOULD,
+            ),
             "REALM and NONCE",
             [(stun.Attribute.REALM, b"example.org"), (stun.Attribute.NONCE, b"0123456789")],
             ICE,
-            Level.SHOULD,
-            (),
-            (),
         ),
         (
-            "rfc8489/6.3/mapped-address-in-a-request",
-            "An address that the request names is not expected there: the answer tells the one "
-            "that the request came from.",
+            Rule(
+                "rfc8489/6.3/mapped-address-in-a-request",
+                "An address that the request names is not expected there: the answer tells the one "
+                "that the request came from.",
+                level=Level.SHOULD,
+            ),
             "XOR-MAPPED-ADDRESS and MAPPED-ADDRESS of somebody else",
             [
                 (stun.Attribute.XOR_MAPPED_ADDRESS, stun.encode_xor_address(ELSEWHERE, bytes(12))),
                 (stun.Attribute.MAPPED_ADDRESS, stun.encode_address(ELSEWHERE)),
             ],
             STUN_AND_ICE,
-            Level.SHOULD,
-            (),
-            (),
         ),
         (
-            "rfc8489/6.3/error-code-in-a-request",
-            "ERROR-CODE is not expected in a request, and ignored.",
+            Rule(
+                "rfc8489/6.3/error-code-in-a-request",
+                "ERROR-CODE is not expected in a request, and ignored.",
+                level=Level.SHOULD,
+            ),
             "ERROR-CODE 500",
             [(stun.Attribute.ERROR_CODE, stun.encode_error_code(500))],
             STUN_AND_ICE,
-            Level.SHOULD,
-            (),
-            (),
         ),
         (
-            "rfc8489/6.3/alternate-server-in-a-request",
-            "ALTERNATE-SERVER is not expected in a request, and ignored.",
+            Rule(
+                "rfc8489/6.3/alternate-server-in-a-request",
+                "ALTERNATE-SERVER is not expected in a request, and ignored.",
+                level=Level.SHOULD,
+                requirements=("rfc8445/7.3/7",),
+            ),
             "ALTERNATE-SERVER",
             [(stun.Attribute.ALTERNATE_SERVER, stun.encode_address(ELSEWHERE))],
             STUN_AND_ICE,
-            Level.SHOULD,
-            ("rfc8445/7.3/7",),
-            (),
         ),
     )
 )
 
 ORDER = (
     question(
-        "rfc8489/14/another-order",
-        "Attributes before the integrity stand in any order.",
+        Rule("rfc8489/14/another-order", "Attributes before the integrity stand in any order."),
         sends="a good check whose USERNAME comes last",
         oracle=TAKEN,
         profiles=ICE,
         request=_backwards,
     ),
     question(
-        "rfc8489/14/second-username-is-ignored",
-        "Of a repeated attribute the first counts.",
+        Rule(
+            "rfc8489/14/second-username-is-ignored",
+            "Of a repeated attribute the first counts.",
+            traps=("STUN and ICE 2",),
+        ),
         sends="a good check with a second USERNAME, of somebody else",
         oracle=TAKEN,
         profiles=ICE,
         request=_with((stun.Attribute.USERNAME, b"nobody:else")),
-        traps=("STUN and ICE 2",),
     ),
     question(
-        "rfc8489/14/first-username-counts",
-        "Of a repeated attribute the first counts: a good USERNAME behind a bad one is none.",
+        Rule(
+            "rfc8489/14/first-username-counts",
+            "Of a repeated attribute the first counts: a good USERNAME behind a bad one is none.",
+            traps=("STUN and ICE 2",),
+        ),
         sends="a check with somebody else's USERNAME before the good one",
         oracle=REFUSED_OR_SILENT,
         profiles=ICE,
         request=lambda asker: draft(asker, first=(stun.Attribute.USERNAME, b"nobody:else")).seal(
             asker
         ),
-        traps=("STUN and ICE 2",),
     ),
     question(
-        "rfc8489/14/second-role-is-ignored",
-        "Of a repeated attribute the first counts, were the second malformed.",
+        Rule(
+            "rfc8489/14/second-role-is-ignored",
+            "Of a repeated attribute the first counts, were the second malformed.",
+            level=Level.SHOULD,
+        ),
         sends="a good check with a second ICE-CONTROLLING and a second PRIORITY, both too short",
         oracle=TAKEN,
         profiles=ICE,
-        level=Level.SHOULD,
         request=_with((stun.Attribute.ICE_CONTROLLING, b"\0"), (stun.Attribute.PRIORITY, b"\0")),
     ),
     question(
-        "rfc8489/9/username-behind-integrity",
-        "What follows the integrity is ignored, USERNAME too: then the check names nobody.",
+        Rule(
+            "rfc8489/9/username-behind-integrity",
+            "What follows the integrity is ignored, USERNAME too: then the check names nobody.",
+            requirements=("rfc8489/9/1",),
+        ),
         sends="a check whose USERNAME stands behind MESSAGE-INTEGRITY",
         oracle=REFUSED_OR_SILENT,
         profiles=ICE,
         request=_username_behind,
-        requirements=("rfc8489/9/1",),
     ),
     question(
-        "rfc8489/9/unknown-attribute-behind-integrity",
-        "What follows the integrity is ignored, be it comprehension-required: anybody on the way "
-        "may have added it.",
+        Rule(
+            "rfc8489/9/unknown-attribute-behind-integrity",
+            "What follows the integrity is ignored, be it comprehension-required: anybody on the "
+            "way may have added it.",
+            requirements=("rfc8489/9/1",),
+            traps=("STUN and ICE 3",),
+        ),
         sends="a good check with attribute 0x7ffe behind MESSAGE-INTEGRITY",
         oracle=TAKEN,
         profiles=ICE,
         request=lambda asker: _after_integrity(asker, 0x7FFE, b"what"),
-        requirements=("rfc8489/9/1",),
-        traps=("STUN and ICE 3",),
     ),
     question(
-        "rfc8489/9/role-behind-integrity",
-        "What follows the integrity is ignored: nobody on the way can make a role conflict.",
+        Rule(
+            "rfc8489/9/role-behind-integrity",
+            "What follows the integrity is ignored: nobody on the way can make a role conflict.",
+            requirements=("rfc8489/9/1",),
+            traps=("STUN and ICE 6",),
+        ),
         sends="a good check with ICE-CONTROLLED behind MESSAGE-INTEGRITY",
         oracle=TAKEN,
         profiles=ICE,
         request=lambda asker: _after_integrity(
             asker, stun.Attribute.ICE_CONTROLLED, stun.encode_uint64(2**64 - 1)
         ),
-        requirements=("rfc8489/9/1",),
-        traps=("STUN and ICE 6",),
     ),
 )
 
@@ -396,8 +417,7 @@ def _unreadable(
     "does no harm.",
 ) -> Case:
     return question(
-        name,
-        requirement,
+        Rule(name, requirement),
         sends=f"a signed check {what}",
         oracle=UNREADABLE,
         profiles=ICE,

@@ -6,7 +6,7 @@ request or keep silent, lest strangers make it send; it must not give it success
 
 from functools import partial
 
-from conformance.case import Oracle
+from conformance.case import Oracle, Rule
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import Answered, Asker, check, credentials
 from conformance.probe.stun_draft import Draft, draft
@@ -94,121 +94,143 @@ def _changed(asker: Asker, at: int) -> bytes:
 
 MISSING = (
     question(
-        "rfc8489/9.1.3/no-credentials",
-        "A request with neither USERNAME nor integrity is refused with 400.",
+        Rule(
+            "rfc8489/9.1.3/no-credentials",
+            "A request with neither USERNAME nor integrity is refused with 400.",
+            requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2", "rfc8445/7.3/2"),
+            traps=("STUN and ICE 4",),
+        ),
         sends="a Binding request with FINGERPRINT alone",
         oracle=INCOMPLETE,
         profiles=ICE,
         request=lambda asker: Draft(asker.stage.entropy(12)).close().message(),
-        requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2", "rfc8445/7.3/2"),
-        traps=("STUN and ICE 4",),
     ),
     question(
-        "rfc8489/9.1.3/nothing-at-all",
-        "A request without any attribute is refused with 400 where credentials are wanted.",
+        Rule(
+            "rfc8489/9.1.3/nothing-at-all",
+            "A request without any attribute is refused with 400 where credentials are wanted.",
+            requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2"),
+            traps=("STUN and ICE 4",),
+        ),
         sends="the header of a Binding request",
         oracle=INCOMPLETE,
         profiles=ICE,
         request=lambda asker: Draft(asker.stage.entropy(12)).message(),
-        requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2"),
-        traps=("STUN and ICE 4",),
     ),
     question(
-        "rfc8489/9.1.3/no-integrity",
-        "A request with the right USERNAME and no integrity is refused with 400.",
+        Rule(
+            "rfc8489/9.1.3/no-integrity",
+            "A request with the right USERNAME and no integrity is refused with 400.",
+            requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2", "rfc8445/7.3/2"),
+            traps=("STUN and ICE 4", "STUN and ICE 5"),
+        ),
         sends="a check with FINGERPRINT that is not signed",
         oracle=INCOMPLETE,
         profiles=ICE,
         request=lambda asker: check(asker, signed=False),
-        requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2", "rfc8445/7.3/2"),
-        traps=("STUN and ICE 4", "STUN and ICE 5"),
     ),
     question(
-        "rfc8489/9.1.3/no-username",
-        "A request that is signed and names nobody is refused with 400.",
+        Rule(
+            "rfc8489/9.1.3/no-username",
+            "A request that is signed and names nobody is refused with 400.",
+            requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2"),
+            traps=("STUN and ICE 4",),
+        ),
         sends="a signed check without USERNAME",
         oracle=INCOMPLETE,
         profiles=ICE,
         request=_nobody,
-        requirements=("rfc8489/9.1.3/1", "rfc8489/9.1.3/2"),
-        traps=("STUN and ICE 4",),
     ),
 )
 
 WRONG = (
     question(
-        "rfc8489/9.1.3/wrong-password",
-        "A request whose integrity does not verify is not answered as if it did.",
+        Rule(
+            "rfc8489/9.1.3/wrong-password",
+            "A request whose integrity does not verify is not answered as if it did.",
+            traps=("STUN and ICE 5",),
+        ),
         sends="a check signed with another password",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: check(asker, password=b"not the password that was told"),
-        traps=("STUN and ICE 5",),
         known=False,
     ),
     question(
-        "rfc8489/9.1.3/one-bit-off",
-        "An integrity that is wrong in its last bit proves nothing.",
+        Rule(
+            "rfc8489/9.1.3/one-bit-off",
+            "An integrity that is wrong in its last bit proves nothing.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+            traps=("STUN and ICE 5",),
+        ),
         sends="a check whose MESSAGE-INTEGRITY is off by one bit",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _sha1(asker, flipped=True),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
-        traps=("STUN and ICE 5",),
     ),
     question(
-        "rfc8489/14.5/integrity-cut",
-        "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+        Rule(
+            "rfc8489/14.5/integrity-cut",
+            "MESSAGE-INTEGRITY has twenty bytes, and fewer prove nothing.",
+        ),
         sends="a check whose MESSAGE-INTEGRITY is the first four bytes of the right one",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _sha1(asker, size=4),
     ),
     question(
-        "rfc8489/14.5/integrity-empty",
-        "An integrity without a value proves nothing.",
+        Rule("rfc8489/14.5/integrity-empty", "An integrity without a value proves nothing."),
         sends="a check with an empty MESSAGE-INTEGRITY",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _sha1(asker, size=0),
     ),
     question(
-        "rfc8489/14.5/integrity-too-long",
-        "MESSAGE-INTEGRITY has twenty bytes, not more.",
+        Rule("rfc8489/14.5/integrity-too-long", "MESSAGE-INTEGRITY has twenty bytes, not more."),
         sends="a check whose MESSAGE-INTEGRITY has four zeros behind the right value",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _sha1(asker, size=24),
     ),
     question(
-        "rfc8489/14.5/length-that-is-covered",
-        "The hash covers the header with the length as if the message ended with the integrity.",
+        Rule(
+            "rfc8489/14.5/length-that-is-covered",
+            "The hash covers the header with the length as if the message ended with the "
+            "integrity.",
+        ),
         sends="a check whose hash covers the length that counts FINGERPRINT too",
         oracle=UNPROVED,
         profiles=ICE,
         request=_length_of_all,
     ),
     question(
-        "rfc8489/14.5/changed-on-the-way",
-        "The hash covers every attribute before it.",
+        Rule(
+            "rfc8489/14.5/changed-on-the-way",
+            "The hash covers every attribute before it.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+        ),
         sends="a good check, one bit of its PRIORITY turned over and its FINGERPRINT made right",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: _changed(asker, _offset_of_priority(asker)),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
     ),
     question(
-        "rfc8489/9.1.3/empty-password",
-        "Nobody is let in with an empty password.",
+        Rule(
+            "rfc8489/9.1.3/empty-password",
+            "Nobody is let in with an empty password.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+        ),
         sends="a check signed with an empty key",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: check(asker, password=b""),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
     ),
     question(
-        "rfc8489/14.7/fingerprint-before-integrity",
-        "FINGERPRINT comes last: an integrity behind it is not read.",
+        Rule(
+            "rfc8489/14.7/fingerprint-before-integrity",
+            "FINGERPRINT comes last: an integrity behind it is not read.",
+            requirements=("rfc8489/14.7/2",),
+        ),
         sends="a check whose FINGERPRINT stands before MESSAGE-INTEGRITY",
         oracle=Oracle(
             good=(Answered.SILENCE, Answered.BAD_REQUEST, Answered.UNAUTHENTICATED),
@@ -224,24 +246,29 @@ WRONG = (
         ),
         profiles=ICE,
         request=_fingerprint_first,
-        requirements=("rfc8489/14.7/2",),
     ),
     question(
-        "rfc8489/6.3/proof-before-attributes",
-        "Credentials are looked at before attributes: a stranger learns nothing of what is known "
-        "here.",
+        Rule(
+            "rfc8489/6.3/proof-before-attributes",
+            "Credentials are looked at before attributes: a stranger learns nothing of what is "
+            "known here.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+            traps=("STUN and ICE 3",),
+        ),
         sends="a check signed with another password that carries attribute 0x7ffe",
         oracle=UNPROVED,
         profiles=ICE,
         request=lambda asker: check(
             asker, password=b"not the password that was told", attributes=[(0x7FFE, b"what")]
         ),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
-        traps=("STUN and ICE 3",),
     ),
     question(
-        "rfc8445/7.3.1.1/proof-before-roles",
-        "Credentials are looked at before roles: a stranger makes no conflict.",
+        Rule(
+            "rfc8445/7.3.1.1/proof-before-roles",
+            "Credentials are looked at before roles: a stranger makes no conflict.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+            traps=("STUN and ICE 6",),
+        ),
         sends="a check in the controlled role, signed with another password",
         oracle=UNPROVED,
         profiles=ICE,
@@ -251,8 +278,6 @@ WRONG = (
             controlling=None,
             controlled=2**64 - 1,
         ),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
-        traps=("STUN and ICE 6",),
     ),
 )
 
@@ -263,16 +288,14 @@ def _offset_of_priority(asker: Asker) -> int:
 
 SHA256 = (
     question(
-        "rfc8489/9.1.3/sha256",
-        "A request that is signed with SHA-256 is answered.",
+        Rule("rfc8489/9.1.3/sha256", "A request that is signed with SHA-256 is answered."),
         sends="a check with MESSAGE-INTEGRITY-SHA256 alone",
         oracle=NEWER,
         profiles=ICE,
         request=_sha256,
     ),
     question(
-        "rfc8489/9.1.3/sha256-beside-sha1",
-        "A request may be signed in both ways.",
+        Rule("rfc8489/9.1.3/sha256-beside-sha1", "A request may be signed in both ways."),
         sends="a check with both integrities, both right",
         oracle=Oracle(
             good=TAKEN.good,
@@ -283,33 +306,39 @@ SHA256 = (
         request=lambda asker: _two(asker, first=True, second=True),
     ),
     question(
-        "rfc8489/9.1.3/sha256-decides",
-        "Where both integrities are there, SHA-256 decides: a right SHA-1 beside it proves "
-        "nothing, or whoever breaks SHA-1 has broken both.",
+        Rule(
+            "rfc8489/9.1.3/sha256-decides",
+            "Where both integrities are there, SHA-256 decides: a right SHA-1 beside it proves "
+            "nothing, or whoever breaks SHA-1 has broken both.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+        ),
         sends="a check whose MESSAGE-INTEGRITY is right and whose MESSAGE-INTEGRITY-SHA256 is not",
         oracle=FORGED,
         profiles=ICE,
         request=lambda asker: _two(asker, first=True, second=False),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
     ),
     question(
-        "rfc8489/9.1.3/sha256-wrong",
-        "An integrity that is wrong in its last bit proves nothing.",
+        Rule(
+            "rfc8489/9.1.3/sha256-wrong",
+            "An integrity that is wrong in its last bit proves nothing.",
+            requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
+        ),
         sends="a check whose MESSAGE-INTEGRITY-SHA256 is off by one bit",
         oracle=FORGED,
         profiles=ICE,
         request=lambda asker: _sha256(asker, flipped=True),
-        requirements=("rfc8489/9.1.3/7", "rfc8489/9.1.3/8"),
     ),
     *(
         question(
-            f"rfc8489/14.6/sha256-of-{size}-octets",
-            requirement,
+            Rule(
+                f"rfc8489/14.6/sha256-of-{size}-octets",
+                requirement,
+                requirements=("rfc8489/14.6/1",),
+            ),
             sends=f"a check whose MESSAGE-INTEGRITY-SHA256 is cut to {size} bytes",
             oracle=FORGED,
             profiles=ICE,
             request=partial(_sha256, size=size),
-            requirements=("rfc8489/14.6/1",),
         )
         for size, requirement in (
             (16, "ICE has no cut integrity: what is shorter than 32 bytes proves nothing."),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from conformance.case import Blocked, Case, Level, Observed, Profile, Seen, Unsupported, case
+from conformance.case import Blocked, Case, Level, Observed, Profile, Rule, Seen, Unsupported, case
 from conformance.probe.look import Shown, shown
 from conformance.probe.profiles import ICE, STUN_AND_ICE
 from conformance.probe.stun import (
@@ -73,29 +73,20 @@ def _types(message: stun.Message) -> list[int]:
 
 
 def _look(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     look: Callable[[Asker], str | None],
     profiles: tuple[Profile, ...] = ICE,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-    level: Level = Level.MUST,
 ) -> Case:
     """A case about how a response is written. ``look`` names the fault, or None."""
 
-    @case(
-        name,
-        requirement,
+    @rule.asked(
         sends=sends,
         profiles=profiles,
         good=(Shown.RIGHT,),
         bad=(Shown.WRONG,),
         lenient=(Shown.NOTHING,),
-        requirements=requirements,
-        traps=traps,
-        level=level,
     )
     def steps(stage: Stage) -> Observed:
         asker = reach(stage)
@@ -191,66 +182,83 @@ def _software_is_text(asker: Asker) -> str | None:
 
 SUCCESS = (
     _look(
-        "rfc8489/9.1.3/no-username-in-the-response",
-        "A response does not bear USERNAME.",
+        Rule(
+            "rfc8489/9.1.3/no-username-in-the-response",
+            "A response does not bear USERNAME.",
+            requirements=("rfc8489/9.1.3/12",),
+            traps=("Facts",),
+        ),
         sends="a good check",
         look=_names_nobody,
-        requirements=("rfc8489/9.1.3/12",),
-        traps=("Facts",),
     ),
     _look(
-        "rfc8489/9.1.3/sha1-for-sha1",
-        "A request that is signed with SHA-1 alone gets a response that is signed with SHA-1.",
+        Rule(
+            "rfc8489/9.1.3/sha1-for-sha1",
+            "A request that is signed with SHA-1 alone gets a response that is signed with SHA-1.",
+            requirements=("rfc8489/9.1.3/11", "rfc8445/7.3/3"),
+        ),
         sends="a good check with MESSAGE-INTEGRITY",
         look=partial(_is_signed_in_kind, sha256=False),
-        requirements=("rfc8489/9.1.3/11", "rfc8445/7.3/3"),
     ),
     _look(
-        "rfc8489/9.1.3/sha256-for-sha256",
-        "A request that is signed with SHA-256 gets a response that is signed with SHA-256.",
+        Rule(
+            "rfc8489/9.1.3/sha256-for-sha256",
+            "A request that is signed with SHA-256 gets a response that is signed with SHA-256.",
+            requirements=("rfc8489/9.1.3/10",),
+        ),
         sends="a good check with MESSAGE-INTEGRITY-SHA256",
         look=partial(_is_signed_in_kind, sha256=True),
-        requirements=("rfc8489/9.1.3/10",),
     ),
     _look(
-        "rfc8489/9.1.3/one-kind-for-two",
-        "A request that is signed in both ways gets a response that is signed with SHA-256 only.",
+        Rule(
+            "rfc8489/9.1.3/one-kind-for-two",
+            "A request that is signed in both ways gets a response that is signed with SHA-256 "
+            "only.",
+            requirements=("rfc8489/9.1.3/10",),
+        ),
         sends="a good check with both integrities",
         look=_is_signed_in_one_kind,
-        requirements=("rfc8489/9.1.3/10",),
     ),
     _look(
-        "rfc8445/7.3/fingerprint-in-the-response",
-        "The response to a check ends in a FINGERPRINT that is right.",
+        Rule(
+            "rfc8445/7.3/fingerprint-in-the-response",
+            "The response to a check ends in a FINGERPRINT that is right.",
+            requirements=("rfc8445/7.3/8", "rfc8489/14.7/2"),
+        ),
         sends="a good check",
         look=_closes,
-        requirements=("rfc8445/7.3/8", "rfc8489/14.7/2"),
     ),
     _look(
-        "rfc8489/14.2/address-of-our-family",
-        "XOR-MAPPED-ADDRESS has a zero byte, the family that the request came over, and as many "
-        "bytes as that has: an IPv4 client is not told a mapped IPv6 address.",
+        Rule(
+            "rfc8489/14.2/address-of-our-family",
+            "XOR-MAPPED-ADDRESS has a zero byte, the family that the request came over, and as "
+            "many bytes as that has: an IPv4 client is not told a mapped IPv6 address.",
+            requirements=("rfc8489/14.1/1", "rfc8489/14.1/2", "rfc8489/14.1/3"),
+            traps=("STUN and ICE 11",),
+        ),
         sends="a good request",
         profiles=STUN_AND_ICE,
         look=_address_is_well_formed,
-        requirements=("rfc8489/14.1/1", "rfc8489/14.1/2", "rfc8489/14.1/3"),
-        traps=("STUN and ICE 11",),
     ),
     _look(
-        "rfc8489/6.3.3/response-demands-nothing",
-        "A response bears no comprehension-required attribute that a client need not know: it "
-        "would be thrown away.",
+        Rule(
+            "rfc8489/6.3.3/response-demands-nothing",
+            "A response bears no comprehension-required attribute that a client need not know: it "
+            "would be thrown away.",
+        ),
         sends="a good request",
         profiles=STUN_AND_ICE,
         look=_demands_nothing,
     ),
     _look(
-        "rfc8489/14.14/software-in-the-response",
-        "SOFTWARE, where a response has it, is text of fewer than 128 characters.",
+        Rule(
+            "rfc8489/14.14/software-in-the-response",
+            "SOFTWARE, where a response has it, is text of fewer than 128 characters.",
+            requirements=("rfc8489/14.14/2",),
+        ),
         sends="a good request",
         profiles=STUN_AND_ICE,
         look=_software_is_text,
-        requirements=("rfc8489/14.14/2",),
     ),
 )
 
@@ -325,77 +333,93 @@ def _proves_nothing(asker: Asker, make: Callable[[Asker], bytes]) -> str | None:
 
 ERRORS = (
     _look(
-        "rfc8489/14.8/all-unknown-attributes",
-        "A 420 lists every comprehension-required attribute that is not known.",
+        Rule(
+            "rfc8489/14.8/all-unknown-attributes",
+            "A 420 lists every comprehension-required attribute that is not known.",
+            requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
+            traps=("STUN and ICE 3",),
+        ),
         sends="a good request with three unknown attributes",
         profiles=STUN_AND_ICE,
         look=lambda asker: _lists(asker, 0x7FFE, 0x0EEE, 0x7F00),
-        requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
-        traps=("STUN and ICE 3",),
     ),
     _look(
-        "traps/stun/whatsapp-attributes",
-        "A client that demands attributes 0x4000 to 0x4007, as WhatsApp does, is told that none of "
-        "them is known.",
+        Rule(
+            "traps/stun/whatsapp-attributes",
+            "A client that demands attributes 0x4000 to 0x4007, as WhatsApp does, is told that "
+            "none of them is known.",
+            requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
+            traps=("STUN and ICE 3", "Facts"),
+        ),
         sends="a good request with attributes 0x4000 to 0x4007",
         profiles=STUN_AND_ICE,
         look=lambda asker: _lists(asker, *WHATSAPP),
-        requirements=("rfc8489/14.8/11", "rfc8489/6.3.1.1/3"),
-        traps=("STUN and ICE 3", "Facts"),
     ),
     _look(
-        "rfc8489/6.3.1.1/refusal-is-signed",
-        "A refusal of a request that proved itself is signed in the same way.",
+        Rule(
+            "rfc8489/6.3.1.1/refusal-is-signed",
+            "A refusal of a request that proved itself is signed in the same way.",
+            level=Level.SHOULD,
+            requirements=("rfc8445/7.3/3",),
+        ),
         sends="a good check with attribute 0x7ffe",
-        level=Level.SHOULD,
         look=_refusal_is_signed,
-        requirements=("rfc8445/7.3/3",),
     ),
     _look(
-        "rfc8489/14.8/error-code",
-        "ERROR-CODE has a class from 3 to 6, a number below 100 and a reason in UTF-8 of fewer "
-        "than 128 characters.",
+        Rule(
+            "rfc8489/14.8/error-code",
+            "ERROR-CODE has a class from 3 to 6, a number below 100 and a reason in UTF-8 of fewer "
+            "than 128 characters.",
+            requirements=(
+                "rfc8489/6.3.1.1/1",
+                "rfc8489/14.8/1",
+                "rfc8489/14.8/4",
+                "rfc8489/14.8/5",
+            ),
+        ),
         sends="a good request with attribute 0x7ffe",
         profiles=STUN_AND_ICE,
         look=_code_is_well_formed,
-        requirements=(
-            "rfc8489/6.3.1.1/1",
-            "rfc8489/14.8/1",
-            "rfc8489/14.8/4",
-            "rfc8489/14.8/5",
-        ),
     ),
     _look(
-        "rfc8489/14.8/reserved-bits",
-        "The reserved bits of ERROR-CODE are zero.",
+        Rule(
+            "rfc8489/14.8/reserved-bits",
+            "The reserved bits of ERROR-CODE are zero.",
+            level=Level.SHOULD,
+        ),
         sends="a good request with attribute 0x7ffe",
         profiles=STUN_AND_ICE,
-        level=Level.SHOULD,
         look=_reserved_is_zero,
     ),
     _look(
-        "rfc8489/14/padding-is-zero",
-        "What is sent is padded with zeros.",
+        Rule(
+            "rfc8489/14/padding-is-zero",
+            "What is sent is padded with zeros.",
+            requirements=("rfc8489/14/4", "rfc8489/14/2"),
+        ),
         sends="a good request with one unknown attribute, whose refusal is padded, and one without",
         profiles=STUN_AND_ICE,
         look=_padding_is_zero,
-        requirements=("rfc8489/14/4", "rfc8489/14/2"),
     ),
     _look(
-        "rfc8489/9.1.3/no-username-in-the-error",
-        "An error response does not bear USERNAME.",
+        Rule(
+            "rfc8489/9.1.3/no-username-in-the-error",
+            "An error response does not bear USERNAME.",
+            requirements=("rfc8489/9.1.3/12",),
+        ),
         sends="a good check with attribute 0x7ffe",
         look=_error_names_nobody,
-        requirements=("rfc8489/9.1.3/12",),
     ),
     *(
         _look(
-            f"rfc8489/9.1.3/error-proves-nothing-to-{slug}",
-            "Whoever has proved nothing gets an error without integrity and without USERNAME.",
+            Rule(
+                f"rfc8489/9.1.3/error-proves-nothing-to-{slug}",
+                "Whoever has proved nothing gets an error without integrity and without USERNAME.",
+                requirements=("rfc8489/9.1.3/13",),
+                traps=("STUN and ICE 4",),
+            ),
             sends=what,
             look=partial(_proves_nothing, make=make),
-            requirements=("rfc8489/9.1.3/13",),
-            traps=("STUN and ICE 4",),
         )
         for slug, what, make in (
             (

@@ -7,7 +7,7 @@ refuses what its peer never told, is put up with: it turns down nobody who has r
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Oracle, Unsupported
+from conformance.case import Case, Level, Oracle, Rule, Unsupported
 from conformance.probe.profiles import ICE
 from conformance.probe.stun import Answered, Asker, check, credentials
 from conformance.probe.stun_questions import TAKEN, UNPROVED, question
@@ -62,14 +62,16 @@ def _stranger(
     oracle: Oracle = UNPROVED,
 ) -> Case:
     return question(
-        f"rfc8489/9.1.3/{slug}",
-        requirement,
+        Rule(
+            f"rfc8489/9.1.3/{slug}",
+            requirement,
+            requirements=("rfc8489/9.1.3/4", "rfc8489/9.1.3/5"),
+            traps=("STUN and ICE 2",),
+        ),
         sends=f"a check, signed with the right password, whose USERNAME {what}",
         oracle=oracle,
         profiles=ICE,
         request=_named(change),
-        requirements=("rfc8489/9.1.3/4", "rfc8489/9.1.3/5"),
-        traps=("STUN and ICE 2",),
     )
 
 
@@ -155,33 +157,39 @@ STRANGERS = (
 
 PEERS = (
     question(
-        "rfc8445/7.3/another-second-half",
-        "A USERNAME is valid whose first half is a fragment of ours, whatever the second is.",
+        Rule(
+            "rfc8445/7.3/another-second-half",
+            "A USERNAME is valid whose first half is a fragment of ours, whatever the second is.",
+            requirements=("rfc8445/7.3/4",),
+            traps=("STUN and ICE 2",),
+        ),
         sends="a check whose USERNAME has a second half that no offer told",
         oracle=OTHER_PEER,
         profiles=ICE,
         request=_named(lambda server, client: server + b":somebodyelse"),
-        requirements=("rfc8445/7.3/4",),
-        traps=("STUN and ICE 2",),
     ),
     question(
-        "rfc8489/14.3/longest-username",
-        "A USERNAME of 763 bytes is parsed.",
+        Rule(
+            "rfc8489/14.3/longest-username",
+            "A USERNAME of 763 bytes is parsed.",
+            requirements=("rfc8489/14.3/2", "rfc8445/7.3/4"),
+            traps=("STUN and ICE 2",),
+        ),
         sends="a check whose USERNAME begins with the server's fragment and has 763 bytes",
         oracle=OTHER_PEER,
         profiles=ICE,
         request=_named(lambda server, client: (server + b":" + b"s" * 763)[:763]),
-        requirements=("rfc8489/14.3/2", "rfc8445/7.3/4"),
-        traps=("STUN and ICE 2",),
     ),
     question(
-        "traps/stun/username-padded-with-spaces",
-        "Some clients pad USERNAME with spaces within its length; they are served.",
+        Rule(
+            "traps/stun/username-padded-with-spaces",
+            "Some clients pad USERNAME with spaces within its length; they are served.",
+            level=Level.SHOULD,
+            traps=("Facts",),
+        ),
         sends="a good check whose USERNAME ends in three spaces",
         oracle=TAKEN,
         profiles=ICE,
-        level=Level.SHOULD,
         request=_named(lambda server, client: server + b":" + client + b"   "),
-        traps=("Facts",),
     ),
 )

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable
 from conformance.case import (
     Blocked,
     Case,
-    Level,
     Observed,
     Oracle,
+    Rule,
     Seen,
     Steps,
     Unsupported,
-    case,
 )
 from conformance.relay_stage import Delivery, Node, Reception, RelayStage, Session
 from stunroute import forward, stun
@@ -78,55 +77,26 @@ REFUSED = Oracle(good=(Returned.NOWHERE,), bad=(*ADRIFT, Returned.DELIVERED))
 
 
 def relayed(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    oracle: Oracle,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
-    lasts: float = 0.0,
+    rule: Rule, *, sends: str, oracle: Oracle, lasts: float = 0.0
 ) -> Callable[[Steps], Case]:
-    """``case`` for a relay."""
-    return case(
-        name,
-        requirement,
+    """``rule.asked`` for a relay, by one of the oracles above."""
+    return rule.asked(
         sends=sends,
         profiles=RELAY,
         good=oracle.good,
         bad=oracle.bad,
         lenient=oracle.lenient,
-        level=level,
-        requirements=requirements,
-        traps=traps,
         lasts=lasts,
     )
 
 
 def lone(
-    name: str,
-    requirement: str,
-    *,
-    sends: str,
-    oracle: Oracle,
-    packet: Callable[[RelayStage, Session], bytes],
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
+    rule: Rule, *, sends: str, oracle: Oracle, packet: Callable[[RelayStage, Session], bytes]
 ) -> Case:
     """A case of one packet: a new client sends what ``packet`` makes of a session on the first
     node."""
 
-    @relayed(
-        name,
-        requirement,
-        sends=sends,
-        oracle=oracle,
-        level=level,
-        requirements=requirements,
-        traps=traps,
-    )
+    @relayed(rule, sends=sends, oracle=oracle)
     def steps(stage: RelayStage) -> Observed:
         (node,) = need_nodes(stage, 1)
         patient = Routed.NOWHERE in oracle.bad

@@ -6,7 +6,7 @@ of the few below: what may become of a message is decided by why it is wrong, no
 
 from collections.abc import Callable
 
-from conformance.case import Case, Level, Observed, Oracle, Profile, case
+from conformance.case import Case, Observed, Oracle, Profile, Rule
 from conformance.stage import Stage
 
 from .profiles import STUN_AND_ICE
@@ -80,33 +80,20 @@ answers, one that looks refuses, and nobody falls over it."""
 
 
 def question(
-    name: str,
-    requirement: str,
+    rule: Rule,
     *,
     sends: str,
     oracle: Oracle,
     request: Callable[[Asker], bytes],
     profiles: tuple[Profile, ...] = STUN_AND_ICE,
-    level: Level = Level.MUST,
-    requirements: tuple[str, ...] = (),
-    traps: tuple[str, ...] = (),
     known: bool = True,
 ) -> Case:
     """A case that sends what ``request`` makes. Without the profile ``stun`` it needs a server
     with credentials. Where there are credentials a good check comes first, unless ``known`` is
     false: to a server that sorts by addresses what a stranger sends is nobody's anyhow."""
 
-    @case(
-        name,
-        requirement,
-        sends=sends,
-        profiles=profiles,
-        good=oracle.good,
-        bad=oracle.bad,
-        lenient=oracle.lenient,
-        level=level,
-        requirements=requirements,
-        traps=traps,
+    @rule.asked(
+        sends=sends, profiles=profiles, good=oracle.good, bad=oracle.bad, lenient=oracle.lenient
     )
     def steps(stage: Stage) -> Observed:
         asker = reach(stage)
