@@ -73,6 +73,7 @@ class Admission:
             marks=Marks(now),
             data=self.channels(settled, draw, channel),
         )
+        session.audio.belongs_to(settled.mid, settled.mid_extension_id)
         return session, str(settled.answer)
 
     def channels(

@@ -12,7 +12,7 @@ from stunroute.trace import Drop
 
 from .config import SessionLimits
 from .events import AudioReceived
-from .srtp import rtcp, rtp
+from .srtp import SectionName, rtcp, rtp
 from .srtp.statistics import SenderStatistics, SourceStatistics
 
 
@@ -57,6 +57,8 @@ class AudioStream:
     _newest_ssrc: int = field(init=False, default=0)
     _sequence: int = field(init=False)
     _timestamp_offset: int = field(init=False)
+    _section: SectionName | None = field(init=False, default=None)
+    _naming: bool = field(init=False, default=False)  # whether our packets name the section
     _report_at: Instant | None = field(init=False, default=None)
     _sent_at_report: int = field(init=False, default=0)
     packets_in: int = field(init=False, default=0)
@@ -68,6 +70,17 @@ class AudioStream:
         self._sequence = rtp.initial_sequence(self.entropy)
         self._timestamp_offset = int.from_bytes(self.entropy(4), "big")
 
+    def belongs_to(self, mid: str | None, extension: int | None) -> None:
+        """The newest answer puts this stream into the section ``mid``, and lets packets name it in
+        the header extension of that number. Without either nothing is named (RFC 8843, 9.1)."""
+        section = self._section
+        if mid is None or extension is None:
+            self._section, self._naming = None, False
+        elif section is None or (section.mid, section.extension) != (mid, extension):
+            bound = self.limits.remote_sources
+            self._section = SectionName(mid, extension, self._sequence, bound)
+            self._naming = True
+
     def start(self, now: Instant) -> None:
         """Media may flow from ``now`` on; schedules the first report."""
         self._schedule(now, 0.5)
@@ -75,11 +88,15 @@ class AudioStream:
     def receive_rtp_untrusted(self, data: bytes, now: Instant) -> AudioReceived | Drop:
         """Account for one decrypted RTP packet and return its audio, or why there is none. Raises
         DecodeError where it is no RTP packet."""
-        kind, marker, sequence, timestamp, ssrc, payload = rtp.audio_untrusted(data)
+        kind, marker, sequence, timestamp, ssrc, payload, extensions = rtp.audio_untrusted(data)
+        if extensions and self._is_elsewhere(ssrc, sequence, extensions):
+            return Drop.RTP_SECTION
         if kind != self.payload_type:
             return Drop.RTP_PAYLOAD_TYPE
         source = self._newest
         if source is None or ssrc != self._newest_ssrc:
+            if self._section is not None and self._section.is_elsewhere(ssrc):
+                return Drop.RTP_SECTION
             source = self._source(ssrc)
         extended = source.receive(sequence, timestamp, now, len(payload))
         self.packets_in += 1
@@ -93,6 +110,19 @@ class AudioStream:
         return AudioReceived(
             self.call, self.codec, payload, extended, timestamp, self.clock_rate, marker
         )
+
+    def _is_elsewhere(
+        self, ssrc: int, sequence: int, extensions: tuple[tuple[int, bytes], ...]
+    ) -> bool:
+        """Whether a packet with header extensions belongs to another section than ours."""
+        if self._section is None:
+            return False
+        source = self._sources.get(ssrc)
+        newest = None if source is None else source.highest
+        if not self._section.heard(ssrc, sequence, extensions, newest):
+            return False
+        self._forget(ssrc)
+        return True
 
     def _source(self, ssrc: int) -> SourceStatistics:
         """The books of a source, which is the most recently heard now and so the last."""
@@ -126,12 +156,18 @@ class AudioStream:
                 case rtcp.Bye():
                     for ssrc in packet.ssrcs:
                         self._forget(ssrc)
+                case rtcp.SourceDescription():
+                    if self._section is not None:
+                        self._section.described(packet.chunks)
                 case _:
-                    pass  # SDES names and feedback ask nothing of a sender of audio
+                    pass  # feedback asks nothing of a sender of audio
 
     def _take_blocks(self, blocks: tuple[rtcp.ReportBlock, ...], now: Instant) -> None:
         for block in blocks:
             self.sender.receive_report_block(block, now)
+            if self._naming and self._section is not None and block.ssrc == self.ssrc:
+                self._section.reported(block.highest_sequence, self._sequence)
+                self._naming = bool(self._section.block)
 
     def packetise(self, payload: bytes, timestamp: int, marker: bool, now: Instant) -> bytes:
         """Our next RTP packet. ``timestamp`` is in units of the media clock from any origin."""
@@ -139,9 +175,20 @@ class AudioStream:
         sequence = self._sequence
         self._sequence = (sequence + 1) & 0xFFFF
         self.sender.sent(wire_timestamp, len(payload), now)
-        return rtp.encode_audio(
+        packet = rtp.encode_audio(
             self.payload_type, marker, sequence, wire_timestamp, self.ssrc, payload
         )
+        return self._named(packet) if self._naming else packet
+
+    def _named(self, packet: bytes) -> bytes:
+        """The packet, which also says what section it belongs to."""
+        section = self._section
+        if section is None:
+            return packet
+        named = rtp.extended(packet, section.block)
+        section.named()
+        self._naming = bool(section.block)
+        return named
 
     @property
     def next_report(self) -> Instant | None:
@@ -185,8 +232,10 @@ class AudioStream:
         return rtcp.ReceiverReport(self.ssrc, blocks)
 
     def _description(self) -> rtcp.SourceDescription:
-        items = ((rtcp.CNAME, self.cname.encode()),)
-        return rtcp.SourceDescription((rtcp.Chunk(self.ssrc, items),))
+        items = [(rtcp.CNAME, self.cname.encode())]
+        if self._section is not None:
+            items.append(self._section.item)
+        return rtcp.SourceDescription((rtcp.Chunk(self.ssrc, tuple(items)),))
 
     def _schedule(self, now: Instant, factor: float) -> None:
         self._report_at = now + self.limits.report_interval * factor

@@ -139,13 +139,10 @@ class Endpoint:
         fresh = session.agent.local
         if negotiation.is_restart(session.negotiated, description):
             fresh = self._admission.mint(slot.entropy, now, self._by_ufrag)
-        local = evolve(
-            session.negotiated.local,
-            ufrag=fresh.ufrag.decode(),
-            password=fresh.password.decode(),
-        )
+        local = session.negotiated.local.under(fresh)
         settled = negotiation.renegotiate(session.negotiated, description, local)
         session.negotiated = evolve(settled, answer=sdp.Description())
+        session.audio.belongs_to(settled.mid, settled.mid_extension_id)
         if settled.restarted:
             self._restart(slot, fresh, settled.remote, now)
         if session.data is None:
@@ -168,11 +165,7 @@ class Endpoint:
             return None
         self._act(slot, now, "restart_ice", fragment=fragment)
         fresh = self._admission.mint(slot.entropy, now, self._by_ufrag)
-        local = evolve(
-            session.negotiated.local,
-            ufrag=fresh.ufrag.decode(),
-            password=fresh.password.decode(),
-        )
+        local = session.negotiated.local.under(fresh)
         session.negotiated, answer = negotiation.restart_by(session.negotiated, read, local)
         self._restart(slot, fresh, session.negotiated.remote, now)
         self._settle(slot, now)

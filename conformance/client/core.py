@@ -85,6 +85,8 @@ class Client:
     """Numbers and labels of channels that need no announcement."""
     announces: bool = False
     """Whether the offer names our candidate; a lite agent does without."""
+    mid_extension: int | None = None
+    """The number of the header extension for MID, where the offer is to have it."""
     usable: Callable[[Address], bool] = lambda _: True
     """Which addresses of an answer may be sent to."""
     tell: Callable[[Told], None] | None = None
@@ -152,6 +154,7 @@ class Client:
             codecs=self.codecs,
             ssrc=self.ssrc,
             candidate=self.address if self.announces else None,
+            mid_extension=self.mid_extension,
         )
 
     def accept(self, answer: str, now: Instant) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from stunroute.address import Address
 from transceiver.dtls import Fingerprint
+from transceiver.negotiation import MID_EXTENSION
 
 
 def write_offer(
@@ -16,13 +17,18 @@ def write_offer(
     codecs: Iterable[tuple[int, str]],
     ssrc: int,
     candidate: Address | None = None,
+    mid_extension: int | None = None,
     extra: Iterable[str] = (),
 ) -> str:
     """An offer with the sections named in ``contents`` in their order, ``audio`` and ``data``, all
     in one BUNDLE group. ``ice`` is ufrag and password. ``candidate`` is the one address that the
-    client has, for servers that check as well; ``extra`` are further lines for every section,
+    client has, for servers that check as well; ``mid_extension`` the number of the header
+    extension for MID, where there is to be one; ``extra`` are further lines for every section,
     without their ends."""
 
+    named = ""
+    if mid_extension is not None:
+        named = f"a=extmap:{mid_extension} {MID_EXTENSION}\r\n"
     more = "".join(f"{line}\r\n" for line in extra)
 
     def transport(mid: int) -> str:
@@ -52,6 +58,7 @@ def write_offer(
                 "c=IN IP4 0.0.0.0\r\n"
                 "a=rtcp:9 IN IP4 0.0.0.0\r\n"
                 f"{transport(mid)}"
+                f"{named}"
                 "a=sendrecv\r\n"
                 "a=rtcp-mux\r\n"
                 f"{maps}"

@@ -10,7 +10,7 @@ from stunroute.errors import DecodeError
 from stunroute.trace import Drop
 from transceiver.audio import AudioStream
 from transceiver.session import Session
-from transceiver.srtp import rtcp, rtp
+from transceiver.srtp import SectionName, rtcp, rtp
 from transceiver.srtp.protection import SrtpContext, SrtpError
 from transceiver.srtp.statistics import SourceStatistics
 
@@ -341,4 +341,70 @@ def unknown_rtcp() -> Iterator[None]:
         return packets
 
     with swapped(rtcp, "decode_compound_untrusted", decode):
+        yield
+
+
+# --- the name of the section ----------------------------------------------------------------------
+
+
+@mutant(
+    "media/never-names-its-section",
+    "The MID extension is agreed on, and nothing that is sent ever bears the MID.",
+    killer="rfc8843/9.2/mid-is-told",
+)
+def never_names_its_section() -> Iterator[None]:
+    with swapped(AudioStream, "belongs_to", lambda stream, mid, extension: None):
+        yield
+
+
+@mutant(
+    "media/packets-name-the-index",
+    "Packets name the section by its place in the description, which is what browsers call it.",
+    killer="rfc8843/15/mid-in-first-packets",
+)
+def packets_name_the_index() -> Iterator[None]:
+    write = rtp.encode_extensions
+
+    def encode_extensions(extensions: tuple[tuple[int, bytes], ...]) -> bytes:
+        return write(tuple((number, b"0") for number, _ in extensions))
+
+    with swapped(rtp, "encode_extensions", encode_extensions):
+        yield
+
+
+@mutant(
+    "media/reports-end-the-name-with-zero",
+    "In reports the MID is zero-terminated.",
+    killer="rfc8843/15/mid-in-reports",
+)
+def reports_end_the_name_with_zero() -> Iterator[None]:
+    def item(section: SectionName) -> tuple[int, bytes]:
+        return rtcp.MID, section.mid.encode() + b"\0"
+
+    with swapped(SectionName, "item", property(item)):
+        yield
+
+
+@mutant(
+    "media/takes-what-is-meant-for-others",
+    "The MID of what comes in is not looked at.",
+    killer="rfc8843/9.2/mid-of-no-section",
+)
+def takes_what_is_meant_for_others() -> Iterator[None]:
+    with swapped(SectionName, "heard", lambda section, *packet: False):
+        yield
+
+
+@mutant(
+    "media/never-forgives-a-source",
+    "A source that has once named another section is never taken again.",
+    killer="rfc8843/9.2/mid-comes-right",
+)
+def never_forgives_a_source() -> Iterator[None]:
+    heard = SectionName.heard
+
+    def strictly(section: SectionName, ssrc: int, *packet: Any) -> bool:
+        return section.is_elsewhere(ssrc) or heard(section, ssrc, *packet)
+
+    with swapped(SectionName, "heard", strictly):
         yield

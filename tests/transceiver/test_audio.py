@@ -1,5 +1,7 @@
 """Audio in the clear: books, reports, sources and their bound."""
 
+import aiortc.rtp
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from transceiver.audio import AudioStream, SourceForgotten, SourceLearned
 from transceiver.config import SessionLimits
 from transceiver.events import AudioReceived
 from transceiver.srtp import rtcp, rtp
+from transceiver.srtp.mid import NAMED
 
 LIMITS = SessionLimits(remote_sources=3)
 
@@ -117,3 +120,105 @@ def test_missing_audio_is_asked_after_until_it_comes_or_may_be_meant() -> None:
     assert audio.next_report == 10.0 + LIMITS.report_interval / 2, "reports keep their own time"
     audio.receive_rtp_untrusted(packet(2), 20.0)
     assert audio.next_probe == 20.0 + LIMITS.probe_interval
+
+
+# --- the name of the section ----------------------------------------------------------------------
+
+
+def heard_of(audio: AudioStream, highest: int, ssrc: int = 0x01020304) -> None:
+    """The peer reports what it has of us."""
+    block = rtcp.ReportBlock(ssrc, 0, 0, highest, 0, 0, 0)
+    audio.receive_rtcp_untrusted(rtcp.encode(rtcp.ReceiverReport(7, (block,))), 1.0)
+
+
+def sent(audio: AudioStream, count: int = 1) -> list[rtp.RtpPacket]:
+    return [rtp.decode_untrusted(audio.packetise(b"x", 960, False, 1.0)) for _ in range(count)]
+
+
+def test_packets_name_the_section_until_one_has_been_reported() -> None:
+    audio = stream()
+    audio.belongs_to("mic", 4)
+    first, *_ = sent(audio, 3)
+    heard_of(audio, first.sequence, ssrc=9)
+    heard_of(audio, first.sequence - 1)
+    (last,) = sent(audio)
+    assert first.extensions == last.extensions == ((4, b"mic"),)
+    assert last.payload == b"x"
+    heard_of(audio, last.sequence)
+    assert [packet.extensions for packet in sent(audio, 2)] == [(), ()]
+
+
+def test_packets_name_it_so_often_where_nobody_reports() -> None:
+    audio = stream()
+    audio.belongs_to("mic", 4)
+    named = [bool(packet.extensions) for packet in sent(audio, NAMED + 10)]
+    assert named == [True] * NAMED + [False] * 10
+
+
+def test_a_later_answer_begins_again_where_the_number_is_another() -> None:
+    audio = stream()
+    audio.belongs_to("mic", 4)
+    heard_of(audio, sent(audio)[0].sequence)
+    audio.belongs_to("mic", 4)
+    assert not sent(audio)[0].extensions
+    audio.belongs_to("mic", 5)
+    named = sent(audio)[0]
+    assert named.extensions == ((5, b"mic"),)
+    heard_of(audio, named.sequence - 1)  # that is of a packet with the old number
+    assert sent(audio)[0].extensions
+    audio.belongs_to("mic", None)
+    assert not sent(audio)[0].extensions
+
+
+@pytest.mark.parametrize(("mid", "number"), [(None, None), ("mic", None), (None, 4)])
+def test_what_was_not_agreed_on_is_not_said_and_not_heard(
+    mid: str | None, number: int | None
+) -> None:
+    plain, audio = stream(), stream()
+    audio.belongs_to(mid, number)
+    for each in (plain, audio):
+        each.start(0.0)
+    assert sent(audio, 3) == sent(plain, 3)
+    assert audio.report(5.0) == plain.report(5.0)
+    elsewhere = rtp.RtpPacket(111, False, 1, 1, 7, extensions=((4, b"cam"),), payload=b"x")
+    heard = audio.receive_rtp_untrusted(rtp.encode(elsewhere), 1.0)
+    assert isinstance(heard, AudioReceived)
+
+
+def test_every_report_names_the_section_and_aiortc_reads_it() -> None:
+    audio = stream()
+    audio.belongs_to("mic", 4)
+    audio.start(0.0)
+    heard_of(audio, sent(audio)[0].sequence)
+    for made in (audio.report(5.0), audio.probe(6.0), audio.goodbye(7.0)):
+        chunks = [
+            (chunk.ssrc, chunk.items)
+            for packet in rtcp.decode_compound_untrusted(made)
+            if isinstance(packet, rtcp.SourceDescription)
+            for chunk in packet.chunks
+        ]
+        assert chunks == [(0x01020304, ((rtcp.CNAME, b"us"), (rtcp.MID, b"mic")))]
+        theirs = [
+            [(each.ssrc, each.items) for each in packet.chunks]
+            for packet in aiortc.rtp.RtcpPacket.parse(made)
+            if isinstance(packet, aiortc.rtp.RtcpSdesPacket)
+        ]
+        assert theirs == [[(0x01020304, [(1, b"us"), (15, b"mic")])]]
+
+
+def test_a_source_that_names_another_section_is_not_heard_until_it_names_ours() -> None:
+    audio = stream()
+    audio.belongs_to("mic", 4)
+    said: list[object] = []
+    for sequence, mid in enumerate((b"mic", b"cam", None, b"mic", None), 1):
+        extensions = () if mid is None else ((4, mid),)
+        data = rtp.RtpPacket(111, False, sequence, 1, 7, extensions=extensions, payload=b"x")
+        heard = audio.receive_rtp_untrusted(rtp.encode(data), 1.0)
+        said.append(heard.sequence if isinstance(heard, AudioReceived) else heard)
+    assert said == [1, Drop.RTP_SECTION, Drop.RTP_SECTION, 4, 5]
+    assert audio.changes == [SourceLearned(7), SourceForgotten(7), SourceLearned(7)]
+    described = rtcp.SourceDescription((rtcp.Chunk(8, ((rtcp.MID, b"mic"),)),))
+    strange = rtp.RtpPacket(111, False, 9, 1, 8, extensions=((4, b"cam"),), payload=b"x")
+    assert audio.receive_rtp_untrusted(rtp.encode(strange), 1.0) is Drop.RTP_SECTION
+    audio.receive_rtcp_untrusted(rtcp.encode(described), 1.0)
+    assert isinstance(audio.receive_rtp_untrusted(packet(10, 8), 1.0), AudioReceived)

@@ -6,7 +6,7 @@ import math
 from array import array
 
 import pytest
-from aiortc import RTCSessionDescription
+from aiortc import RTCRtpReceiver, RTCSessionDescription
 
 from aiortc_calls import SDP, caller, fleet, until
 from tone import RATE, TONE, listen, share_of_tone
@@ -72,6 +72,29 @@ def test_a_tone_comes_back_and_the_cap_holds(monkeypatch):
 
             again = await edge.web.post(CALLS, content=offer, headers=SDP)
             assert again.status_code == 201
+
+    asyncio.run(main())
+
+
+def test_aiortc_is_told_the_section_until_it_reports(monkeypatch):
+    names = []
+    handle = RTCRtpReceiver._handle_rtp_packet
+
+    async def handle_rtp_packet(receiver, packet, *rest, **more):
+        names.append(packet.extensions.mid)
+        await handle(receiver, packet, *rest, **more)
+
+    monkeypatch.setattr(RTCRtpReceiver, "_handle_rtp_packet", handle_rtp_packet)
+
+    async def main():
+        async with asyncio.timeout(60), fleet() as edge, caller(monkeypatch) as client:
+            offer = client.localDescription.sdp
+            made = await edge.web.post(CALLS, content=offer, headers=SDP)
+            await client.setRemoteDescription(RTCSessionDescription(made.text, "answer"))
+            await until(lambda: names and names[-1] is None)
+            (transceiver,) = client.getTransceivers()
+            assert names[0] == transceiver.mid
+            assert set(names) == {transceiver.mid, None}
 
     asyncio.run(main())
 

@@ -22,6 +22,7 @@ from transceiver.events import (
     PathSelected,
     Phase,
 )
+from transceiver.session import LONGEST_PAYLOAD
 from transceiver.srtp import rtcp
 from transceiver.srtp.rtp import RtpPacket
 from transceiver.srtp.rtp import encode as encode_rtp
@@ -468,6 +469,42 @@ class TestReports:
         assert audio.remote_lost == 3
         assert audio.remote_jitter == pytest.approx(96 / 48000)
         assert (audio.packets_in, audio.packets_out, audio.lost) == (400, 400, 0)
+
+    def test_the_section_is_named_until_the_client_has_heard_of_it(self) -> None:
+        rig = Rig.build()
+        client = rig.client(mid_extension=9)
+        call = rig.establish(client)
+        longest = bytes(LONGEST_PAYLOAD)
+        for index in range(3):
+            assert rig.endpoint.send_audio(call, longest, 960 * index, False, rig.now)
+            rig.run(0.02)
+        assert [packet.extensions for packet in client.audio] == [((9, b"0"),)] * 3
+        assert {packet.payload for packet in client.audio} == {longest}
+        last = client.audio[-1]
+        block = rtcp.ReportBlock(last.ssrc, 0, 0, last.sequence, 0, 0, 0)
+        client.send_rtcp(rtcp.encode_compound([rtcp.ReceiverReport(client.ssrc, (block,))]))
+        rig.run(0.02)
+        rig.endpoint.send_audio(call, b"later", 9600, False, rig.now)
+        rig.run(10.0)
+        assert client.audio[-1].payload == b"later"
+        assert client.audio[-1].extensions == ()
+        packets = [p for data in client.rtcp for p in rtcp.decode_compound_untrusted(data)]
+        described = [p.chunks for p in packets if isinstance(p, rtcp.SourceDescription)]
+        assert described
+        for (chunk,) in described:
+            assert (chunk.ssrc, chunk.items[-1]) == (last.ssrc, (rtcp.MID, b"0"))
+
+    def test_a_later_offer_without_the_extension_ends_it(self) -> None:
+        rig = Rig.build()
+        client = rig.client(mid_extension=9)
+        call = rig.establish(client)
+        rig.endpoint.send_audio(call, b"named", 0, False, rig.now)
+        rig.run(0.02)
+        client.mid_extension = None
+        rig.endpoint.reoffer(call, client.offer(), rig.now)
+        rig.endpoint.send_audio(call, b"plain", 960, False, rig.now)
+        rig.run(0.02)
+        assert [packet.extensions for packet in client.audio] == [((9, b"0"),), ()]
 
     def test_loss_is_counted(self) -> None:
         rig = Rig.build()

@@ -2,8 +2,9 @@
 
 from enum import Enum
 from hashlib import sha256
+from typing import Self
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from stunroute.address import Address
 from transceiver.dtls import Fingerprint, Role
@@ -61,6 +62,11 @@ class LocalDescription:
     codecs: tuple[str, ...] = ("opus", "PCMU", "PCMA")
     max_message_size: int = 262144
     data: bool = True
+
+    def under(self, credentials: Credentials) -> Self:
+        """The same with other ICE credentials."""
+        ufrag, password = credentials.ufrag.decode(), credentials.password.decode()
+        return evolve(self, ufrag=ufrag, password=password)
 
     @property
     def tls_id(self) -> str:

@@ -40,6 +40,9 @@ class PacketType(IntEnum):
 CNAME = 1
 """Source description item: the canonical name."""
 
+MID = 15
+"""Source description item: the section that a source belongs to (RFC 8843, 15.1)."""
+
 _HEADER = Struct("!BBH")
 _SENDER_INFO = Struct("!IQIII")
 _REPORT = Struct("!IIIIII")

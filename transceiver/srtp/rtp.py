@@ -111,13 +111,15 @@ def header_length_untrusted(data: bytes) -> int:
     return length
 
 
-def audio_untrusted(data: bytes) -> tuple[int, bool, int, int, int, bytes]:
-    """Payload type, marker, sequence, timestamp, SSRC and payload of an RTP packet (already
-    unprotected): what a receiver of audio asks of it, without a record of all the rest. Raises
-    DecodeError."""
+def audio_untrusted(
+    data: bytes,
+) -> tuple[int, bool, int, int, int, bytes, tuple[tuple[int, bytes], ...]]:
+    """Payload type, marker, sequence, timestamp, SSRC, payload and header extensions of an RTP
+    packet (already unprotected): what a receiver of audio asks of it, without a record of all the
+    rest. Raises DecodeError."""
     if len(data) >= HEADER_LENGTH and data[0] == PLAIN:
         _, second, sequence, timestamp, ssrc = _FIXED.unpack_from(data)
-        return second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[HEADER_LENGTH:]
+        return second & 0x7F, second > 0x7F, sequence, timestamp, ssrc, data[HEADER_LENGTH:], ()
     packet = decode_untrusted(data)
     return (
         packet.payload_type,
@@ -126,6 +128,7 @@ def audio_untrusted(data: bytes) -> tuple[int, bool, int, int, int, bytes]:
         packet.timestamp,
         packet.ssrc,
         packet.payload,
+        packet.extensions,
     )
 
 
@@ -237,7 +240,7 @@ def encode(packet: RtpPacket) -> bytes:
         parts.append(_block(*packet.opaque_extension))
     elif packet.extensions:
         first |= 0x10
-        parts.append(_encode_extensions(packet.extensions))
+        parts.append(encode_extensions(packet.extensions))
     parts.append(packet.payload)
     if packet.padding:
         first |= 0x20
@@ -260,7 +263,14 @@ def encode_audio(
     return _FIXED.pack(PLAIN, second, sequence, timestamp, ssrc) + payload
 
 
-def _encode_extensions(extensions: tuple[tuple[int, bytes], ...]) -> bytes:
+def extended(packet: bytes, block: bytes) -> bytes:
+    """A packet with the fixed header alone, with an extension block put into it."""
+    return bytes((packet[0] | 0x10,)) + packet[1:HEADER_LENGTH] + block + packet[HEADER_LENGTH:]
+
+
+def encode_extensions(extensions: tuple[tuple[int, bytes], ...]) -> bytes:
+    """The block of header extensions, in the one-byte form where all of them fit it, else in the
+    two-byte form. Raises ValueError for one that fits neither."""
     if all(0 < identifier < 15 and 0 < len(value) <= 16 for identifier, value in extensions):
         profile = ONE_BYTE
         body = b"".join(
