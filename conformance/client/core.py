@@ -60,6 +60,7 @@ class _Check:
     transaction_id: bytes
     data: bytes
     nominates: bool
+    server: Address
     resend_at: Instant
     interval: float = 0.1
 
@@ -67,9 +68,9 @@ class _Check:
 @define(slots=True)
 class Client:
     """The far side of one call. Verbs in: ``start``, ``receive_datagram``, ``handle_timeout``,
-    ``send_audio``, ``send_rtcp``, ``with_channels``, ``close``, ``restart``, ``rebind``. Out:
-    ``next_transmit``, ``next_timeout``; what came in is kept in ``audio``, ``rtcp``, ``heard`` and
-    ``drops``, unless there is somebody to ``tell``."""
+    ``send_audio``, ``send_rtcp``, ``with_channels``, ``close``, ``restart``, ``rebind``,
+    ``turn_to``. Out: ``next_transmit``, ``next_timeout``; what came in is kept in ``audio``,
+    ``rtcp``, ``heard`` and ``drops``, unless there is somebody to ``tell``."""
 
     entropy: Entropy
     address: Address
@@ -97,6 +98,8 @@ class Client:
     remote_ufrag: str = field(init=False, default="")
     remote_password: str = field(init=False, default="")
     server: Address | None = field(init=False, default=None)
+    turning: Address | None = field(init=False, default=None)
+    """Another address of the server's that is being checked."""
     answer: Answer | None = field(init=False, default=None)
     role: Role | None = field(init=False, default=None)
     dtls: DtlsConnection | None = field(init=False, default=None)
@@ -124,6 +127,8 @@ class Client:
     _agreed: str = field(init=False, default="")
     """Our ufrag of which the server knows. Until a restart is answered, checks go on as before."""
     _session_id: int = field(init=False)
+    _left: Address | None = field(init=False, default=None)
+    """Where the server was before: what it has sent from there may be under way."""
     _checks: list[_Check] = field(init=False, factory=list)
     _next_check: Instant | None = field(init=False, default=None)
     _out: deque[Transmit] = field(init=False, factory=deque)
@@ -163,7 +168,8 @@ class Client:
         server = told.server(self.usable)
         if server is None:
             raise AnswerError("the answer has no candidate that we may send to")
-        self.answer, self.server = told, server
+        self._settle_at(server)
+        self.answer = told
         self.remote_ufrag, self.remote_password = told.ufrag, told.password
         self._agreed = self.ufrag
         if told.payload_type is not None:
@@ -203,16 +209,27 @@ class Client:
         """Send from ``address`` from now on, as after a NAT rebinding; what is queued goes too."""
         self.address = address
 
+    def turn_to(self, server: Address, now: Instant) -> None:
+        """Check another candidate of the answer, and nominate it (RFC 8445, 8.1.1). When it has
+        answered, all goes there; if it never does, nothing changes."""
+        self.turning = server
+        self._send_check(now, server)
+
+    def _settle_at(self, server: Address) -> None:
+        if server != self.server:
+            self._left, self.server = self.server, server
+        self.turning = None
+
     # Verbs in
 
     def receive_datagram(self, data: bytes, source: Address, now: Instant) -> None:
         """``source`` is the relay's public address as the client sees it."""
-        if source != self.server:
+        if source not in (self.server, self.turning, self._left):
             self._keep(self.drops, "stranger")
             return
         match classify(data):
             case Kind.STUN:
-                self._receive_stun(data, now)
+                self._receive_stun(data, source, now)
             case Kind.DTLS if self.dtls is not None:
                 self.dtls.receive_datagram(data, now)
                 self._drain_dtls(now)
@@ -234,17 +251,17 @@ class Client:
         except DecodeError:
             self._keep(self.drops, "malformed RTP")
 
-    def _receive_stun(self, data: bytes, now: Instant) -> None:
+    def _receive_stun(self, data: bytes, source: Address, now: Instant) -> None:
         try:
             message = stun.decode_untrusted(data)
         except DecodeError:
             self._keep(self.drops, "malformed STUN")
             return
         if message.message_class is stun.MessageClass.REQUEST:
-            self._answer_check(message)
+            self._answer_check(message, source)
             return
         check = next((c for c in self._checks if c.transaction_id == message.transaction_id), None)
-        if check is None:
+        if check is None or check.server != source:  # the latter: RFC 8445, 7.2.5.2.1
             self._keep(self.drops, "unknown transaction")
             return
         self._checks.remove(check)
@@ -259,6 +276,8 @@ class Client:
         except DecodeError:  # a sound answer otherwise, and we have no use for the address
             self.mapped = None
         self.answered_at = now
+        if source == self.turning:
+            self._settle_at(source)
         self.nominated = self.nominated or check.nominates
         if self.validated_at is None:
             self.validated_at = now
@@ -267,17 +286,16 @@ class Client:
                 self._drain_dtls(now)
         self._next_check = now + KEEPALIVE if self.nominated else now
 
-    def _answer_check(self, message: stun.Message) -> None:
+    def _answer_check(self, message: stun.Message, source: Address) -> None:
         """What a full agent in the controlling role says to its peer's checks."""
         key = stun.IntegrityKey(self.password.encode())
         named = f"{self.ufrag}:{self.remote_ufrag}".encode()
         if message.value(stun.Attribute.USERNAME) != named or not message.verify_integrity(key):
             self._keep(self.drops, "forged check")
         elif message.value(stun.Attribute.ICE_CONTROLLING) is not None:
-            self._send(stun.binding_error(message, stun.ErrorCode.ROLE_CONFLICT, key=key))
+            self._send(stun.binding_error(message, stun.ErrorCode.ROLE_CONFLICT, key=key), source)
         else:
-            assert self.server is not None
-            self._send(stun.binding_success(message, self.server, key))
+            self._send(stun.binding_success(message, source, key), source)
 
     def handle_timeout(self, now: Instant) -> None:
         if self.closed or self.server is None:
@@ -302,16 +320,20 @@ class Client:
         for check in overdue:
             if check.interval >= CHECK_PATIENCE:
                 self._checks.remove(check)
+                if check.server == self.turning:
+                    self.turning = None
                 if self._next_check is None:
                     self._next_check = now
                 continue
             check.interval *= 2
             check.resend_at = now + check.interval
-            self._send(check.data)
+            self._send(check.data, check.server)
 
-    def _send_check(self, now: Instant) -> None:
-        if self.nominated and not self.keepalives:
+    def _send_check(self, now: Instant, turning: Address | None = None) -> None:
+        if self.nominated and not self.keepalives and turning is None:
             return
+        server = turning or self.server
+        assert server is not None, "no answer yet"
         nominates = self.nominate_at_once or self.validated_at is not None
         transaction_id = self.entropy(12)
         attributes: list[tuple[int, bytes]] = [
@@ -329,8 +351,8 @@ class Client:
             integrity=stun.IntegrityKey(self.remote_password.encode()),
         )
         self._checks = self._checks[1 - CHECKS :]
-        self._checks.append(_Check(transaction_id, data, nominates, now + 0.1))
-        self._send(data)
+        self._checks.append(_Check(transaction_id, data, nominates, server, now + 0.1))
+        self._send(data, server)
 
     def check(self, now: Instant) -> None:
         """Send one more check at once, whatever the pace."""
@@ -407,9 +429,10 @@ class Client:
         if len(kept) > KEPT:
             del kept[0]
 
-    def _send(self, data: bytes) -> None:
-        assert self.server is not None, "no answer yet"
-        self._out.append(Transmit(data, self.server))
+    def _send(self, data: bytes, server: Address | None = None) -> None:
+        to = server or self.server
+        assert to is not None, "no answer yet"
+        self._out.append(Transmit(data, to))
 
     def _drain_dtls(self, now: Instant) -> None:
         assert self.dtls is not None

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from conformance.sim import faults, totals
+from conformance.sim import faults, layout, totals
 from conformance.sim.record import Tape
 from conformance.sim.totals import Totals
 from conformance.sim.world import Report, Settings, World
@@ -55,6 +55,15 @@ class Ran:
     metavar="LIST",
     help="Kinds with commas between them, 'none', or 'all': of which each seed suffers some.",
 )
+@click.option(
+    "--features",
+    "having",
+    default="all",
+    show_default=True,
+    metavar="LIST",
+    help="What the fleet may have beyond IPv4 relays side by side: ipv6, addresses (several of a "
+    "relay's), tiers (a relay before the others), 'none', or 'all'.",
+)
 @click.option("--minutes", type=click.FloatRange(0.1, 600), help="How long the faults go on.")
 @click.option(
     "--pace",
@@ -69,7 +78,7 @@ class Ran:
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Totals as TOML.")
 @click.option("--json", "as_json", is_flag=True, help="The totals as JSON on standard output.")
 @click.option("--benchmark", is_flag=True, help="Measure session-seconds per second instead.")
-def command(kinds: str, benchmark: bool, as_json: bool, **options: Any) -> None:
+def command(kinds: str, having: str, benchmark: bool, as_json: bool, **options: Any) -> None:
     """Run the real cores of relay, transceiver and client in a simulated network.
 
     Each seed is a run: calls come up, faults strike, all must recover within their bounds, all hang
@@ -84,15 +93,20 @@ def command(kinds: str, benchmark: bool, as_json: bool, **options: Any) -> None:
       3  a worker process of the simulator died
     """
     try:
-        chosen = faults.parse(kinds)
-    except faults.UnknownFault as error:
+        chosen, features = faults.parse(kinds), layout.parse(having)
+    except (faults.UnknownFault, layout.UnknownFeature) as error:
         raise click.UsageError(str(error)) from None
     if benchmark:
         _benchmark(as_json)
         return
     seeds, trace, pcap = options["seeds"], options["trace"], options["pcap"]
     first = Settings(
-        options["seed"], options["sessions"], chosen, options["minutes"], options["pace"]
+        options["seed"],
+        options["sessions"],
+        chosen,
+        options["minutes"],
+        options["pace"],
+        features=features,
     )
     if trace is not None or pcap is not None:
         if seeds != 1:
@@ -100,7 +114,7 @@ def command(kinds: str, benchmark: bool, as_json: bool, **options: Any) -> None:
         _tape(first, trace, pcap)
     total = Totals()
     try:
-        _campaign(first, seeds, options["jobs"], total, options["summary"], kinds)
+        _campaign(first, seeds, options["jobs"], total, options["summary"], (kinds, having))
     except (OSError, RuntimeError) as error:  # a pool whose process has died
         click.echo(f"the simulator itself failed: {error}", err=True)
         sys.exit(EXIT_CRASHED)
@@ -112,7 +126,12 @@ def command(kinds: str, benchmark: bool, as_json: bool, **options: Any) -> None:
 
 
 def _campaign(
-    first: Settings, seeds: int, jobs: int, total: Totals, summary: Path | None, kinds: str
+    first: Settings,
+    seeds: int,
+    jobs: int,
+    total: Totals,
+    summary: Path | None,
+    drawn: tuple[str, str],
 ) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("seed {task.description}"), BarColumn(), MofNCompleteColumn())
@@ -130,7 +149,7 @@ def _campaign(
             done = total.seeds == seeds
             if summary is not None and (done or total.seeds % SUMMARY_EVERY == 0):
                 fresh = summary.with_suffix(".part")
-                fresh.write_text(totals.as_toml(total, kinds))
+                fresh.write_text(totals.as_toml(total, *drawn))
                 fresh.replace(summary)
 
 
@@ -139,21 +158,17 @@ def _run_all(first: Settings, seeds: int, jobs: int) -> Iterator[Ran]:
     numbers = range(first.seed, first.seed + seeds)
     if jobs == 1 or seeds == 1:
         for number in numbers:
-            yield _run(_with_seed(first, number), seeds == 1 or number % AGAIN == 0)
+            yield _run(evolve(first, seed=number), seeds == 1 or number % AGAIN == 0)
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(min(jobs, os.cpu_count() or 1), mp_context=context) as pool:
         under_way: deque[Future[Ran]] = deque()
         for number in numbers:
-            under_way.append(pool.submit(_run, _with_seed(first, number), number % AGAIN == 0))
+            under_way.append(pool.submit(_run, evolve(first, seed=number), number % AGAIN == 0))
             if len(under_way) >= 4 * jobs:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
-
-
-def _with_seed(settings: Settings, seed: int) -> Settings:
-    return Settings(seed, settings.sessions, settings.kinds, settings.minutes, settings.pace)
 
 
 def _run(settings: Settings, twice: bool) -> Ran:

@@ -59,7 +59,7 @@ class Exchange(Protocol):
     def reoffer(self, caller: "Caller", offer: str) -> None: ...
     def hang_up(self, caller: "Caller") -> None: ...
     def launch(self, caller: "Caller", data: bytes, proxy: Address) -> None: ...
-    def give_address(self, caller: "Caller") -> None: ...
+    def give_address(self, caller: "Caller", ipv4: bool) -> None: ...
     def echoed(self, caller: "Caller", payload: bytes) -> None: ...
     def replied(self, caller: "Caller", message: str | bytes) -> None: ...
     def secured(self, caller: "Caller") -> None: ...
@@ -86,12 +86,13 @@ def filler_of(caller: int, call: int) -> bytes:
 
 @define(slots=True, eq=False, repr=False)
 class Caller:
-    """``number`` names it, ``relay`` is the public address that it takes from answers. ``up`` and
-    ``down`` are the two directions of its way to the relay."""
+    """``number`` names it, ``ways`` are the public addresses that it may take from answers, the
+    first of them for its first call. ``up`` and ``down`` are the two directions of its way to the
+    relays."""
 
     number: int
     seed: str
-    relay: Address
+    ways: tuple[Address, ...]
     clock: Clock
     exchange: Exchange
     up: Link
@@ -100,8 +101,10 @@ class Caller:
     dice: Dice
     restless: bool = True
     """Whether it hangs up, restarts and calls again for no reason but life."""
-    outside: Address = field(init=False, default=HOME)
-    """Its address as the NAT gives it."""
+    relay: Address = field(init=False)
+    """The public address that it means to use."""
+    outsides: dict[bool, Address] = field(init=False, factory=dict)
+    """Its addresses as its NAT gives them, IPv4 (True) and IPv6."""
     client: Client | None = field(init=False, default=None)
     calls: int = field(init=False, default=0)
     call: str = field(init=False, default="")
@@ -125,11 +128,24 @@ class Caller:
     _restarting: bool = field(init=False, default=False)
     _was_secured: bool = field(init=False, default=False)
     _alarm: Alarm = field(init=False)
+    _whims: Dice = field(init=False)
+    """By which it chooses among ``ways``."""
 
     def __attrs_post_init__(self) -> None:
         self._alarm = Alarm(self.clock, self._ring)
+        self._whims = Dice(f"{self.seed} whims {self.number}")
+        self.relay = self.ways[0]
         self._keeps_port = self.dice.happens(0.5)
-        self.exchange.give_address(self)
+        self._take_addresses()
+
+    @property
+    def outside(self) -> Address:
+        """Its address towards the relay that it means to use."""
+        return self.outsides[self.relay.is_ipv4]
+
+    def _take_addresses(self) -> None:
+        for ipv4 in dict.fromkeys(way.is_ipv4 for way in self.ways):
+            self.exchange.give_address(self, ipv4)
 
     # Calling
 
@@ -146,14 +162,16 @@ class Caller:
         self.with_data = self.dice.happens(0.4)
         self.filler = filler_of(self.number, self.calls)
         if self.calls > 1 and not self._keeps_port:
-            self.exchange.give_address(self)
+            self._take_addresses()
+        if self.calls > 1 and not self.exchange.calm:
+            self._choose(0.3)
         self.client = Client(
             entropy=seeded(f"{self.seed} caller {self.number} call {self.calls}"),
             address=HOME,
             setup=self.dice.pick(("actpass", "actpass", "active", "passive")),
             contents=("audio", "data") if self.with_data else ("audio",),
             nominate_at_once=self.dice.happens(0.3),
-            usable=self.relay.__eq__,
+            usable=self._means,
             tell=self._heard,
         )
         self.exchange.open(self, self.client.offer())
@@ -176,6 +194,8 @@ class Caller:
         if self.restless:
             loop.after(5.0 + self.dice.waiting(30.0), self._leave, number)
             loop.after(3.0 + self.dice.waiting(40.0), self._move_on, number)
+            if len(self.ways) > 1:
+                loop.after(2.0 + self._whims.waiting(20.0), self._turn, number)
 
     def reanswered(self, number: int, answer: str | Refusal) -> None:
         """Signalling has answered the offer of an ICE restart."""
@@ -210,7 +230,7 @@ class Caller:
 
     def move(self) -> None:
         """The NAT has given it another address; what is on the way to the old one is lost."""
-        self.exchange.give_address(self)
+        self.exchange.give_address(self, self.relay.is_ipv4)
 
     def jump(self, seconds: float) -> None:
         """Its machine was suspended."""
@@ -255,9 +275,34 @@ class Caller:
                 self.move()
             self._restart()
 
+    def _turn(self, number: int) -> None:
+        """Go over to another of the server's addresses in the middle of a call."""
+        client = self.client
+        if number != self.calls or client is None or self.exchange.calm:
+            return
+        if client.secured and not client.closed and not self._restarting and self._choose(1.0):
+            self.events["turns"] += 1
+            client.turn_to(self.relay, self.clock.now)
+            self._after(client)
+        self.clock.loop.after(2.0 + self._whims.waiting(20.0), self._turn, number)
+
+    def _choose(self, likely: float) -> bool:
+        """Perhaps mean to use another public address: whether it is another now."""
+        before = self.relay
+        if len(self.ways) > 1 and self._whims.happens(likely):
+            self.relay = self._whims.pick(self.ways)
+            self.events["other families"] += self.relay.is_ipv4 is not before.is_ipv4
+            self.events["other addresses"] += self.relay != before
+        return self.relay != before
+
+    def _means(self, address: Address) -> bool:
+        return address == self.relay
+
     def _restart(self) -> None:
         client = self.client
         if client is not None and not self._restarting:
+            if not self.exchange.calm:
+                self._choose(0.5)
             self._restarting = True
             self.events["restarts"] += 1
             self._asks_again_at = self.clock.now + 3.0

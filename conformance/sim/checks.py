@@ -12,6 +12,12 @@ other datagram of a client reaches a transceiver T only if one of these is so:
 3. The store said so, nothing has proved the flow yet, and either the store has been wrong before in
    this run, or what it said was true by the first rule within the life of an entry.
 
+At an upstream relay T is the relay behind it, through which the hint's transceiver is reached.
+
+**Addresses.** What is sent to a client leaves from a public address of the relay that sends it, to
+which somebody has sent from the client's address; and where that is an upstream relay's, the relay
+behind hands it on to that one, as it handed on what came from there with its header unchanged.
+
 **Separation.** All that is said bears the caller, the call and a number. A transceiver hears it in
 the session of that very call, whole; an echo comes back to that very caller in that very call.
 Messages on a channel come once each and in their order.
@@ -108,15 +114,18 @@ class Checks:
     passed: Counter[str] = field(factory=Counter)
     """How often each rule was looked at and held, so that a rule that never was shows."""
     store_suspect: bool = False
+    leg_suspect: bool = False
+    """Headers may have been spoilt on the leg."""
+    _used: set[tuple[Address, Address]] = field(factory=set)
+    """Which client addresses have sent to which public ones."""
     _led: dict[tuple[Address, Address], Instant] = field(factory=dict)
     _sources: dict[bytes, set[Address]] = field(factory=dict)
 
     # --- ownership --------------------------------------------------------------------------------
 
-    @property
-    def lately(self) -> float:
+    def lately(self, worker: Worker) -> float:
         """How long a flow may outlive its session."""
-        config = self.scene.relay_config
+        config = worker.site.config
         return 2 * config.idle_timeout + config.takeover_idle + SETTLING
 
     def answers(self, call: str, caller: Caller, ssrc: int, host: Host) -> None:
@@ -127,7 +136,9 @@ class Checks:
     def uplink(self, worker: Worker, data: bytes, client: Address, flow: Flow) -> None:
         """``data`` is about to go to the flow's next hop."""
         hop = flow.next_hop
-        named = self._named(data)
+        lately = self.lately(worker)
+        self._used.add((client, flow.proxy))
+        named = self._named(worker, data)
         if named is not None:
             if named != hop:
                 raise Violation("ownership", f"a check for {named} of {client} went to {hop}")
@@ -135,12 +146,12 @@ class Checks:
             self.passed["ownership of checks"] += 1
             return
         since = self.loop.now - self._led.get((client, hop), -1e9)
-        if since <= self.lately:
+        if since <= lately:
             self.passed["ownership"] += 1
             self._carried(data, hop)
         elif self._by_source(worker, data, client, flow):
             self.passed["ownership by source"] += 1
-        elif flow.origin is Origin.STORE and (self.store_suspect or since <= self.lately + TTL):
+        elif flow.origin is Origin.STORE and (self.store_suspect or since <= lately + TTL):
             self.passed["ownership by store"] += 1
             self._carried(data, hop)
         else:
@@ -158,18 +169,35 @@ class Checks:
             raise Violation("ownership", f"a packet of {client} was let go without a flow")
         self.uplink(worker, data[HEADER_LENGTH:], client, flow)
 
+    def passed_on(self, worker: Worker, data: bytes, flow: Flow) -> None:
+        """``data``, as an upstream relay has sent it, is about to go to the flow's next hop."""
+        if not data.startswith(flow.header):
+            raise Violation("addresses", f"a header of {flow.client} is not {flow.header.hex()}")
+        self.passed["headers between relays"] += 1
+        self.uplink(worker, data[HEADER_LENGTH:], flow.client, flow)
+
     def downlink(self, worker: Worker, hop: Address, route: Downlink) -> None:
-        """A packet of ``hop`` is about to go to a client."""
+        """A packet of ``hop`` is about to go to a client, or to the upstream relay before it."""
+        upstream = worker.upstream.get(route.proxy)
+        if route.upstream != upstream or (upstream is None) is not (
+            route.proxy in worker.site.publics
+        ):
+            raise Violation("addresses", f"{worker.inner} sends from {route.proxy}")
+        if not self.leg_suspect and (route.client, route.proxy) not in self._used:
+            raise Violation("addresses", f"{route.client} has never sent to {route.proxy}")
+        self.passed["addresses" if upstream is None else "addresses behind another"] += 1
         self._led[route.client, hop] = self.loop.now
 
     def led_to(self, client: Address) -> Iterator[Address]:
-        """The transceivers that packets from this address may lately have gone to."""
+        """Where packets from this address may lately have gone to."""
+        config = [site.config for site in self.scene.relays]
+        lately = 2 * max(each.idle_timeout for each in config) + self.scene.takeover + SETTLING
         for (address, hop), since in self._led.items():
-            if address == client and self.loop.now - since <= self.lately:
+            if address == client and self.loop.now - since <= lately:
                 yield hop
 
-    def _named(self, data: bytes) -> Address | None:
-        """The transceiver that a check names."""
+    def _named(self, worker: Worker, data: bytes) -> Address | None:
+        """The next hop on the way to the transceiver that a check names."""
         if len(data) < stun.HEADER_LENGTH or data[:2] != b"\x00\x01":
             return None
         username = peek_username_untrusted(data)
@@ -178,7 +206,7 @@ class Checks:
         hint = self.scene.keyring.decode_untrusted(username.partition(b":")[0], self.loop.now)
         if not isinstance(hint, Hint):
             return None
-        return next((address for node, address in self.scene.nodes if node == hint.node), None)
+        return next((address for node, address in worker.site.hops if node == hint.node), None)
 
     def _carried(self, data: bytes, hop: Address) -> None:
         if classify(data) is Kind.RTP and len(data) >= _SSRC.stop:
@@ -252,9 +280,9 @@ class Checks:
 
     def bounds(self, workers: Iterable[Worker], hosts: Iterable[Host]) -> None:
         """Whether any table is longer than it may be."""
-        config, limits = self.scene.relay_config, self.scene.endpoint_config
+        limits = self.scene.endpoint_config
         for worker in workers:
-            core = worker.core
+            core, config = worker.core, worker.site.config
             if core is None:
                 continue
             _within("flows", core.flows, config.flows)

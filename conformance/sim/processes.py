@@ -6,7 +6,7 @@ same inner address. Around the cores is as little as can be: what ``stunroute.ud
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,10 +14,9 @@ from attrs import define, evolve, field
 
 from conformance.client import fixed_identity, seeded
 from stunroute.address import Address
-from stunroute.directory import NodeState
 from stunroute.flow import Flow
 from stunroute.instant import Instant
-from stunroute.relay import Downlink, Relay
+from stunroute.relay import Downlink, Relay, Release
 from stunroute.trace import Drop
 from stunroute.waiting import Forget, Lookup, Remember
 from transceiver.endpoint import Endpoint
@@ -25,6 +24,7 @@ from transceiver.errors import UnknownCall
 from transceiver.events import AudioReceived, DataEnded, Ended, MessageReceived
 from transceiver.events import Event as CallEvent
 
+from .layout import Site
 from .loop import Alarm, Clock
 from .scene import Nodes, Scene
 from .store import StoreAdapter
@@ -36,8 +36,7 @@ SOURCES_LATENCY = 0.005
 class Wires(Protocol):
     """What lies between the processes."""
 
-    def to_transceiver(self, inner: Address, hop: Address, data: bytes) -> None: ...
-    def to_relay(self, hop: Address, inner: Address, data: bytes) -> None: ...
+    def on_leg(self, source: Address, destination: Address, data: bytes) -> None: ...
     def to_client(self, proxy: Address, client: Address, data: bytes) -> None: ...
 
 
@@ -45,6 +44,7 @@ class Watch(Protocol):
     """Who checks what passes."""
 
     def uplink(self, worker: "Worker", data: bytes, client: Address, flow: Flow) -> None: ...
+    def passed_on(self, worker: "Worker", data: bytes, flow: Flow) -> None: ...
     def downlink(self, worker: "Worker", hop: Address, route: Downlink) -> None: ...
     def restored(self, worker: "Worker", data: bytes, client: Address, hop: Address) -> None: ...
     def audio(self, host: "Host", event: AudioReceived) -> None: ...
@@ -54,17 +54,18 @@ class Watch(Protocol):
 
 @define(slots=True, eq=False, repr=False)
 class Worker:
-    """One worker of a relay's port. ``adapter`` makes its way to the store, None where there is
-    none; ``siblings`` are the workers of the same port."""
+    """One worker of a relay's ports. ``adapter`` makes its way to the store, None where there is
+    none; ``siblings`` are the workers of the same ports. ``upstream`` as for ``Relay``."""
 
     scene: Scene
-    public: Address
+    site: Site
     inner: Address
     clock: Clock
     directory: Nodes
     wires: Wires
     watch: Watch
     make_adapter: Callable[["Worker"], StoreAdapter] | None
+    upstream: Mapping[Address, Address] = field(factory=dict)
     siblings: list["Worker"] = field(factory=list)
     core: Relay | None = field(init=False, default=None)
     store: StoreAdapter | None = field(init=False, default=None)
@@ -78,13 +79,14 @@ class Worker:
 
     def start(self) -> None:
         """With empty tables."""
-        config = self.scene.relay_config
+        config = self.site.config
         self.core = Relay(
             config,
             self.scene.keyring,
             self.directory,
-            proxies=[self.public],
-            shares_sources=len(self.scene.relays[0][1]) > 1,
+            proxies=self.site.publics,
+            upstream=self.upstream,
+            shares_sources=len(self.site.workers) > 1,
         )
         if config.store and self.make_adapter is not None:
             self.store = self.make_adapter(self)
@@ -99,25 +101,44 @@ class Worker:
             self.store.alive = False
             self.store = None
 
-    def from_client(self, data: bytes, source: Address) -> None:
+    def from_client(self, data: bytes, source: Address, proxy: Address) -> None:
         core = self.core
         if core is None:
             return
-        route = core.route_client(data, source, self.public, self.clock.now)
+        route = core.route_client(data, source, proxy, self.clock.now)
         if isinstance(route, Flow):
             self.watch.uplink(self, data, source, route)
-            self.wires.to_transceiver(self.inner, route.next_hop, route.header + data)
+            self.wires.on_leg(self.inner, route.next_hop, route.header + data)
         self._after(core)
 
-    def from_transceiver(self, data: bytes, sender: Address) -> None:
+    def from_leg(self, data: bytes, sender: Address) -> None:
+        """A datagram of a transceiver's, or of another relay's."""
         core = self.core
         if core is None:
             return
-        route = core.route_transceiver(data, sender, self.clock.now)
-        if isinstance(route, Downlink):
-            self.watch.downlink(self, sender, route)
-            self.wires.to_client(route.proxy, route.client, route.payload)
+        if core.is_upstream(sender):
+            self._from_upstream(core, data, sender)
+        else:
+            self._from_behind(core, data, sender)
         self._after(core)
+
+    def _from_upstream(self, core: Relay, data: bytes, sender: Address) -> None:
+        route = core.route_relay(data, sender, self.clock.now)
+        if isinstance(route, Flow):
+            self.watch.passed_on(self, data, route)
+            self.wires.on_leg(self.inner, route.next_hop, data)
+
+    def _from_behind(self, core: Relay, data: bytes, sender: Address) -> None:
+        route = core.route_transceiver(data, sender, self.clock.now)
+        match route:
+            case Downlink(upstream=None):
+                self.watch.downlink(self, sender, route)
+                self.wires.to_client(route.proxy, route.client, route.payload)
+            case Downlink(upstream=relay) if relay is not None:
+                self.watch.downlink(self, sender, route)
+                self.wires.on_leg(self.inner, relay, data)
+            case Release(upstream=relay) if relay is not None:
+                self.wires.on_leg(self.inner, relay, data)
 
     def found(self, client: Address, next_hop: Address | None, made: Instant | None) -> None:
         """The store's answer."""
@@ -126,7 +147,7 @@ class Worker:
             return
         for transmit in core.restore(client, next_hop, self.clock.now, made):
             self.watch.restored(self, transmit.data, client, transmit.address)
-            self.wires.to_transceiver(self.inner, transmit.address, transmit.data)
+            self.wires.on_leg(self.inner, transmit.address, transmit.data)
         self._alarm.want(core.next_timeout())
 
     def jump(self, seconds: float) -> None:
@@ -217,12 +238,11 @@ class Host:
         if self.core is not None:
             self._ring()
 
-    def drain(self, directory: Nodes, within: float) -> None:
+    def drain(self, within: float) -> None:
         """Take no more calls and let those there are end."""
         core = self.core
         if core is not None:
             self.draining = True
-            directory.mark(self.node, NodeState.DRAINING)
             core.drain(within, self.clock.now)
             self.after(core)
 
@@ -245,7 +265,7 @@ class Host:
                 case Ended() | DataEnded():
                     self.watch.told(self, event)
         for transmit in core.take_transmits():
-            self.wires.to_relay(self.address, transmit.address, transmit.data)
+            self.wires.on_leg(self.address, transmit.address, transmit.data)
         self._alarm.want(core.next_timeout())
 
     def _echo(self, core: Endpoint, event: AudioReceived) -> None:

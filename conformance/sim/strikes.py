@@ -20,6 +20,7 @@ def strike(world: "World", spell: Spell) -> None:
     match spell.kind:
         case Fault.LEG:
             kind = plans.NETWORK[spell.where // 11 % len(plans.NETWORK)]
+            world.checks.leg_suspect |= kind is Fault.CORRUPT
             _spoil(world, spell, kind, world.some_legs(spell))
         case Fault.NAT:
             for caller in world.some_callers(spell):
@@ -68,16 +69,18 @@ def _kill_workers(world: "World", spell: Spell) -> None:
 def _start_host(world: "World", host: Host) -> None:
     if host.core is None:
         host.start()
-        world.directory.mark(host.node, NodeState.ACTIVE)
+        world.mark(host.node, NodeState.ACTIVE)
 
 
 def _drain(world: "World", spell: Spell) -> None:
     """Kubernetes takes a transceiver away: it drains, its node is given nothing more, it goes."""
     host = world.any_host(spell)
-    host.drain(world.directory, 0.6 * (spell.ends - spell.begins))
+    if host.core is not None:
+        world.mark(host.node, NodeState.DRAINING)
+        host.drain(0.6 * (spell.ends - spell.begins))
 
     def go() -> None:
-        world.directory.mark(host.node, NodeState.DRAINED)
+        world.mark(host.node, NodeState.DRAINED)
         host.kill()
         world.until(spell, _start_host, world, host)
 

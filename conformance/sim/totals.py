@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from attrs import define, field, frozen
 
+from .layout import Feature
 from .world import Report, Settings
 
 _TENTHS = 10
@@ -90,6 +91,9 @@ def command(settings: Settings) -> str:
         kinds = "all"
     parts = [f"conformance sim --seed {settings.seed}", f"--sessions {settings.sessions}"]
     parts.append(f"--faults {kinds}")
+    if settings.features != tuple(Feature):
+        having = ",".join(feature.value for feature in settings.features) or "none"
+        parts.append(f"--features {having}")
     if settings.minutes is not None:
         parts.append(f"--minutes {settings.minutes:g}")
     if settings.pace != Settings(0).pace:
@@ -97,7 +101,7 @@ def command(settings: Settings) -> str:
     return " ".join(parts)
 
 
-def as_toml(totals: Totals, faults: str) -> str:
+def as_toml(totals: Totals, faults: str, features: str) -> str:
     """The summary of a campaign. Keys of tables are sorted, so that a diff shows what changed."""
     lines = [
         "# Written by `conformance sim --summary`; see conformance/sim.",
@@ -105,6 +109,7 @@ def as_toml(totals: Totals, faults: str) -> str:
         f"first_seed = {totals.first}",
         f"run_twice = {totals.again}",
         f'kinds = "{faults}"',
+        f'features = "{features}"',
         f"failures = {len(totals.failures)}",
         f"sessions = {totals.sessions}",
         f"calls = {totals.calls}",

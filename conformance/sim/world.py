@@ -17,18 +17,20 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 
 from stunroute.address import Address
-from stunroute.directory import NextHop
+from stunroute.directory import NodeState
 from stunroute.instant import Instant
 from stunroute.trace import Drop
 from transceiver.errors import AtCapacity, UnknownCall
 from transceiver.events import EndReason, Phase
 
 from . import faults as plans
+from . import layout
 from . import scene as scenes
 from .callers import Caller, Refusal
 from .checks import FRESH, Checks, Recovery, Violation
 from .dice import Dice
 from .faults import Fault, Plan, Spell
+from .layout import Feature
 from .loop import START, Clock, Loop, Stuck
 from .network import Conditions, Link
 from .processes import Host, Worker
@@ -61,7 +63,8 @@ class Witness(Protocol):
 class Settings:
     """What a run is drawn from. ``minutes`` is how long the faults go on, None: as the seed says.
     ``pace``: seconds between a client's packets of audio. ``plain``: for measuring (see
-    ``scene.draw``), without faults and with calls that last to the end."""
+    ``scene.draw``), without faults and with calls that last to the end. ``features``: what its
+    fleet may have beyond a tier of IPv4 relays."""
 
     seed: int
     sessions: int = 5
@@ -69,6 +72,7 @@ class Settings:
     minutes: float | None = None
     pace: float = 1.0
     plain: bool = False
+    features: tuple[Feature, ...] = tuple(Feature)
 
 
 @frozen(slots=True)
@@ -114,7 +118,8 @@ class World:
     checks: Checks = field(init=False)
     plan: Plan = field(init=False)
     store: Store = field(init=False)
-    directory: Nodes = field(init=False)
+    directories: list[Nodes] = field(init=False, factory=list)
+    """What relays know of nodes; those of a tier know the same."""
     workers: list[Worker] = field(init=False, factory=list)
     hosts: list[Host] = field(init=False, factory=list)
     callers: list[Caller] = field(init=False, factory=list)
@@ -127,7 +132,8 @@ class World:
     _legs: dict[tuple[Address, Address], Link] = field(init=False, factory=dict)
     _behind: dict[Address, Caller] = field(init=False, factory=dict)
     """Who has an address of a NAT just now."""
-    _given_up: list[Address] = field(init=False, factory=list)
+    _given_up: dict[bool, list[Address]] = field(init=False, factory=dict)
+    """By whether they are IPv4."""
     _faults_end: Instant = field(init=False, default=0.0)
     _refuses: float = field(init=False, default=0.0)
     _late: float = field(init=False, default=0.0)
@@ -139,10 +145,15 @@ class World:
         settings = self.settings
         name = f"{settings.seed}"
         self._dice = Dice(f"{name} world")
-        self.scene = scenes.draw(name, settings.sessions, plain=settings.plain, pace=settings.pace)
+        self.scene = scenes.draw(
+            name,
+            settings.sessions,
+            plain=settings.plain,
+            pace=settings.pace,
+            features=settings.features,
+        )
         self.checks = Checks(self.scene, self.loop)
         self.store = Store(self.loop, Dice(f"{name} store"), self.struck)
-        self.directory = Nodes({node: NextHop(address) for node, address in self.scene.nodes})
         minutes = settings.minutes
         lasts = self._dice.between(20.0, 45.0) if minutes is None else 60.0 * minutes
         begins = START + CALLING + WARMING
@@ -159,24 +170,31 @@ class World:
     def _make_processes(self) -> None:
         scene = self.scene
         offsets = Dice(f"{scene.seed} clocks")
-        for public, inner in scene.relays:
+        tier = Nodes.of(scene.nodes)
+        self.directories.append(tier)
+        for site in scene.relays:
+            directory = tier
+            if site.is_upstream:
+                directory = Nodes.of(site.hops)
+                self.directories.append(directory)
             group = [
                 Worker(
                     scene,
-                    public,
+                    site,
                     address,
                     Clock(self.loop, float(offsets.below(100_000))),
-                    self.directory,
+                    directory,
                     self,
                     self.checks,
                     self._adapter,
+                    {} if site.is_upstream else scene.upstream,
                 )
-                for address in inner
+                for address in site.workers
             ]
             for worker in group:
                 worker.siblings.extend(each for each in group if each is not worker)
                 self._by_inner[worker.inner] = worker
-            self._by_public[public] = group
+            self._by_public.update(dict.fromkeys(site.publics, group))
             self.workers.extend(group)
         for node, address in scene.nodes:
             clock = Clock(self.loop, float(offsets.below(100_000)))
@@ -188,9 +206,9 @@ class World:
         return StoreAdapter(
             self.store,
             worker.clock,
-            self.scene.codec,
+            self.scene.codec(worker.site),
             worker.found,
-            tuple(address for _, address in self.scene.nodes),
+            tuple(address for _, address in worker.site.hops),
         )
 
     def _make_callers(self) -> None:
@@ -201,7 +219,7 @@ class World:
             caller = Caller(
                 number,
                 scene.seed,
-                dice.pick(scene.relays)[0],
+                self._ways(number, dice),
                 Clock(self.loop, float(dice.below(100_000))),
                 self,
                 Link(Dice(f"{name} up"), conditions, self.struck),
@@ -212,6 +230,20 @@ class World:
             )
             self.callers.append(caller)
             self.loop.after(dice.unit() * CALLING, caller.dial)
+
+    def _ways(self, number: int, dice: Dice) -> tuple[Address, ...]:
+        """The public addresses that a caller may use."""
+        scene, features = self.scene, self.settings.features
+        home = dice.pick([site for site in scene.relays if not site.is_upstream])
+        if not features or self.settings.plain:
+            return home.publics
+        dice = Dice(f"{scene.seed} ways {number}")
+        return layout.reachable(features, scene.relays, home, dice)
+
+    def mark(self, node: int, state: NodeState) -> None:
+        """The operator tells all relays what a node may still be given."""
+        for directory in self.directories:
+            directory.mark(node, state)
 
     # --- what lies between ------------------------------------------------------------------------
 
@@ -245,7 +277,8 @@ class World:
         self._digest.update(_STAMP.pack(self.loop.now) + who + data)
 
     def launch(self, caller: Caller, data: bytes, proxy: Address) -> None:
-        self._fly(caller.up, caller.outside, proxy, data, self._at_port, caller.outside, proxy)
+        source = caller.outsides[proxy.is_ipv4]
+        self._fly(caller.up, source, proxy, data, self._at_port, source, proxy)
 
     def _at_port(self, data: bytes, source: Address, proxy: Address) -> None:
         """The kernel of a relay chooses one of the workers that there are."""
@@ -255,21 +288,19 @@ class World:
         if group:
             worker = group[zlib.crc32(source) % len(group)]
             self._mark(data, worker.inner)
-            worker.from_client(data, source)
+            worker.from_client(data, source, proxy)
 
-    def to_transceiver(self, inner: Address, hop: Address, data: bytes) -> None:
-        self._fly(self._leg(inner, hop), inner, hop, data, self._at_host, inner, hop)
+    def on_leg(self, source: Address, destination: Address, data: bytes) -> None:
+        leg = self._leg(source, destination)
+        self._fly(leg, source, destination, data, self._at_inner, source, destination)
 
-    def _at_host(self, data: bytes, inner: Address, hop: Address) -> None:
-        self._mark(data, hop)
-        self._by_hop[hop].receive(data, inner)
-
-    def to_relay(self, hop: Address, inner: Address, data: bytes) -> None:
-        self._fly(self._leg(hop, inner), hop, inner, data, self._at_inner, hop, inner)
-
-    def _at_inner(self, data: bytes, hop: Address, inner: Address) -> None:
-        self._mark(data, inner)
-        self._by_inner[inner].from_transceiver(data, hop)
+    def _at_inner(self, data: bytes, source: Address, destination: Address) -> None:
+        self._mark(data, destination)
+        host = self._by_hop.get(destination)
+        if host is not None:
+            host.receive(data, source)
+        else:
+            self._by_inner[destination].from_leg(data, source)
 
     def to_client(self, proxy: Address, client: Address, data: bytes) -> None:
         caller = self._behind.get(client)
@@ -282,25 +313,32 @@ class World:
             self._mark(data, client)
             caller.receive(data, proxy)
 
-    def give_address(self, caller: Caller) -> None:
+    def give_address(self, caller: Caller, ipv4: bool) -> None:
         """A NAT makes a new mapping: of a port of its own, or one that it has used before."""
-        old = caller.outside
-        if self._behind.get(old) is caller:
+        old = caller.outsides.get(ipv4)
+        if old is not None and self._behind.get(old) is caller:
             del self._behind[old]
-        reused = self._given_up and caller.dice.happens(0.3)
-        if reused:
-            fresh = self._given_up.pop(caller.dice.below(len(self._given_up)))
+        given_up = self._given_up.setdefault(ipv4, [])
+        if given_up and caller.dice.happens(0.3):
+            fresh = given_up.pop(caller.dice.below(len(given_up)))
         else:
-            network, host = divmod(caller.number, 250)
-            fresh = old
-            while fresh == old or fresh in self._behind:
-                port = 1024 + caller.dice.below(60_000)
-                fresh = Address.of(f"100.{64 + network // 256}.{network % 256}.{1 + host}", port)
-        if old != fresh and old.ip.startswith("100."):
-            self._given_up.append(old)
-            del self._given_up[:-64]
-        caller.outside = fresh
+            fresh = self._unused(caller, ipv4)
+        if old is not None and old != fresh:
+            given_up.append(old)
+            del given_up[:-64]
+        caller.outsides[ipv4] = fresh
         self._behind[fresh] = caller
+
+    def _unused(self, caller: Caller, ipv4: bool) -> Address:
+        """Nobody's address just now, and not the one that the caller had last."""
+        network, host = divmod(caller.number, 250)
+        ip = f"100.{64 + network // 256}.{network % 256}.{1 + host}"
+        if not ipv4:
+            ip = f"2001:db8:100:{caller.number:x}::{1 + caller.dice.below(3):x}"
+        fresh = old = caller.outsides.get(ipv4)
+        while fresh is None or fresh == old or fresh in self._behind:
+            fresh = Address.of(ip, 1024 + caller.dice.below(60_000))
+        return fresh
 
     # --- signalling -------------------------------------------------------------------------------
 
@@ -409,9 +447,12 @@ class World:
         return [self.callers[spell.where // 3 % len(self.callers)]]
 
     def some_legs(self, spell: Spell) -> list[Link]:
-        """Both ways between a worker and a transceiver, or one of them."""
-        worker, host = self.any_worker(spell), self.hosts[spell.where // 7 % len(self.hosts)]
-        ways = [(worker.inner, host.address), (host.address, worker.inner)]
+        """Both ways between a worker and a transceiver or an upstream relay, or one of them."""
+        worker = self.any_worker(spell)
+        partners = [address for _, address in worker.site.hops]
+        partners += list(dict.fromkeys(worker.upstream.values()))
+        partner = partners[spell.where // 7 % len(partners)]
+        ways = [(worker.inner, partner), (partner, worker.inner)]
         return [self._leg(*way) for way in ways[: 1 + spell.where % 2]]
 
     def trouble_signalling(self, refuses: float, late: float) -> None:
@@ -445,7 +486,7 @@ class World:
         self._look()
         for caller in self.callers:
             caller.stop()
-        idle = self.scene.relay_config.idle_timeout
+        idle = max(site.config.idle_timeout for site in self.scene.relays)
         self.loop.run(self.loop.now + LINGER + 3 * idle)
         self._look()
         self.store.expire()
@@ -475,7 +516,7 @@ class World:
             phase = core.snapshot(caller.call, call.host.clock.now).phase
             if phase in (Phase.ESTABLISHED.value, Phase.DISCONNECTED.value):
                 living[caller.number] = caller.call
-        takeover = self.scene.relay_config.takeover_idle
+        takeover = self.scene.takeover
         consent = self.scene.endpoint_config.session.consent_timeout
         contested = frozenset(number for number in living if self._is_contested(number))
         self.recovery = Recovery(self.loop.now, takeover, living, contested, consent)
@@ -487,8 +528,10 @@ class World:
         current = {each.call for each in self.callers}
         own = self.checks.calls[caller.call].host
         for hop in self.checks.led_to(caller.outside):
-            host = self._by_hop[hop]
-            if host is not own and host.core is not None and set(host.core.calls) - current:
+            host = self._by_hop.get(hop)
+            if host is None or host is own or host.core is None:
+                continue
+            if set(host.core.calls) - current:
                 return True
         return False
 

@@ -7,6 +7,7 @@ from conformance.client import Told, core
 from conformance.client.core import CHECK_PATIENCE
 from pair import Client, Rig
 from stunroute import stun
+from stunroute.address import Address
 from stunroute.demux import Kind, classify
 from stunroute.trace import Drop
 from transceiver.srtp import rtp
@@ -95,3 +96,45 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         rig.endpoint.send_audio(call, b"echo %d" % number, 960 * number, False, rig.now)
     rig.run(1.0)
     assert [packet.payload for packet in client.audio] == [b"echo 2", b"echo 3", b"echo 4"]
+
+
+BESIDE = Address.of("203.0.113.99", 3478)
+"""Another public address of the relay's."""
+
+
+def test_a_client_turns_to_another_address_and_its_call_follows() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    call = rig.establish(client)
+    home = client.server
+    client.turn_to(BESIDE, rig.now)
+    assert client.server == home
+    rig.run(1.0)
+    assert client.server == BESIDE
+    assert client.turning is None
+    rig.crossings.clear()
+    talk(rig, client, 3)
+    rig.endpoint.send_audio(call, b"echo", 960, False, rig.now)
+    rig.run(1.0)
+    assert client.audio[-1].payload == b"echo"
+    ways = {(each.source, each.destination) for each in rig.crossings}
+    assert ways == {(client.address, BESIDE), (BESIDE, client.address)}
+
+
+def test_a_client_stays_where_it_is_if_another_address_does_not_answer() -> None:
+    rig = Rig.build()
+    client = rig.client()
+    rig.establish(client)
+    home = client.server
+    rig.lose = lambda _, transmit: transmit.address == BESIDE
+    client.turn_to(BESIDE, rig.now)
+    rig.run(1.0)
+    assert client.turning == BESIDE
+    rig.run(3 * CHECK_PATIENCE)
+    assert client.turning is None
+    assert client.server == home
+    before = client.answered_at
+    rig.run(3.0)
+    assert client.answered_at is not None
+    assert before is not None
+    assert client.answered_at > before

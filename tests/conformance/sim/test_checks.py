@@ -145,7 +145,7 @@ def test_a_transceiver_that_spoils_what_it_hears() -> None:
 @pytest.mark.parametrize(("seed", "rule"), [(4, "ownership"), (17, "recovery")])
 def test_a_relay_that_never_lets_a_client_change_hands(seed: int, rule: str) -> None:
     with swapped(FlowTable, "_promote", lambda _: lambda *_args, **_named: None):
-        report = run(seed, Fault.TRANSCEIVER, Fault.DRAIN, minutes=0.5, sessions=6)
+        report = run(seed, Fault.TRANSCEIVER, Fault.DRAIN, minutes=0.5, sessions=6, features=())
     assert report.failure is not None
     assert report.failure.rule == rule
 

@@ -3,6 +3,7 @@
 import pytest
 
 from conformance.sim.faults import Fault
+from conformance.sim.layout import Feature
 from conformance.sim.world import Report, Settings, World
 
 
@@ -35,9 +36,11 @@ NAMED = {
 """What the harness or its rules had wrong, or the design allows and nobody had written down."""
 
 
+@pytest.mark.parametrize("features", [(), tuple(Feature)], ids=["as-found", "with-all-features"])
 @pytest.mark.parametrize("seed", NAMED.values(), ids=NAMED.keys())
-def test_seeds_that_have_found_something(seed: int) -> None:
-    report = run(seed)
+def test_seeds_that_have_found_something(seed: int, features: tuple[Feature, ...]) -> None:
+    """They were found before a fleet had any features, and show what they show without."""
+    report = run(seed, features=features)
     assert report.failure is None, report.failure
 
 
@@ -53,6 +56,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not() -> None:
     assert run(6, sessions=3).digest != first.digest
     assert run(5, sessions=4).digest != first.digest
     assert run(5, sessions=3, kinds=(Fault.NAT,)).digest != first.digest
+    assert run(5, sessions=3, features=()).digest != first.digest
 
 
 def test_a_witness_changes_nothing() -> None:
