@@ -69,7 +69,7 @@ def _capture() -> Run:
     from conformance import capture
     from conformance.story import Teller
 
-    logging.disable(logging.WARNING)
+    logging.getLogger("scapy").setLevel(logging.ERROR)
     path = Path("input")
 
     def run(data: bytes) -> None:

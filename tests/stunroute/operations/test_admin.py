@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import socket
 import stat
 import tempfile
@@ -244,8 +245,11 @@ def test_whoever_does_not_read_is_let_go_of(path: Path, monkeypatch: pytest.Monk
             sock.setblocking(False)
             await loop.sock_connect(sock, str(path))
             await loop.sock_sendall(sock, b'{"command": "flows", "limit": 10000}\n')
-            # Not a byte is read until the server has given up, which is when the reset comes.
-            await asyncio.sleep(0.5)
+            # Not a byte is read until the server has given up, however long the answer took to make.
+            hung_up = select.poll()
+            hung_up.register(sock, select.POLLHUP)
+            while not any(event & select.POLLHUP for _, event in hung_up.poll(0)):
+                await asyncio.sleep(0.01)
             received = 0
             with contextlib.suppress(ConnectionResetError):
                 while data := await loop.sock_recv(sock, 1 << 20):
