@@ -176,6 +176,8 @@ def hello_before_the_first_check(stage: Stage) -> Observed:
 )
 def no_answer_before_a_check(stage: Stage) -> Observed:
     puppet = ClientPuppet.reach(stage, checked=False)
+    # An answer to a check of their own would be what validates us.
+    puppet.call.reticent = True
     puppet.send_hello(note="ClientHello before any check")
     long = post_quantum(puppet.offer, stage.entropy)
     puppet.send_hello(long.encode(), note="a long one")
@@ -183,6 +185,7 @@ def no_answer_before_a_check(stage: Stage) -> Observed:
     came = sum(13 + len(each.record.fragment) for each in puppet.heard)
     if came:
         return Raced.ANSWERED, f"{came} bytes"
+    puppet.call.reticent = False
     validate(puppet.call)
     seen, detail = puppet.handshake()
     return Raced.UNDISTURBED if seen is Handshaken.COMPLETED else (Raced.SPOILT, detail)
