@@ -82,6 +82,11 @@ class Oracle:
     bad: tuple[Seen, ...]
     lenient: tuple[Seen, ...] = ()
 
+    def lenient_about(self, *wrong: Seen) -> "Oracle":
+        """The same, but that some of what is wrong is put up with."""
+        bad = tuple(each for each in self.bad if each not in wrong)
+        return Oracle(self.good, bad, (*self.lenient, *wrong))
+
 
 Observed: TypeAlias = Seen | tuple[Seen, str]
 """What steps return: what was seen, and if need be the particulars in a few words."""

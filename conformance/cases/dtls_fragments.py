@@ -10,7 +10,12 @@ from typing import Any
 import attrs
 
 from conformance.case import Case, Level, Observed, Rule
-from conformance.probe.dtls import COMPLETED, NOT_COMPLETED, Handshaken
+from conformance.probe.dtls import (
+    COMPLETED,
+    NEITHER_COMPLETED_NOR_ALERTED,
+    NOT_COMPLETED,
+    Handshaken,
+)
 from conformance.probe.dtls_client import ClientPuppet
 from conformance.probe.dtls_hello import post_quantum
 from conformance.probe.dtls_wire import (
@@ -168,7 +173,7 @@ def _forged(rule: Rule, *, sends: str, fragments: Callable[[Part], Sequence[byte
         profiles=DTLS,
         good=COMPLETED,
         lenient=(Handshaken.ALERTED,),
-        bad=tuple(each for each in NOT_COMPLETED if each is not Handshaken.ALERTED),
+        bad=NEITHER_COMPLETED_NOR_ALERTED,
     )(steps)
 
 
@@ -376,7 +381,7 @@ def _odd_record(rule: Rule, *, sends: str, raw: Callable[[ClientPuppet], bytes])
         profiles=DTLS,
         good=COMPLETED,
         lenient=(Handshaken.ALERTED,),
-        bad=tuple(each for each in NOT_COMPLETED if each is not Handshaken.ALERTED),
+        bad=NEITHER_COMPLETED_NOR_ALERTED,
     )(steps)
 
 

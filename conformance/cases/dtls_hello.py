@@ -10,6 +10,7 @@ from typing import Any
 from conformance.case import Case, Level, Observed, Rule, Unsupported, case
 from conformance.probe.dtls import (
     COMPLETED,
+    NEITHER_COMPLETED_NOR_ALERTED,
     NOT_COMPLETED,
     NOT_REFUSED,
     REFUSED,
@@ -504,7 +505,7 @@ odd_suites = _refused(
     profiles=DTLS,
     good=COMPLETED,
     lenient=(Handshaken.ALERTED,),
-    bad=tuple(each for each in NOT_COMPLETED if each is not Handshaken.ALERTED),
+    bad=NEITHER_COMPLETED_NOR_ALERTED,
     traps=("DTLS 6",),
 )
 def unknown_message_first(stage: Stage) -> Observed:

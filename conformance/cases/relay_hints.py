@@ -25,11 +25,7 @@ from conformance.probe.stun_draft import Draft
 from conformance.relay_stage import Node, RelayStage, Session
 from stunroute import stun
 
-LENIENT_STOPS = Oracle(
-    good=STOPS.good,
-    lenient=(Routed.DELIVERED,),
-    bad=tuple(seen for seen in STOPS.bad if seen is not Routed.DELIVERED),
-)
+LENIENT_STOPS = STOPS.lenient_about(Routed.DELIVERED)
 """The node would refuse it as well."""
 
 

@@ -4,6 +4,8 @@ A check goes where its hint says, and what follows from the same address goes af
 the plain cases, which everything else in the ``relay_`` files varies.
 """
 
+from collections.abc import Callable
+
 from conformance.case import Blocked, Level, Observed, Rule
 from conformance.probe.routing import (
     MAY_PASS,
@@ -317,15 +319,7 @@ def five_seconds(stage: RelayStage) -> Observed:
     lasts=70.0,
 )
 def media_keeps_the_flow(stage: RelayStage) -> Observed:
-    (node,) = need_nodes(stage, 1)
-    client = stage.client()
-    flow(stage, stage.mint(node), client)
-    for _ in range(14):
-        stage.all(5.0)
-        told = route(stage, rtp(stage), client, node, patient=True)
-        if told[0] is not Routed.DELIVERED:
-            return told
-    return Routed.DELIVERED
+    return _keeps_the_flow(stage, rtp)
 
 
 @relayed(
@@ -340,12 +334,17 @@ def media_keeps_the_flow(stage: RelayStage) -> Observed:
     lasts=70.0,
 )
 def indications_keep_the_flow(stage: RelayStage) -> Observed:
+    return _keeps_the_flow(stage, indication)
+
+
+def _keeps_the_flow(stage: RelayStage, make: Callable[[RelayStage], bytes]) -> Observed:
+    """One packet every 5 s for 70 s, until one does not arrive."""
     (node,) = need_nodes(stage, 1)
     client = stage.client()
     flow(stage, stage.mint(node), client)
     for _ in range(14):
         stage.all(5.0)
-        told = route(stage, indication(stage), client, node, patient=True)
+        told = route(stage, make(stage), client, node, patient=True)
         if told[0] is not Routed.DELIVERED:
             return told
     return Routed.DELIVERED

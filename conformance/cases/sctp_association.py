@@ -261,7 +261,7 @@ def init_changes_nothing(stage: Stage) -> Observed:
     puppet.run(0.2)
     if puppet.still_echoes():
         return Reaction.ANSWERED
-    return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+    return puppet.unanswered()
 
 
 @case(
@@ -387,7 +387,7 @@ def heartbeat(stage: Stage) -> Observed:
         puppet.send(Heartbeat(info))
         answer = puppet.chunk(HeartbeatAck)
         if answer is None:
-            return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+            return puppet.unanswered()
         if answer.info != info:
             return Reaction.WRONG, f"{len(answer.info)} bytes for {size}"
     return Reaction.ANSWERED

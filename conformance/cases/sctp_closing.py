@@ -71,7 +71,7 @@ def shutdown(stage: Stage) -> Observed:
     puppet = associated(stage)
     puppet.send(Shutdown(puppet.cumulative))
     if not _shutdown_ack(puppet):
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     puppet.send(ShutdownComplete())
     return Reaction.ANSWERED if _gone(puppet) else (Reaction.WRONG, "the association lives on")
 
@@ -90,7 +90,7 @@ def shutdown_ack_again(stage: Stage) -> Observed:
     puppet = associated(stage)
     puppet.send(Shutdown(puppet.cumulative))
     if not _shutdown_ack(puppet):
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     if not _shutdown_ack(puppet, 4.0):
         return Reaction.SILENCE, "sent once"
     puppet.send(Shutdown(puppet.cumulative))
@@ -116,7 +116,7 @@ def shutdown_waits_for_data(stage: Stage) -> Observed:
     message = stage.entropy(12)
     puppet.say(0, message)
     if puppet.comes_back(message) is not Reaction.ANSWERED:
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     puppet.send(Shutdown(before))
     if _shutdown_ack(puppet, 0.3):
         return Reaction.WRONG, "before the echo was acknowledged"
@@ -444,5 +444,5 @@ def message_after_reset(stage: Stage) -> Observed:
     if any(payload == message for _, _, payload in puppet.messages):
         return Reaction.WRONG, "it comes back"
     if not puppet.open_channel(2, dcep.Open("another")):
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     return Reaction.ANSWERED

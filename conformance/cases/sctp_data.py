@@ -247,7 +247,7 @@ def no_user_data(stage: Stage) -> Observed:
                     return Reaction.WRONG
         return None
 
-    return puppet.wait(find) or (Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD)
+    return puppet.wait(find) or puppet.unanswered()
 
 
 @case(
@@ -290,7 +290,7 @@ def order_within_a_stream(stage: Stage) -> Observed:
         return Reaction.ANSWERED
     if came:
         return Reaction.WRONG, f"{len(came)} of 5, or not in order"
-    return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+    return puppet.unanswered()
 
 
 @case(
@@ -327,7 +327,7 @@ def streams_apart(stage: Stage) -> Observed:
     message = stage.entropy(12)
     puppet.say(2, message)
     if puppet.hear(lambda *each: each == (2, dcep.BINARY, message)) is None:
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     puppet.send(missing)
     return puppet.comes_back(missing.payload)
 
@@ -462,5 +462,5 @@ def tsn_wrap(stage: Stage) -> Observed:
     for place in range(10):
         message = b"across the wrap %d" % place
         if not puppet.echoes(0, message):
-            return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+            return puppet.unanswered()
     return Reaction.ANSWERED

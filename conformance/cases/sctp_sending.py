@@ -90,7 +90,7 @@ def forward_tsn_under_loss(stage: Stage) -> Observed:
             puppet.run(0.02)
     if puppet.still_echoes():
         return Reaction.ANSWERED
-    return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+    return puppet.unanswered()
 
 
 @case(
@@ -137,7 +137,7 @@ def data_sent_again(stage: Stage) -> Observed:
     puppet.acknowledges = True
     puppet.acknowledge()
     if not tsns:
-        return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+        return puppet.unanswered()
     if len(set(tsns)) > 1:
         return Reaction.WRONG, "under another TSN"
     if len(tsns) < 2:
@@ -181,7 +181,7 @@ def our_window(stage: Stage) -> Observed:
         return Reaction.WRONG, f"{len(fresh)} chunks of new DATA"
     if came == sent:
         return Reaction.ANSWERED
-    return Reaction.SILENCE if puppet.is_alive() else Reaction.DEAD
+    return puppet.unanswered()
 
 
 @case(

@@ -297,11 +297,7 @@ SHA256 = (
     question(
         Rule("rfc8489/9.1.3/sha256-beside-sha1", "A request may be signed in both ways."),
         sends="a check with both integrities, both right",
-        oracle=Oracle(
-            good=TAKEN.good,
-            lenient=(Answered.UNKNOWN_ATTRIBUTE,),
-            bad=tuple(each for each in TAKEN.bad if each is not Answered.UNKNOWN_ATTRIBUTE),
-        ),
+        oracle=TAKEN.lenient_about(Answered.UNKNOWN_ATTRIBUTE),
         profiles=ICE,
         request=lambda asker: _two(asker, first=True, second=True),
     ),

@@ -83,6 +83,10 @@ NOT_COMPLETED = (
     Handshaken.DEAD,
 )
 """The oracle of a handshake that must succeed."""
+NEITHER_COMPLETED_NOR_ALERTED = tuple(
+    each for each in NOT_COMPLETED if each is not Handshaken.ALERTED
+)
+"""What is bad where an alert is lenient."""
 REFUSED = (Refusal.RECOVERED, Refusal.ALERTED)
 NOT_REFUSED = (Refusal.TORN_DOWN, Refusal.ACCEPTED, Refusal.DEAD)
 """With STUCK, which is lenient, the oracle of something that the authenticated address itself has

@@ -1,7 +1,8 @@
 """What a relay makes of one packet, on its way up and on its way down.
 
-The two oracles that nearly all cases share are here, and the shape of those that send one packet:
-a relay delivers it or it does not, and everything else that it could do is wrong.
+A relay delivers it or it does not, and everything else that it could do is wrong. So cases about
+relays share a few oracles, which are here, and ``relayed`` makes cases of them; where one packet is
+all that is sent, ``lone`` does the rest as well.
 """
 
 from collections.abc import Callable, Iterable
@@ -70,7 +71,13 @@ STOPS = Oracle(good=(Routed.NOWHERE,), bad=(*ASTRAY, Routed.DELIVERED))
 MAY_PASS = Oracle(good=(Routed.DELIVERED, Routed.NOWHERE), bad=ASTRAY)
 """The node can judge it as well as the relay: what matters is that nothing else comes of it."""
 
-ADRIFT = (*(Returned.ALTERED, Returned.FOREIGN, Returned.ELSEWHERE, Returned.TWICE, Returned.DEAD),)
+ADRIFT = (
+    Returned.ALTERED,
+    Returned.FOREIGN,
+    Returned.ELSEWHERE,
+    Returned.TWICE,
+    Returned.DEAD,
+)
 """Never right on the way down."""
 RETURNS = Oracle(good=(Returned.DELIVERED,), bad=(*ADRIFT, Returned.NOWHERE))
 REFUSED = Oracle(good=(Returned.NOWHERE,), bad=(*ADRIFT, Returned.DELIVERED))

@@ -347,6 +347,10 @@ class Puppet:
                 return True
         return False
 
+    def unanswered(self) -> Reaction:
+        """What it is that nothing came: silence, or the end of the association."""
+        return Reaction.SILENCE if self.is_alive() else Reaction.DEAD
+
     def reaction(
         self, found: Callable[[Packet], T | None], within: float = PATIENCE
     ) -> tuple[Reaction, T | None]:
@@ -368,7 +372,7 @@ class Puppet:
         seen = self.wait(find, within)
         if seen is not None:
             return seen
-        return (Reaction.SILENCE if self.is_alive() else Reaction.DEAD), None
+        return self.unanswered(), None
 
     def silence(self, within: float = 0.4) -> Reaction:
         """Whether nothing comes but what answers nothing (HEARTBEAT, DATA, SACK, the server's own
@@ -381,7 +385,7 @@ class Puppet:
         other = self.wait(find, within)
         match other:
             case None:
-                return Reaction.SILENCE if self.is_alive() else Reaction.DEAD
+                return self.unanswered()
             case Abort():
                 return Reaction.ABORTED
             case Error():
