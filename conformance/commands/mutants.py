@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from fnmatch import fnmatchcase
 from multiprocessing import get_context
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.text import Text
 from conformance import catalogue
 from conformance.mutants import weak
 from conformance.mutants.hunt import Kill, hunt, load, passing
+from conformance.mutants.model import Mutant
 
 EXIT_ALIVE = 1
 EXIT_NOISY = 3
@@ -47,15 +49,7 @@ EXIT_WEAK = 4
     type=click.IntRange(1, 64),
     help="With --weak: cases at a time, each in a process.",
 )
-def command(
-    patterns: tuple[str, ...],
-    listing: bool,
-    others: bool,
-    few: int,
-    weakly: bool,
-    write: bool,
-    jobs: int,
-) -> None:
+def command(patterns: tuple[str, ...], **options: Any) -> None:
     """Break our own server in one place at a time, and ask it all the cases.
 
     MUTANT is a name or a glob. Each must be failed by the case that names its defect, and noticed
@@ -74,19 +68,28 @@ def command(
       3  at least one was noticed by more than --few others
       4  a case cannot fail and is not excused, or is excused and can
     """
-    if weakly:
-        sys.exit(EXIT_WEAK if _find_weak(patterns, write, jobs) else 0)
-    if write:
+    if options["weakly"]:
+        wrong = _find_weak(patterns, options["write"], options["jobs"])
+        sys.exit(EXIT_WEAK if wrong else 0)
+    if options["write"]:
         raise click.UsageError("--write goes with --weak")
     chosen = [
         each for each in load() if not patterns or any(fnmatchcase(each.name, p) for p in patterns)
     ]
     if not chosen:
         raise click.UsageError("no mutant fits; see --list")
-    if listing:
+    if options["listing"]:
         for each in chosen:
             click.echo(f"{each.name}  [{each.killer}]\n    {each.breaks}")
         return
+    kills = _hunt(chosen)
+    _show(kills, options["others"])
+    if not all(kill.killed for kill in kills):
+        sys.exit(EXIT_ALIVE)
+    sys.exit(EXIT_NOISY if any(len(kill.others) > options["few"] for kill in kills) else 0)
+
+
+def _hunt(chosen: list[Mutant]) -> list[Kill]:
     console = Console(stderr=True)
     cases = catalogue.load()
     clean = passing(cases)
@@ -96,10 +99,7 @@ def command(
         for each in chosen:
             kills.append(hunt(each, cases, clean=clean))
             bar.advance(task)
-    _show(kills, others)
-    if not all(kill.killed for kill in kills):
-        sys.exit(EXIT_ALIVE)
-    sys.exit(EXIT_NOISY if any(len(kill.others) > few for kill in kills) else 0)
+    return kills
 
 
 def _show(kills: list[Kill], others: bool) -> None:
