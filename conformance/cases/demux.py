@@ -46,6 +46,8 @@ def _case(
     profiles: tuple[Profile, ...] = ICE,
     good: tuple[Sorted, ...] = (Sorted.DROPPED,),
 ) -> Case:
+    """What a server that waits for a ClientHello takes these datagrams for."""
+
     @rule.asked(
         sends=f"{sends}, to a server that waits for a ClientHello",
         profiles=profiles,

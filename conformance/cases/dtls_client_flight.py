@@ -50,6 +50,13 @@ def _impostor(
     differs from a good one; ``only_sent_wrongly`` that its messages do not, so that the same ones
     complete the handshake; ``by_use`` that the handshake may end, if nothing comes of it."""
 
+    @rule.asked(
+        sends=sends,
+        profiles=DTLS,
+        good=REFUSED_IN_TIME if by_use else REFUSED,
+        lenient=(Refusal.STUCK,),
+        bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
+    )
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         if group is not None:
@@ -63,13 +70,7 @@ def _impostor(
             return puppet.judge(puppet.is_finished, lambda: _says_it_right(puppet, puppet.flight))
         return puppet.judged(by_use=by_use)
 
-    return rule.asked(
-        sends=sends,
-        profiles=DTLS,
-        good=REFUSED_IN_TIME if by_use else REFUSED,
-        lenient=(Refusal.STUCK,),
-        bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
-    )(steps)
+    return steps
 
 
 def _with_group(hello: Hello, group: Group) -> Hello:
@@ -332,10 +333,11 @@ def _arranged(rule: Rule, *, sends: str, arrange: Callable[[list[Part]], list[Pa
     """A second flight in an unusual order. A server may wait until it is said again in the usual
     one."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         return ClientPuppet.reach(stage).handshake(arrange=arrange, pack=apart, stubborn=False)
 
-    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 early_change = _arranged(

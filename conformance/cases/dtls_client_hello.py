@@ -27,6 +27,12 @@ def _offers(
 ) -> Case:
     """A look at the server's ClientHello. ``look`` says what is wrong with it."""
 
+    @rule.asked(
+        sends="nothing: the ClientHello is looked at",
+        profiles=profiles,
+        good=(Checked.RIGHT,),
+        bad=(Checked.WRONG,),
+    )
     def steps(stage: Stage) -> Observed:
         puppet = ServerPuppet.reach(stage)
         try:
@@ -36,12 +42,7 @@ def _offers(
             return Checked.WRONG, str(error)
         return checked(look(puppet))
 
-    return rule.asked(
-        sends="nothing: the ClientHello is looked at",
-        profiles=profiles,
-        good=(Checked.RIGHT,),
-        bad=(Checked.WRONG,),
-    )(steps)
+    return steps
 
 
 def _broken_suites(puppet: ServerPuppet) -> str | None:
@@ -124,6 +125,7 @@ def _verified(
     """A handshake with the exchange of a cookie before it; ``lost``: the hello with the cookie is
     not heard the first time."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         puppet = ServerPuppet.reach(stage)
         puppet.need_hello()
@@ -142,7 +144,7 @@ def _verified(
             return Handshaken.UNSOUND, "the hello with the cookie differs from the first"
         return puppet.handshake()
 
-    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 cookie = _verified(

@@ -41,13 +41,14 @@ REASSEMBLY = ("rfc6347/4.2.3/4",)
 def _cut(rule: Rule, *, sends: str, long_hello: bool = False, **how: Any) -> Case:
     """A handshake that is right but for how it is cut and packed."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         if long_hello:
             puppet.offer = post_quantum(puppet.offer, stage.entropy)
         return puppet.handshake(**how)
 
-    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 def _first_size_then_rest(offset: int, overlap: int) -> Callable[[list[Part]], list[Part]]:
@@ -165,16 +166,17 @@ def _forged(rule: Rule, *, sends: str, fragments: Callable[[Part], Sequence[byte
         wrong = [attrs.evolve(parts[0], content=each) for each in fragments(parts[0])]
         return apart(writer, [each for piece in pieces for each in (*wrong, piece)])
 
-    def steps(stage: Stage) -> Observed:
-        return ClientPuppet.reach(stage).handshake(hello_pack=pack)
-
-    return rule.asked(
+    @rule.asked(
         sends=sends,
         profiles=DTLS,
         good=COMPLETED,
         lenient=(Handshaken.ALERTED,),
         bad=NEITHER_COMPLETED_NOR_ALERTED,
-    )(steps)
+    )
+    def steps(stage: Stage) -> Observed:
+        return ClientPuppet.reach(stage).handshake(hello_pack=pack)
+
+    return steps
 
 
 def _false_fragment(part: Part, length: int, offset: int, data: bytes) -> bytes:
@@ -364,6 +366,13 @@ def _odd_record(rule: Rule, *, sends: str, raw: Callable[[ClientPuppet], bytes])
     """A handshake with something between its hello and its second flight that is to be thrown
     away. An alert is allowed, though not wise (RFC 6347, 4.1.2.7)."""
 
+    @rule.asked(
+        sends=sends,
+        profiles=DTLS,
+        good=COMPLETED,
+        lenient=(Handshaken.ALERTED,),
+        bad=NEITHER_COMPLETED_NOR_ALERTED,
+    )
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         puppet.send_raw(raw(puppet), "before the hello")
@@ -376,13 +385,7 @@ def _odd_record(rule: Rule, *, sends: str, raw: Callable[[ClientPuppet], bytes])
             return Handshaken.COMPLETED
         return puppet.failure(Handshaken.STOPPED)
 
-    return rule.asked(
-        sends=sends,
-        profiles=DTLS,
-        good=COMPLETED,
-        lenient=(Handshaken.ALERTED,),
-        bad=NEITHER_COMPLETED_NOR_ALERTED,
-    )(steps)
+    return steps
 
 
 unknown_content = _odd_record(

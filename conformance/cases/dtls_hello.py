@@ -52,6 +52,7 @@ def _accepted(
     """A case in which a hello of that shape leads to a handshake. ``look`` says afterwards what is
     wrong all the same."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         puppet.offer = shape(puppet.offer, puppet)
@@ -60,20 +61,19 @@ def _accepted(
             return Handshaken.UNSOUND, wrong
         return seen, detail
 
-    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 def _refused(rule: Rule, *, sends: str, body: Callable[[Hello, ClientPuppet], bytes]) -> Case:
     """A case in which a hello with that body is not answered with a ServerHello."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=REFUSED, lenient=(Refusal.STUCK,), bad=NOT_REFUSED)
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         puppet.greet(body(puppet.offer, puppet), tries=1)
         return puppet.judge(puppet.said(HandshakeType.SERVER_HELLO) is not None, puppet.recover)
 
-    return rule.asked(
-        sends=sends, profiles=DTLS, good=REFUSED, lenient=(Refusal.STUCK,), bad=NOT_REFUSED
-    )(steps)
+    return steps
 
 
 whole_handshake = _accepted(

@@ -48,6 +48,19 @@ def _untouched(
     ``alerts`` that it may end with an alert, which is not wise (RFC 6347, 4.1.2.7), and ``ends``
     that it may end without a word."""
 
+    lenient = [] if answers else [Afterwards.ANSWERED]
+    if alerts:
+        lenient.append(Afterwards.ALERTED)
+    if ends:
+        lenient.append(Afterwards.ENDED)
+
+    @rule.asked(
+        sends=sends,
+        profiles=DTLS,
+        good=(*UNDISTURBED, *([Afterwards.ANSWERED] if answers else [])),
+        lenient=tuple(lenient),
+        bad=tuple(each for each in DISTURBED if each not in lenient),
+    )
     def steps(stage: Stage) -> Observed:
         puppet = side.reach(stage)
         puppet.establish()
@@ -55,18 +68,7 @@ def _untouched(
         harm(puppet)
         return pulse.after(lambda: effect(puppet))
 
-    lenient = [] if answers else [Afterwards.ANSWERED]
-    if alerts:
-        lenient.append(Afterwards.ALERTED)
-    if ends:
-        lenient.append(Afterwards.ENDED)
-    return rule.asked(
-        sends=sends,
-        profiles=DTLS,
-        good=(*UNDISTURBED, *([Afterwards.ANSWERED] if answers else [])),
-        lenient=tuple(lenient),
-        bad=tuple(each for each in DISTURBED if each not in lenient),
-    )(steps)
+    return steps
 
 
 def _raw(puppet: Puppet, *datagrams: bytes) -> int:

@@ -46,10 +46,11 @@ from transceiver.dtls.wire import vector
 def _accepted(rule: Rule, *, sends: str, options: dict[str, Any] | None = None, **how: Any) -> Case:
     """A handshake that is right but for how it is cut, or in what it chooses."""
 
+    @rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         return ServerPuppet.reach(stage, **(options or {})).handshake(**how)
 
-    return rule.asked(sends=sends, profiles=DTLS, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 def _impostor(
@@ -63,19 +64,20 @@ def _impostor(
     """A first flight of the server's to which a client must not answer with its second, or, with
     ``by_use``, from which nothing must come."""
 
+    @rule.asked(
+        sends=sends,
+        profiles=profiles,
+        good=REFUSED_IN_TIME if by_use else REFUSED,
+        lenient=(Refusal.STUCK,),
+        bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
+    )
     def steps(stage: Stage) -> Observed:
         puppet = ServerPuppet.reach(stage)
         puppet.need_hello()
         puppet.send_first(**deviate(puppet))
         return puppet.judged(by_use=by_use)
 
-    return rule.asked(
-        sends=sends,
-        profiles=profiles,
-        good=REFUSED_IN_TIME if by_use else REFUSED,
-        lenient=(Refusal.STUCK,),
-        bad=NOT_REFUSED_IN_TIME if by_use else NOT_REFUSED,
-    )(steps)
+    return steps
 
 
 def _changed(change: Change) -> Callable[[ServerPuppet], dict[str, Any]]:

@@ -38,6 +38,12 @@ def _race(
 ) -> Case:
     """A stranger at an address of its own, before the client's hello and amid its handshake."""
 
+    @rule.asked(
+        sends=sends,
+        profiles=ICE_AND_DTLS,
+        good=(Raced.UNDISTURBED,),
+        bad=(Raced.ANSWERED, Raced.SPOILT),
+    )
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         other = stranger(puppet.call)
@@ -57,12 +63,7 @@ def _race(
             return Raced.ANSWERED, f"with {len(other.heard)} records"
         return Raced.UNDISTURBED if completed else (Raced.SPOILT, _why(puppet))
 
-    return rule.asked(
-        sends=sends,
-        profiles=ICE_AND_DTLS,
-        good=(Raced.UNDISTURBED,),
-        bad=(Raced.ANSWERED, Raced.SPOILT),
-    )(steps)
+    return steps
 
 
 def _why(puppet: ClientPuppet) -> str:

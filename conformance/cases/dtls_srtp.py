@@ -177,6 +177,7 @@ BROKEN_USE_SRTP = tuple(
 def _named(rule: Rule, *, sends: str, lines: Callable[[bytes], list[str]]) -> Case:
     """A handshake after an offer that names our certificate in those lines."""
 
+    @rule.asked(sends=sends, profiles=DTLS_AND_SDP, good=COMPLETED, bad=NOT_COMPLETED)
     def steps(stage: Stage) -> Observed:
         identity = fixed_identity(stage.entropy)
         try:
@@ -188,7 +189,7 @@ def _named(rule: Rule, *, sends: str, lines: Callable[[bytes], list[str]]) -> Ca
             return Handshaken.UNANSWERED, str(error)
         return puppet.handshake()
 
-    return rule.asked(sends=sends, profiles=DTLS_AND_SDP, good=COMPLETED, bad=NOT_COMPLETED)(steps)
+    return steps
 
 
 def _line(der: bytes, algorithm: str) -> str:

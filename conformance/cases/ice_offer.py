@@ -23,6 +23,8 @@ class Came(Seen):
 
 
 def _comes_up(rule: Rule, offer: str, edit: Callable[[str], str] = str, *, ufrag: str = "") -> Case:
+    """A call whose offer ``edit`` has changed, and to which that must not matter."""
+
     @rule.asked(
         sends=f"an offer {offer}, and a client that goes on from there",
         profiles=ICE,

@@ -28,6 +28,9 @@ Act = Callable[[Call, Address], None]
 
 
 def _case(rule: Rule, *, sends: str, act: Act, good: tuple[Way, ...]) -> Case:
+    """A call that is up. ``act`` does something from another socket, and then audio is looked for
+    at both."""
+
     @rule.asked(
         sends=sends,
         profiles=ICE,

@@ -257,6 +257,9 @@ def _patched(
     any_refusal: bool = False,
     needs_restart: bool = False,
 ) -> Case:
+    """``_asked`` about a call that is open; with ``needs_restart`` by servers that restart ICE by
+    PATCH."""
+
     def steps(stage: Stage) -> Response:
         opened = open_resource(stage)
         if needs_restart:

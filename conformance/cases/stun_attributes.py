@@ -416,6 +416,7 @@ def _unreadable(
     requirement: str = "A value that has not the form of its type is refused or overlooked, and "
     "does no harm.",
 ) -> Case:
+    """A check, signed, in which one value has not the form of its type."""
     return question(
         Rule(name, requirement),
         sends=f"a signed check {what}",

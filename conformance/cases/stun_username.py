@@ -61,6 +61,7 @@ def _stranger(
     change: Callable[[bytes, bytes], bytes],
     oracle: Oracle = UNPROVED,
 ) -> Case:
+    """A check, rightly signed, in whose USERNAME ``change`` has put something else."""
     return question(
         Rule(
             f"rfc8489/9.1.3/{slug}",

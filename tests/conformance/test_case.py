@@ -1,9 +1,20 @@
 """Cases and their oracles."""
 
+import attrs
 import pytest
 
 from conformance import catalogue
-from conformance.case import Blocked, Level, Profile, Seen, Unsupported, Verdict, case
+from conformance.case import (
+    Blocked,
+    Level,
+    Oracle,
+    Profile,
+    Rule,
+    Seen,
+    Unsupported,
+    Verdict,
+    case,
+)
 from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.runner import run_case
 from conformance.stage import Refused
@@ -124,6 +135,36 @@ def test_names_have_three_parts() -> None:
             good=(Light.GREEN,),
             bad=(Light.RED, Light.AMBER),
         )
+
+
+@pytest.mark.parametrize("traps", [("no such trap",), ("Facts", "Facts")])
+def test_traps_are_known_and_named_once(traps: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="no traps"):
+        Rule("rfc1/2.3/a-light", "It is green.", traps=traps)
+
+
+def test_a_case_says_all_that_its_rule_says() -> None:
+    rule = Rule(
+        "rfc1/2.3/a-light",
+        "It is green.",
+        level=Level.SHOULD,
+        requirements=("rfc1/2.3/1",),
+        traps=("Facts",),
+    )
+    asked = rule.asked(
+        sends="a look", profiles=(), good=(Light.GREEN,), bad=(Light.RED, Light.AMBER)
+    )(lambda stage: Light.RED)
+    assert [getattr(asked, each.name) for each in attrs.fields(Rule)] == [
+        getattr(rule, each.name) for each in attrs.fields(Rule)
+    ]
+    assert asked.judge(Light.RED) is Verdict.LENIENT
+
+
+def test_what_an_oracle_puts_up_with_is_wrong_no_more() -> None:
+    strict = Oracle(good=(Light.GREEN,), bad=(Light.RED, Light.AMBER))
+    assert strict.lenient_about(Light.AMBER) == Oracle(
+        good=(Light.GREEN,), bad=(Light.RED,), lenient=(Light.AMBER,)
+    )
 
 
 def test_selection_is_by_glob_and_profile() -> None:
