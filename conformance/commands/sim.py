@@ -92,22 +92,11 @@ def command(kinds: str, having: str, benchmark: bool, as_json: bool, **options: 
       2  the command line makes no sense
       3  a worker process of the simulator died
     """
-    try:
-        chosen, features = faults.parse(kinds), layout.parse(having)
-    except (faults.UnknownFault, layout.UnknownFeature) as error:
-        raise click.UsageError(str(error)) from None
+    first = _settings(kinds, having, options)
     if benchmark:
         _benchmark(as_json)
         return
     seeds, trace, pcap = options["seeds"], options["trace"], options["pcap"]
-    first = Settings(
-        options["seed"],
-        options["sessions"],
-        chosen,
-        options["minutes"],
-        options["pace"],
-        features=features,
-    )
     if trace is not None or pcap is not None:
         if seeds != 1:
             raise click.UsageError("--trace and --pcap are for one seed")
@@ -123,6 +112,22 @@ def command(kinds: str, having: str, benchmark: bool, as_json: bool, **options: 
     else:
         _show(total)
     sys.exit(EXIT_BROKEN if total.failures else 0)
+
+
+def _settings(kinds: str, having: str, options: dict[str, Any]) -> Settings:
+    """Of the first seed. Raises UsageError."""
+    try:
+        chosen, features = faults.parse(kinds), layout.parse(having)
+    except (faults.UnknownFault, layout.UnknownFeature) as error:
+        raise click.UsageError(str(error)) from None
+    return Settings(
+        options["seed"],
+        options["sessions"],
+        chosen,
+        options["minutes"],
+        options["pace"],
+        features=features,
+    )
 
 
 def _campaign(

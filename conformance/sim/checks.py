@@ -25,7 +25,7 @@ Messages on a channel come once each and in their order.
 **Blame.** What a client of ours seals is sound, so drops that only a broken peer behind the seal
 could bring about are our own fault; ``INTERNAL`` lists them.
 
-**Recovery**, **bounds** and **leaks** are told beside the names below.
+**Recovery** is told in ``recovery``, **bounds** and **leaks** beside the names below.
 """
 
 from collections import Counter
@@ -46,7 +46,7 @@ from stunroute.trace import Drop, Origin
 from transceiver.events import AudioReceived, DataEnded, Ended, EndReason, MessageReceived
 from transceiver.events import Event as CallEvent
 
-from .callers import GIVE_UP, NOTICE, Caller, filler_of, said, who_said
+from .callers import Caller, filler_of, said, who_said
 from .loop import Loop
 from .processes import Host, Worker
 from .scene import Scene
@@ -55,16 +55,6 @@ from .store import TTL
 SETTLING = 8.0
 """After the last fault a check that is lost may be repeated for ``client.CHECK_PATIENCE`` before a
 fresh one goes out; that one, and the audio behind it, have some seconds to come back."""
-FRESH = GIVE_UP - NOTICE - 1.0
-"""A session lives when the faults end if a check of it has been answered within so many seconds:
-its client will not give it up, nor its transceiver, before it has recovered."""
-LOST = 75.0
-"""Within so long everybody is in a call again. The client notices (``NOTICE``), asks in vain,
-calls again (``ESTABLISHING`` at most, and perhaps once more), and where it calls from the same
-address its old flow has to fall idle first."""
-MESSAGES_LATER = 14.0
-"""Messages may lag behind audio by the longest retransmission timer, and a round trip."""
-
 INTERNAL = frozenset(
     (
         *(Drop.RTP_MALFORMED, Drop.RTCP_MALFORMED, Drop.RTP_PAYLOAD_TYPE, Drop.RTP_NO_PAYLOAD),
@@ -354,61 +344,3 @@ def _nothing(who: str, left: dict[str, int]) -> None:
     kept = ", ".join(f"{count} {what}" for what, count in left.items() if count)
     if kept:
         raise Violation("leaks", f"{who} still has {kept}")
-
-
-@define(slots=True, eq=False, repr=False)
-class Recovery:
-    """Who is back after the faults, and when. ``audio`` and ``messages`` hold the seconds by
-    caller."""
-
-    ended: Instant
-    takeover: float
-    living: dict[int, str]
-    """The callers whose session lived when the faults ended, each with its call."""
-    contested: frozenset[int] = frozenset()
-    """Those of them whose address another transceiver may believe to be a session's of its own,
-    whose client went away without a word. Its reports keep the relay from giving the address to
-    anybody else until it ends for want of consent."""
-    consent: float = 30.0
-    audio: dict[int, float] = field(factory=dict)
-    messages: dict[int, float] = field(factory=dict)
-
-    def bound(self, caller: Caller) -> float:
-        """How long this caller's audio may take."""
-        if caller.number in self.contested:
-            return SETTLING + self.takeover + self.consent
-        if caller.number in self.living:
-            return SETTLING + self.takeover
-        return LOST + self.takeover
-
-    def heard(self, caller: Caller, said_at: Instant | None, now: Instant) -> None:
-        """An echo of what was said at that time has come back."""
-        if said_at is not None and said_at >= self.ended and caller.number not in self.audio:
-            self.audio[caller.number] = now - self.ended
-
-    def replied(self, caller: Caller, said_at: Instant | None, now: Instant) -> None:
-        """The same of a message."""
-        if said_at is not None and said_at >= self.ended and caller.number not in self.messages:
-            self.messages[caller.number] = now - self.ended
-
-    def missing(self, callers: Iterable[Caller], now: Instant) -> Iterator[Caller]:
-        """Who is still to come back. Raises Violation where it is late, or its session that lived
-        is gone."""
-        for caller in callers:
-            call = self.living.get(caller.number)
-            if call is not None and caller.number not in self.audio and caller.call != call:
-                raise Violation("recovery", f"caller {caller.number} lost {call} that lived")
-            if caller.number not in self.audio:
-                bound, what = self.bound(caller), "audio"
-            elif caller.with_data and caller.number not in self.messages:
-                bound, what = self.bound(caller) + MESSAGES_LATER, "messages"
-            else:
-                continue
-            if now - self.ended > bound:
-                kind = "a living" if call is not None else "a lost"
-                raise Violation(
-                    "recovery",
-                    f"caller {caller.number} has no {what} {now - self.ended:.1f} s after the "
-                    f"faults, {kind} session; the bound is {bound:g} s",
-                )
-            yield caller

@@ -30,6 +30,10 @@ _ADDRESSES = 0.6
 _TIERS = 0.5
 """How likely a seed has the feature; IPv6 is in each."""
 
+UNCHECKED = 8.0
+"""``RelayConfig.takeover_unchecked``, in seconds: of three checks in a row (``client.KEEPALIVE``)
+one comes through, and a session that has been left is not long in anybody's way."""
+
 
 class UnknownFeature(ValueError):
     """No feature of that name."""
@@ -131,6 +135,7 @@ def bounds(dice: Dice) -> RelayConfig:
         flows=4096,
         idle_timeout=dice.pick((6.0, 10.0, 30.0)),
         takeover_idle=dice.pick((4.0, 10.0)),
+        takeover_unchecked=UNCHECKED,
         contenders=256,
         ssrcs_per_flow=dice.pick((1, 4)),
         ssrc_peeks=dice.pick((1, 16)),

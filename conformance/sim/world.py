@@ -8,7 +8,7 @@ calm, and everybody must be back within their bound. At last all hang up, and no
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from struct import Struct
@@ -21,19 +21,20 @@ from stunroute.directory import NodeState
 from stunroute.instant import Instant
 from stunroute.trace import Drop
 from transceiver.errors import AtCapacity, UnknownCall
-from transceiver.events import EndReason, Phase
+from transceiver.events import EndReason
 
 from . import faults as plans
-from . import layout
+from . import layout, recovery
 from . import scene as scenes
 from .callers import Caller, Refusal
-from .checks import FRESH, Checks, Recovery, Violation
+from .checks import Checks, Violation
 from .dice import Dice
 from .faults import Fault, Plan, Spell
 from .layout import Feature
 from .loop import START, Clock, Loop, Stuck
 from .network import Conditions, Link
 from .processes import Host, Worker
+from .recovery import Recovery
 from .scene import Nodes, Scene
 from .store import Store, StoreAdapter
 from .strikes import strike
@@ -281,14 +282,29 @@ class World:
         self._fly(caller.up, source, proxy, data, self._at_port, source, proxy)
 
     def _at_port(self, data: bytes, source: Address, proxy: Address) -> None:
+        worker = self._worker_at(proxy, source)
+        if worker is not None:
+            self._mark(data, worker.inner)
+            worker.from_client(data, source, proxy)
+
+    def _worker_at(self, proxy: Address, source: Address) -> Worker | None:
         """The kernel of a relay chooses one of the workers that there are."""
         group = self._by_public[proxy]
         if len(group) > 1:
             group = [worker for worker in group if worker.core is not None]
-        if group:
-            worker = group[zlib.crc32(source) % len(group)]
-            self._mark(data, worker.inner)
-            worker.from_client(data, source, proxy)
+        return group[zlib.crc32(source) % len(group)] if group else None
+
+    def way(self, source: Address, proxy: Address, node: int) -> Iterator[tuple[Worker, Address]]:
+        """The relays between a client and a node, each with where it sends what is for the node."""
+        worker = self._worker_at(proxy, source)
+        while worker is not None:
+            hop = dict(worker.site.hops)[node]
+            yield worker, hop
+            worker = self._by_inner.get(hop)
+
+    def host_at(self, hop: Address) -> Host | None:
+        """Whose inner address that is, None if it is a relay's."""
+        return self._by_hop.get(hop)
 
     def on_leg(self, source: Address, destination: Address, data: bytes) -> None:
         leg = self._leg(source, destination)
@@ -504,36 +520,8 @@ class World:
     def _become_calm(self) -> None:
         """The faults are over. Who has a session now must keep it."""
         self.calm = True
-        living = {}
-        for caller in self.callers:
-            client, call = caller.client, self.checks.calls.get(caller.call)
-            if client is None or call is None or call.host.core is None or not client.secured:
-                continue
-            fresh = caller.clock.now - (client.answered_at or 0.0) <= FRESH
-            core = call.host.core
-            if client.closed or caller.data_over or not fresh or caller.call not in core.calls:
-                continue
-            phase = core.snapshot(caller.call, call.host.clock.now).phase
-            if phase in (Phase.ESTABLISHED.value, Phase.DISCONNECTED.value):
-                living[caller.number] = caller.call
-        takeover = self.scene.takeover
-        consent = self.scene.endpoint_config.session.consent_timeout
-        contested = frozenset(number for number in living if self._is_contested(number))
-        self.recovery = Recovery(self.loop.now, takeover, living, contested, consent)
-        self._note(f"the faults are over, {len(living)} sessions live")
-
-    def _is_contested(self, number: int) -> bool:
-        """Whether a session that its client has left may still believe in this caller's address."""
-        caller = self.callers[number]
-        current = {each.call for each in self.callers}
-        own = self.checks.calls[caller.call].host
-        for hop in self.checks.led_to(caller.outside):
-            host = self._by_hop.get(hop)
-            if host is None or host is own or host.core is None:
-                continue
-            if set(host.core.calls) - current:
-                return True
-        return False
+        self.recovery = recovery.begin(self)
+        self._note(f"the faults are over, {len(self.recovery.living)} sessions live")
 
     def _drops(self) -> list[tuple[str, Counter[Drop]]]:
         counted = []

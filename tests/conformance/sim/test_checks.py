@@ -9,6 +9,7 @@ from attrs import evolve
 
 from conformance.client import Client, seeded
 from conformance.sim.faults import Fault
+from conformance.sim.layout import Feature
 from conformance.sim.processes import Worker
 from conformance.sim.world import Report, Settings, World
 from stunroute.address import Address
@@ -148,6 +149,24 @@ def test_a_relay_that_never_lets_a_client_change_hands(seed: int, rule: str) -> 
         report = run(seed, Fault.TRANSCEIVER, Fault.DRAIN, minutes=0.5, sessions=6, features=())
     assert report.failure is not None
     assert report.failure.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("seed", "features"), [(35, ()), (133, ()), (35, tuple(Feature)), (78, tuple(Feature))]
+)
+def test_a_relay_that_leaves_an_address_to_whoever_sends(
+    seed: int, features: tuple[Feature, ...]
+) -> None:
+    """As before a session that its client has left could lose the address while it went on."""
+
+    def holds(self: FlowTable, live: Flow, now: float) -> bool:
+        return now - live.proved < self._config.takeover_idle
+
+    with swapped(FlowTable, "_holds", lambda _: holds):
+        failure = World(Settings(seed, features=features)).run().failure
+    assert failure is not None
+    assert failure.rule == "recovery"
+    assert "a living session" in failure.what
 
 
 def test_a_relay_that_is_deaf_after_a_restart() -> None:
