@@ -1,4 +1,8 @@
-"""A relay and an endpoint made of what a sidecar says of theirs."""
+"""A relay and an endpoint made of what a sidecar says of theirs.
+
+Replay needs the very cores that there were, and a sidecar is a file that anybody may have edited:
+whatever cannot be built is told by its key.
+"""
 
 from typing import Any
 

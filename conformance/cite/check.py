@@ -1,4 +1,8 @@
-"""Everything that can be wrong between the requirements and the repository, found in one go."""
+"""Everything that can be wrong between the requirements and the repository, found in one go.
+
+Whoever mends the list wants to see all that is wrong with it at once. So nothing here stops at the
+first fault, and whether faults fail anything is for the command to say.
+"""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,8 @@
-"""The report as one HTML page that needs nothing else, neither a server nor the network."""
+"""The report as one HTML page that needs nothing else, neither a server nor the network.
+
+It is passed on as a file, and read by people who have no checkout: each requirement stands there
+with its words and with what answers it.
+"""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,8 @@
-"""The repository as text: what there is to scan, and how one knows that it is one."""
+"""The repository as text: what there is to scan, and how one knows that it is one.
+
+Nothing else in this room opens a Python file, so that all else can be tried on texts made up for
+it.
+"""
 
 from pathlib import Path
 

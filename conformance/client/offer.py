@@ -1,4 +1,8 @@
-"""The offers that our clients write: as plain as a browser's may be."""
+"""The offers that our clients write: as plain as a browser's may be.
+
+Text, made line by line and by no writer of the project's: a case is about to change a line of it,
+and must know that nothing else in it is odd.
+"""
 
 from collections.abc import Iterable
 

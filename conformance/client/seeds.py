@@ -1,4 +1,8 @@
-"""What a client draws, from a seed: equal seeds give equal calls."""
+"""What a client draws, from a seed: equal seeds give equal calls.
+
+A case that has failed is asked again, and a simulation run again, by its seed; that holds only if
+certificates, credentials and randoms all come from there.
+"""
 
 import hashlib
 from datetime import UTC, datetime

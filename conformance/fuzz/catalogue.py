@@ -1,4 +1,8 @@
-"""All targets: those that the sources name, and those that the tables add."""
+"""All targets: those that the sources name, and those that the tables add.
+
+A parser that nobody has written a target for is fuzzed as well, if bytes or text are all it takes;
+one that takes more and stands in no table is told, and fails a test.
+"""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase

@@ -1,4 +1,8 @@
-"""The negotiation and the jitter buffer as targets."""
+"""The negotiation and the jitter buffer as targets.
+
+Both keep state between what strangers send, and neither speaks a protocol of its own: an input is
+texts, or steps of time and sequence numbers.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,8 @@
-"""Starts children, reads what they say, and collects what they find."""
+"""Starts children, reads what they say, and collects what they find.
+
+A child may crash, hang or eat memory; that is what it is for. So this side trusts nothing of it but
+files and lines of text, and ends it when its time is up.
+"""
 
 import hashlib
 import os

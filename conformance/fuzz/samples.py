@@ -1,4 +1,8 @@
-"""Inputs that no capture holds: they travel sealed, or not as datagrams at all."""
+"""Inputs that no capture holds: they travel sealed, or not as datagrams at all.
+
+A fuzzer that starts from nothing seldom finds the way into a nested format; these are the ways in,
+written by the project's own encoders.
+"""
 
 import json
 from collections.abc import Iterator

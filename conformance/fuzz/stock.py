@@ -1,4 +1,8 @@
-"""What targets need to begin with, the same in every process: entropy, a date, a way to copy."""
+"""What targets need to begin with, the same in every process: entropy, a date, a way to copy.
+
+An input that fails must fail again from its file alone. So nothing is drawn or dated by the
+machine, and a scene that takes long to set up is copied for each input and never used twice.
+"""
 
 import copy
 import gc

@@ -1,4 +1,4 @@
-"""An endpoint to begin with."""
+"""An endpoint to begin with, apart from ``stock``: a target of STUN has no need of one."""
 
 from stunroute.address import Address
 from stunroute.hint import HintConfiguration, KeyRing

@@ -1,4 +1,8 @@
-"""All mutants, and which cases notice them."""
+"""All mutants, and which cases notice them.
+
+A case that fails on the whole server as well has noticed nothing; so the whole one is asked first,
+and what it does not pass counts for no mutant.
+"""
 
 import importlib
 import pkgutil

@@ -1,4 +1,8 @@
-"""A mutant, and how it is put on and taken off."""
+"""A mutant, and how it is put on and taken off.
+
+It swaps attributes of our own modules and classes while a block lasts, so that the cores need no
+switch for being wrong.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

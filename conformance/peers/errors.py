@@ -1,4 +1,4 @@
-"""What goes wrong with peers."""
+"""What goes wrong with peers: one error for the whole room, apart from all that raises it."""
 
 
 class PeerError(Exception):

@@ -1,4 +1,7 @@
-"""Audio that means nothing: what the tools of several layers send to see where it comes out."""
+"""Audio that means nothing: what the tools of several layers send to see where it comes out.
+
+In a module of its own, for none of these layers builds on another.
+"""
 
 OPUS_SILENCE = b"\xf8\xff\xfe"
 """A packet of 20 ms without sound."""

@@ -1,4 +1,8 @@
-"""Requests to a signalling resource, and what the responses amount to."""
+"""Requests to a signalling resource, and what the responses amount to.
+
+A status says less than it seems to: a server may answer rightly and be broken by the question. So
+no response is judged before a plain offer has been answered after it.
+"""
 
 from attrs import define, field
 

@@ -1,4 +1,8 @@
-"""Reports into files: who asked for which, and where they go."""
+"""Reports into files: who asked for which, and where they go.
+
+The forms only make text, so that tests and other programs can have it; files are written here
+alone.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""What each kind of fault does to a world, and how it ends."""
+"""What each kind of fault does to a world, and how it ends.
+
+``faults`` says what happens when, and how hard, and knows no world; here is what that means for
+one. What can be undone is undone when its spell is over.
+"""
 
 from typing import TYPE_CHECKING
 

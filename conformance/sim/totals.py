@@ -1,4 +1,8 @@
-"""Many runs, added up: what a campaign has done, as the file that is committed says it."""
+"""Many runs, added up: what a campaign has done, as the file that is committed says it.
+
+Only sums, counts and the commands that repeat what failed: a file of millions of runs is read by
+people, and its diff shows what one more campaign has added.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
