@@ -185,8 +185,8 @@ class Case(Rule):
     lasts: float = 0.0
 
     def judge(self, seen: Seen) -> Verdict:
-        """Raises KeyError for what is in none of the three: the steps' vocabulary is another one
-        than the oracle's."""
+        """What it is worth that this was seen, by the oracle and the rule's level. Raises KeyError
+        for what is in none of the three: the steps' vocabulary is another one than the oracle's."""
         if seen in self.good:
             return Verdict.PASS
         if seen in self.lenient:

@@ -32,7 +32,7 @@ class ExpectationError(StunrouteError):
 
 @frozen(slots=True)
 class Known:
-    """An entry."""
+    """An entry: a glob of names of cases, in which ``*`` takes slashes too, and the reason."""
 
     case: str
     reason: str
@@ -45,7 +45,7 @@ class Expectations:
     known: tuple[Known, ...] = ()
 
     def of(self, name: str) -> Known | None:
-        """The first entry that covers a case."""
+        """The first entry that covers a case, by its name; None where none does."""
         for entry in self.known:
             if fnmatchcase(name, entry.case):
                 return entry
@@ -62,7 +62,7 @@ class Expectations:
 
 
 def parse(text: str) -> Expectations:
-    """Raises ExpectationError."""
+    """The text of a file, read strictly. Raises ExpectationError."""
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
         read = converter.structure(tomllib.loads(text), Expectations)

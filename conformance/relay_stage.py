@@ -30,7 +30,7 @@ from .wire import Arrival, Wire
 
 @frozen(slots=True)
 class Node:
-    """A transceiver that we play: its name in hints, and our socket."""
+    """A transceiver that we play: its name in hints, and our socket on the leg."""
 
     cluster: int
     number: int
@@ -39,7 +39,8 @@ class Node:
 
 @frozen(slots=True)
 class Session:
-    """A call that is up only on paper: what its client sends checks with."""
+    """A call that is up only on paper: what its client sends checks with. ``ufrag`` is the node's
+    and holds the hint."""
 
     node: Node
     ufrag: bytes
@@ -49,7 +50,7 @@ class Session:
 @frozen(slots=True)
 class Delivery:
     """What reached a node. ``leg`` is None where the header cannot be read; ``inner`` is the
-    address it came from, to which the node sends."""
+    address it came from, to which the node sends; ``at`` is by the wire's clock, in seconds."""
 
     node: Node
     leg: forward.Leg | None
@@ -60,7 +61,7 @@ class Delivery:
 
 @frozen(slots=True)
 class Reception:
-    """What reached a client's socket."""
+    """What reached a client's socket, and from which address. ``at`` as above."""
 
     client: Address
     source: Address
@@ -73,7 +74,8 @@ class RelayStage:
     """``public`` is the relay's. ``nodes`` has at least one; a case that needs more says so.
     ``verifies``: the relay is said to check MESSAGE-INTEGRITY itself. ``restart`` kills the relay
     and starts an empty one in its place; None where nobody can. ``elsewhere`` opens a socket on a
-    host that the relay was told nothing of; None likewise."""
+    host that the relay was told nothing of; None likewise. ``patience`` is in seconds. What sends
+    raises Forbidden."""
 
     wire: Wire
     entropy: Entropy
@@ -88,6 +90,7 @@ class RelayStage:
 
     @property
     def now(self) -> Instant:
+        """The wire's clock, in seconds."""
         return self.wire.now
 
     def client(self) -> Address:
@@ -110,7 +113,8 @@ class RelayStage:
         username: bytes | None = None,
         attributes: tuple[tuple[int, bytes], ...] = (),
     ) -> bytes:
-        """A client's check for a session, good but for what the arguments change."""
+        """A client's check for a session (RFC 8445, section 7.2), good but for what the arguments
+        change; ``attributes`` come before the integrity."""
         name = session.ufrag + b":peer" if username is None else username
         return stun.build(
             stun.Method.BINDING,
@@ -138,12 +142,13 @@ class RelayStage:
         self.down_raw(forward.encode(to, proxy) + payload, delivery.node, delivery.inner, note)
 
     def down_raw(self, data: bytes, node: Node | Address, inner: Address, note: str = "") -> None:
-        """A node, or another socket of ours, sends bytes to the relay's inner address as they
-        are."""
+        """A node, or another socket of ours, sends bytes to an inner address of the relay's as they
+        are, without a header of the leg's."""
         self._send(data, node.address if isinstance(node, Node) else node, inner, note)
 
     def next(self, within: float | None = None) -> Delivery | Reception | None:
-        """What arrives next, at a node or at a client; None where nothing does in that time."""
+        """What arrives next, at a node or at a client; None where nothing does in so many seconds,
+        the stage's patience unless said."""
         return self._next(self.now + (self.patience if within is None else within))
 
     def _next(self, until: Instant) -> Delivery | Reception | None:
@@ -158,7 +163,7 @@ class RelayStage:
         return Reception(arrival.socket, arrival.source, arrival.data, arrival.at)
 
     def all(self, seconds: float | None = None) -> list[Delivery | Reception]:
-        """Everything that arrives in that time."""
+        """Everything that arrives in so many seconds, the stage's patience unless said."""
         until = self.now + (self.patience if seconds is None else seconds)
         heard = []
         while (each := self._next(until)) is not None:
@@ -166,7 +171,8 @@ class RelayStage:
         return heard
 
     def some(self, within: float | None = None) -> list[Delivery | Reception]:
-        """What arrives first in that time, and what follows it closely."""
+        """What arrives first in so many seconds, the stage's patience unless said, and what follows
+        it closely."""
         first = self.next(within)
         return [] if first is None else [first, *self.all(self.patience / 8)]
 

@@ -21,17 +21,19 @@ from .wire import Forbidden
 
 class Driver(Protocol):
     """Who sets stages up. ``name`` is what ``Case.without`` knows it by: ``memory``, ``simulator``,
-    ``udp``. ``stage`` may raise Unsupported and Blocked."""
+    ``udp``."""
 
     @property
     def name(self) -> str: ...
-    def stage(self, case: Case) -> AbstractContextManager[Any]: ...
+    def stage(self, case: Case) -> AbstractContextManager[Any]:
+        """A ``Stage`` or a ``RelayStage`` for the length of a block. Raises Unsupported, Blocked,
+        OSError."""
 
 
 @frozen(slots=True)
 class Result:
     """``seen`` is None where the steps came to no end; ``detail`` then says why. ``seconds`` is
-    what it took by the caller's clock, 0.0 without one."""
+    what it took by the clock that ``run_case`` was given, 0.0 without one."""
 
     case: Case
     driver: str
@@ -43,7 +45,8 @@ class Result:
 
 
 def run_case(case: Case, driver: Driver, clock: Callable[[], float] = lambda: 0.0) -> Result:
-    """Ask it. Raises nothing but what ends the program."""
+    """Ask one case on a stage of the driver's. ``clock`` says seconds, for the result alone. Raises
+    nothing but what ends the program."""
     began = clock()
     trail = Trail()
 

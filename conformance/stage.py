@@ -23,14 +23,15 @@ PATIENCE = 0.5
 
 @frozen(slots=True)
 class Opened:
-    """A call was opened. ``call`` names it at the door from now on."""
+    """A call was opened. ``call`` names it at the door from now on, ``answer`` is SDP."""
 
     call: str
     answer: str = field(repr=False)
 
 
 class Refused(Exception):
-    """The door turned a request down: ``status`` is HTTP's where there is HTTP."""
+    """The door turned a request down, or said nothing in time: ``status`` is HTTP's where there was
+    a response by HTTP."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text if status is None else f"{status}: {text}")
@@ -61,18 +62,19 @@ class Http(Protocol):
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Response:
         """``url`` may be relative to the resource. The headers that the command line gave, a bearer
-        token among them, are added unless ``headers`` names them. Raises Forbidden for another
-        host."""
+        token among them, are added unless ``headers`` names them. Any status is a response. Raises
+        Forbidden for another origin, Refused where no response comes."""
 
 
 class Door(Protocol):
-    """Signalling. All raise Refused."""
+    """Signalling. Offers and answers are SDP. All raise Refused."""
 
     @property
     def http(self) -> Http | None:
         """None where calls are opened in memory."""
 
-    def open(self, offer: str) -> Opened: ...
+    def open(self, offer: str) -> Opened:
+        """An offer for a new call: its answer, and a name for it."""
 
     def reoffer(self, call: str, offer: str) -> str:
         """A further offer for a live call: the answer."""
@@ -80,12 +82,14 @@ class Door(Protocol):
     def restart(self, call: str, fragment: str) -> str | None:
         """A fragment (RFC 8840): the fragment in answer, None where there is none."""
 
-    def hang_up(self, call: str) -> None: ...
+    def hang_up(self, call: str) -> None:
+        """End a call."""
 
 
 @frozen(slots=True)
 class Target:
-    """An address to ask, with the credentials of a session there if it has one."""
+    """An address to ask, with the credentials (RFC 8445, section 5.3) of a session there if it has
+    one."""
 
     address: Address
     ufrag: str | None = None
@@ -94,7 +98,8 @@ class Target:
 
 @define(slots=True)
 class Stage:
-    """See the module. ``entropy`` is the case's own, so that a rerun draws the same."""
+    """See the module. ``entropy`` is the case's own, so that a rerun draws the same. ``patience``
+    is in seconds: what ought to come at once and has not come by then is taken for lost."""
 
     wire: Wire
     entropy: Entropy
@@ -105,19 +110,20 @@ class Stage:
 
     @property
     def now(self) -> Instant:
+        """The wire's clock, in seconds."""
         return self.wire.now
 
     def open_socket(self) -> Address:
-        """A new socket of ours."""
+        """A new socket of ours. Raises Forbidden where the case has too many, OSError."""
         return self.wire.open()
 
     def send(self, data: bytes, socket: Address, destination: Address, note: str = "") -> None:
-        """Raises Forbidden."""
+        """A datagram from one of our sockets. Raises Forbidden."""
         self.wire.send(data, socket, destination)
         self.trail.cross(Crossing(self.now, socket, destination, True, data, note))
 
     def receive(self, until: Instant) -> Arrival | None:
-        """The next datagram, None when it is ``until``."""
+        """The next datagram; None when the clock says ``until`` and none has come."""
         arrival = self.wire.receive(until)
         if arrival is not None:
             crossing = Crossing(arrival.at, arrival.socket, arrival.source, False, arrival.data)

@@ -19,8 +19,8 @@ LONGEST_NOTE = 20_000
 
 @frozen(slots=True)
 class Crossing:
-    """One datagram between ``near``, a socket of the harness, and ``far``. ``sent`` by us or not.
-    ``note`` is what the case calls it."""
+    """One datagram between ``near``, a socket of ours, and ``far``. ``at`` is by the wire's clock,
+    in seconds. ``sent`` by us or not. ``note`` is what the case calls it."""
 
     at: Instant
     near: Address
@@ -42,7 +42,8 @@ class Note:
 @define(slots=True)
 class Trail:
     """In order. ``secrets`` are lines of a key log (the form that NSS and Wireshark know), so that
-    a pcap of the trail can be read."""
+    a pcap of the trail can be read. ``left_out`` counts the datagrams that are not kept; the bytes
+    are those of all."""
 
     entries: list[Crossing | Note] = field(factory=list)
     secrets: list[str] = field(factory=list, repr=False)
@@ -53,7 +54,7 @@ class Trail:
     _kept: int = 0
 
     def cross(self, crossing: Crossing) -> None:
-        """Keep a datagram."""
+        """Keep a datagram, or count it where there are too many."""
         if crossing.sent:
             self.sent_bytes += len(crossing.data)
         else:
@@ -65,7 +66,7 @@ class Trail:
             self.entries.append(crossing)
 
     def note(self, at: Instant, text: str) -> None:
-        """Keep a remark."""
+        """Keep a remark, cut to ``LONGEST_NOTE``; beyond ``MOST_NOTES`` none is kept."""
         if self._notes < MOST_NOTES:
             self._notes += 1
             self.entries.append(Note(at, text[:LONGEST_NOTE]))

@@ -16,7 +16,8 @@ from stunroute.instant import Instant
 
 @frozen(slots=True)
 class Arrival:
-    """A datagram that came from ``source`` to ``socket``, one of ours."""
+    """A datagram that came from ``source`` to ``socket``, one of ours. ``at`` is by the wire's
+    clock, in seconds."""
 
     at: Instant
     data: bytes = field(repr=False)
@@ -29,19 +30,22 @@ class Forbidden(Exception):
 
 
 class Wire(Protocol):
-    """``now`` counts seconds from any origin."""
+    """Sockets, and the clock that goes with them. Addresses are the sockets' names."""
 
     @property
-    def now(self) -> Instant: ...
+    def now(self) -> Instant:
+        """Seconds from any origin; never goes back."""
 
     def open(self) -> Address:
-        """A new socket: its address, as the other side will see it."""
+        """A new socket: its address, as the other side will see it. Raises Forbidden where the
+        case has too many, OSError where there is none to be had."""
 
     def send(self, data: bytes, socket: Address, destination: Address) -> None:
-        """From one of our sockets. Raises Forbidden."""
+        """A datagram from one of our sockets. Raises Forbidden, and then nothing has left."""
 
     def receive(self, until: Instant) -> Arrival | None:
-        """The next datagram at any of our sockets; None when it is ``until`` and none has come."""
+        """The next datagram at any of our sockets; None when the clock says ``until`` and none has
+        come. Raises Forbidden where the case's time is up."""
 
     def may_send_to(self, address: Address) -> bool:
         """Whether this is an address that the harness was given."""
