@@ -25,6 +25,7 @@ from conformance.wire import Forbidden
 LONGEST_ANSWER = 1_000_000
 HANGING_UP = 10.0
 """Seconds that all calls of a case together may take to be hung up."""
+LONGEST_EXCERPT = 400
 REDACTED = b"(redacted)"
 SHORTEST_SECRET = 6
 """Bytes; a shorter value of a header is found in any text."""
@@ -50,6 +51,8 @@ class HttpResource:
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     timeout: float = 10.0
     lasts: float = 120.0
+    missed: str = ""
+    """What became of the last request that got no response."""
     _client: httpx.Client = field(init=False)
     _streams: list[Any] = field(init=False, factory=list)
     _until: float | None = field(init=False, default=None)
@@ -84,13 +87,25 @@ class HttpResource:
                         if len(read) > LONGEST_ANSWER:
                             raise Refused(f"more than {LONGEST_ANSWER} bytes of answer")
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
-                if late.is_set():
-                    raise Refused(f"no whole answer in {self.timeout:g} s") from error
-                raise Refused(f"{type(error).__name__}: {error}") from error
+                said = f"{type(error).__name__}: {error}"
+                raise self._miss(self._too_late if late.is_set() else said) from error
         if late.is_set():  # a body that ends with its connection looks whole
-            raise Refused(f"no whole answer in {self.timeout:g} s")
+            raise self._miss(self._too_late)
         told = {name.lower(): value for name, value in answered.headers.items()}
         return Response(answered.status_code, told, self._redacted(bytes(read)))
+
+    @property
+    def reached(self) -> bool:
+        """Whether anybody has ever taken a connection."""
+        return bool(self._streams)
+
+    @property
+    def _too_late(self) -> str:
+        return f"no whole answer in {self.timeout:g} s"
+
+    def _miss(self, what: str) -> Refused:
+        self.missed = what
+        return Refused(what)
 
     @contextlib.contextmanager
     def _bounded(self) -> Iterator[threading.Event]:
@@ -209,5 +224,12 @@ def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
 
 
 def _excerpt(response: Response) -> str:
-    text = " ".join(response.body[:400].decode("utf-8", "replace").split())
+    """What it says, in a line: where it leads, or how its body begins."""
+    location = response.headers.get("location", "")
+    if 300 <= response.status < 400 and location:
+        return f"it leads to {location[:LONGEST_EXCERPT]}"
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    text = " ".join(response.body[:LONGEST_EXCERPT].decode("utf-8", "replace").split())
+    if kind == "text/html":
+        return f"a page, {text[:60]!r}"
     return text or "no body"

@@ -12,6 +12,7 @@ from conformance.stage import PATIENCE
 from stunroute.address import Address
 from stunroute.hint import KeyRing
 
+from .presence import Presence
 from .wire import Bounds, Leash, UdpWire, hosts_of, local_ip, unused_ports
 
 
@@ -34,20 +35,30 @@ class UdpRelayDriver:
     bounds: Bounds = field(factory=Bounds)
     leash: Leash = field(factory=Leash)
     name: str = "udp"
+    presence: Presence | None = None
     _ports: Iterator[int] = field(factory=unused_ports)
 
     @contextmanager
     def stage(self, case: Case) -> Iterator[RelayStage]:
-        """Open the next hops, and shut them when the case is over. Raises Unsupported, OSError."""
+        """Open the next hops, and shut them when the case is over. Raises Unsupported, Blocked
+        where no relay is there, OSError."""
         if Profile.RELAY not in case.profiles:
             raise Unsupported("asks a server, not a relay")
         if case.lasts > self.longest:
             raise Unsupported(f"takes {case.lasts:g} s (--longest)")
+        if self.presence is not None:
+            self.presence.need()
+        with self.open(case.name, case.lasts) as stage:
+            yield stage
+
+    @contextmanager
+    def open(self, name: str, more_seconds: float = 0.0) -> Iterator[RelayStage]:
+        """A stage for whatever is called ``name``, as in ``UdpDriver.open``."""
         wire = UdpWire(
             hosts=hosts_of((self.public, *(each for each in self.allowed if not each.port))),
             addresses=frozenset(each for each in self.allowed if each.port),
             bind=local_ip(self.public),
-            bounds=self.bounds.beyond(case.lasts),
+            bounds=self.bounds.beyond(more_seconds),
             leash=self.leash,
             ports=self._ports,
         )
@@ -56,7 +67,7 @@ class UdpRelayDriver:
                 wire.adopt(node.address)
             yield RelayStage(
                 wire,
-                seeded(f"{self.seed} {case.name}"),
+                seeded(f"{self.seed} {name}"),
                 self.public,
                 self.nodes,
                 self.keyring,

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 
 from attrs import define, evolve, field, frozen
 
@@ -76,15 +77,18 @@ class Leash:
 @define(slots=True)
 class UdpWire:
     """``hosts`` are the IP addresses that may be sent to, at any port; ``addresses`` those with one
-    port alone. ``bind`` is the local IP address of all sockets, and ``ports`` are theirs, one after
-    the other, where it matters which: those that are taken are passed over."""
+    port alone; with ``here`` those of this machine may be, too. ``bind`` is the local IP address of
+    all sockets, and ``ports`` are theirs, one after the other, where it matters which: those that
+    are taken are passed over. ``hushed`` says why nothing may be sent: nobody would hear it."""
 
     hosts: frozenset[bytes]
     addresses: frozenset[Address]
     bind: str
+    here: bool = False
     bounds: Bounds = field(factory=Bounds)
     ports: Iterator[int] | None = None
     leash: Leash = field(factory=Leash)
+    hushed: str | None = None
     _selector: selectors.BaseSelector = field(factory=selectors.DefaultSelector)
     _sockets: dict[Address, socket.socket] = field(factory=dict)
     _inbox: deque[Arrival] = field(factory=deque)
@@ -93,6 +97,7 @@ class UdpWire:
     _swept: Instant = 0.0
     """The end of waiting for which the kernel has been emptied a last time."""
     _sent: int = 0
+    _ours: set[bytes] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self._bucket = TokenBucket(self.bounds.rate, self.bounds.burst)
@@ -128,11 +133,22 @@ class UdpWire:
         return bound
 
     def may_send_to(self, address: Address) -> bool:
-        given = address in self.addresses or address.host in self.hosts
         reachable = address.is_ipv4 is (":" not in self.bind)  # from our sockets
-        return given and reachable and address.is_sendable
+        return reachable and self.is_given(address)
+
+    def is_given(self, address: Address) -> bool:
+        """Whether the command line leads there, be it by another kind of socket than ours are."""
+        given = address in self.addresses or address.host in self.hosts or self._is_here(address)
+        return given and address.is_sendable
+
+    def _is_here(self, address: Address) -> bool:
+        if self.here and address.host not in self._ours and is_ours(address):
+            self._ours.add(address.host)
+        return address.host in self._ours
 
     def send(self, data: bytes, socket: Address, destination: Address) -> None:
+        if self.hushed is not None:
+            raise Forbidden(self.hushed)
         if not self.may_send_to(destination):
             raise Forbidden(f"{destination} was not given on the command line")
         self._sent += len(data)
@@ -209,6 +225,15 @@ def local_ip(target: Address) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.connect((target.ip, target.port or 9))
         return str(asking.getsockname()[0])
+
+
+def is_ours(address: Address) -> bool:
+    """Whether this machine has that address: what it sends there, it would send from there. A
+    second address of the same network is taken for a stranger's."""
+    try:
+        return ip_address(address.ip).is_loopback or local_ip(address) == address.ip
+    except OSError:
+        return False
 
 
 def resolve(host: str) -> tuple[Address, ...]:

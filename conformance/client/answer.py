@@ -6,6 +6,7 @@ section that has them, and says what is missing.
 """
 
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 
 from attrs import field, frozen
 
@@ -15,6 +16,9 @@ from transceiver.dtls import Fingerprint
 
 LONGEST = 65536
 """Characters of an answer that are read."""
+MOST_REASONS = 6
+"""Candidates that are told of where none can be used."""
+NAME = "a name, and no address"
 MOST_DIGITS = 20
 """Of a number: those of 64 bits."""
 
@@ -37,11 +41,20 @@ class Candidate:
 
     @property
     def address(self) -> Address | None:
-        """None where the host is no literal address."""
+        """None where the host is no literal address, or one that means something else on every
+        link (RFC 4291, 2.5.6): no zone in an answer is ours."""
+        return None if self.unusable else Address.of(self.host, self.port)
+
+    @property
+    def unusable(self) -> str:
+        """Why nobody could send there, whatever he was given; empty where one could."""
         try:
-            return Address.of(self.host, self.port)
+            host = ip_address(self.host)
         except ValueError:
-            return None
+            return NAME
+        if isinstance(host, IPv6Address) and (host.is_link_local or host.scope_id is not None):
+            return "of one link"
+        return "" if self.port < 65536 else "no port"
 
 
 @frozen(slots=True)
@@ -69,6 +82,21 @@ class Answer:
             and usable(address)
         ]
         return max(found)[1] if found else None
+
+    def passed_over(self, usable: Callable[[Address], bool] = lambda _: True) -> list[str]:
+        """Each candidate, up to a few, that ``server`` does not take, and why."""
+        reasons = []
+        for candidate in self.candidates:
+            host = candidate.host[:60]
+            if candidate.transport != "udp":
+                reasons.append(f"{host}: {candidate.transport[:10]}")
+            elif candidate.unusable:
+                # A name is another one in every answer (RFC 8828, 5.2: mDNS).
+                where = "" if candidate.unusable == NAME else f"{host}: "
+                reasons.append(f"{where}{candidate.unusable}")
+            elif candidate.component == 1 and (found := candidate.address) and not usable(found):
+                reasons.append(f"{host}: not given")
+        return list(dict.fromkeys(reasons))[:MOST_REASONS]
 
 
 def read_answer_untrusted(text: str, previous: Answer | None = None) -> Answer:

@@ -16,6 +16,7 @@ from rich.table import Table
 from conformance import peers
 from conformance.commands import matrix
 from conformance.peers import Door, Peer, PeerError, Running
+from conformance.peers.running import AWAY_SECONDS
 
 EXIT_FAILED = 1
 EXIT_UNKNOWN = 2
@@ -106,7 +107,7 @@ def run_command(name: str, arguments: tuple[str, ...]) -> None:
     again, and that is told; it makes the status 1 where it would have been 0.
     """
     with _started(name, revive=True) as running:
-        told = [f"--{running.door.value}", running.url]
+        told = [f"--{running.door.value}", running.url, "--wait", f"{AWAY_SECONDS:g}"]
         argv = [sys.executable, "-m", "conformance", "run", *told, *arguments]
         click.echo(f"{running.peer.title} {running.version}", err=True)
         status = subprocess.run(running.command(argv)).returncode

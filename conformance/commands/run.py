@@ -9,6 +9,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,9 +19,11 @@ from attrs import frozen
 from rich.console import Console
 
 from conformance import catalogue
+from conformance.blackbox import trial
 from conformance.blackbox.abreast import in_order
 from conformance.blackbox.door import Style
 from conformance.blackbox.driver import UdpDriver
+from conformance.blackbox.presence import Finding, Presence, Trial
 from conformance.blackbox.relay import UdpRelayDriver
 from conformance.blackbox.wire import resolve
 from conformance.case import Blocked, Case, Profile
@@ -29,6 +32,7 @@ from conformance.expectations import ExpectationError, Expectations, parse
 from conformance.relay_stage import Node
 from conformance.report import console as table
 from conformance.report import writing
+from conformance.report.plain import one_line
 from conformance.report.run import Run
 from conformance.report.writing import Wanted
 from conformance.runner import Driver, Result, run_case
@@ -45,6 +49,7 @@ LONGEST = 10.0
 EXIT_FAILED = 1
 EXIT_OUTLIVED = 3
 EXIT_BROKEN = 4
+EXIT_NOBODY = 5
 EXIT_INTERRUPTED = 130
 
 _SUBJECTS = ("whip", "calls", "stun", "relay", "memory", "simulator")
@@ -53,12 +58,14 @@ _SUBJECTS = ("whip", "calls", "stun", "relay", "memory", "simulator")
 @frozen(slots=True)
 class Subject:
     """Whom to ask: a driver, what it is called, and the options that lead there. ``stop`` has
-    cases in other threads come to an end."""
+    cases in other threads come to an end. ``presence`` is None where nobody can be missing, or
+    nobody wants to know."""
 
     driver: Driver
     title: str
     options: tuple[str, ...]
     stop: Callable[[], None] = lambda: None
+    presence: Presence | None = None
 
 
 _WHOM = (
@@ -107,6 +114,14 @@ _HOW = (
         type=click.Choice([profile.value for profile in Profile]),
         help="Only cases of this profile.",
     ),
+    click.option(
+        "--wait",
+        default=0.0,
+        show_default=True,
+        type=click.FloatRange(0, 3600),
+        help="Seconds to wait for a server that is not up yet, or has gone in mid-run.",
+    ),
+    click.option("--anyway", is_flag=True, help="Ask the cases even where nobody seems to be."),
     click.option("--list", "listing", is_flag=True, help="List the cases and ask nothing."),
     click.option("--all", "everything", is_flag=True, help="Show what passes too."),
     click.option("--strict", is_flag=True, help="Lenient is a failure."),
@@ -160,6 +175,10 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     captures for download. A capture holds the keys of its case's calls, which are worth nothing
     after them.
 
+    Before the first case one call, or one Binding request, tries whether anybody is there. Where
+    nobody is, nothing is asked and nothing judged. Where the server goes away in mid-run, the cases
+    that meet nobody are blocked; the run waits ten seconds for it once, or --wait, if that is more.
+
     \b
     Exit status:
       0  every case passed, was lenient or noted, is a known failure, or could not be asked
@@ -167,6 +186,7 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
       2  the command line makes no sense
       3  a known failure passes now: take it out of the file
       4  the harness itself broke in at least one case
+      5  nobody answers there, so nothing was judged
     130  interrupted: what was known by then is told
     """
     profiles = [Profile(name) for name in options["profiles"]]
@@ -182,7 +202,8 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
     wanted = _wanted(options)
     expectations = _expectations(options["known"])
     began, clock = datetime.now(UTC), time.monotonic()
-    results = _run_all(cases, subject, options["jobs"])
+    finding = _trial(subject)
+    results = _run_all(cases, subject, options["jobs"]) if finding.nobody is None else []
     run = Run(
         subject=subject.title,
         options=subject.options,
@@ -193,18 +214,46 @@ def command(patterns: tuple[str, ...], listing: bool, **options: Any) -> None:
         expectations=expectations,
         strict=options["strict"],
         seed=options["seed"],
+        nobody=finding.nobody or "",
+        remarks=_remarks(subject, finding),
     )
-    # Files first: whoever reads the table may stop reading.
-    try:
-        printed = writing.write(run, wanted)
-    except OSError as error:
-        raise click.UsageError(f"a report cannot be written: {error}") from error
-    table.show(run, Console(stderr=wanted.takes_stdout), everything=options["everything"])
-    click.echo(printed, nl=False)
+    _tell(run, wanted, everything=options["everything"])
+    if run.nobody:
+        sys.exit(EXIT_NOBODY)
     if len(results) < len(cases):
         click.echo(f"interrupted: {len(results)} of {len(cases)} cases were asked", err=True)
         sys.exit(EXIT_INTERRUPTED)
     sys.exit(status(run))
+
+
+def _trial(subject: Subject) -> Finding:
+    """Whether anybody is there to be asked."""
+    if subject.presence is None:
+        return Finding()
+    try:
+        finding = subject.presence.at_start()
+    except KeyboardInterrupt:
+        click.echo("interrupted before anything was asked", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    if finding.remark is not None:
+        click.echo(one_line(finding.remark), err=True)
+    return finding
+
+
+def _remarks(subject: Subject, finding: Finding) -> tuple[str, ...]:
+    gone = subject.presence.gone if subject.presence is not None else None
+    ended = None if gone is None else f"The server went away in mid-run: {gone}."
+    return tuple(remark for remark in (finding.remark, ended) if remark is not None)
+
+
+def _tell(run: Run, wanted: Wanted, *, everything: bool) -> None:
+    """Files first: whoever reads the table may stop reading."""
+    try:
+        printed = writing.write(run, wanted)
+    except OSError as error:
+        raise click.UsageError(f"a report cannot be written: {error}") from error
+    table.show(run, Console(stderr=wanted.takes_stdout), everything=everything)
+    click.echo(printed, nl=False)
 
 
 def status(run: Run) -> int:
@@ -263,11 +312,12 @@ def _subject(options: dict[str, Any]) -> Subject:
         if (target.ufrag is None) != (target.password is None):
             raise click.UsageError("--ufrag and --pwd go together")
         driver = UdpDriver(target=target, **common)
+        _look(driver, partial(trial.of_target, driver), options, before_each=True)
         again = ["--stun", options["stun"]]
         if target.ufrag is not None:
             again += ["--ufrag", target.ufrag, "--pwd", "PASSWORD"]
         title = f"STUN at {options['stun']}"
-        return Subject(driver, title, (*again, *_again(options)), driver.leash.stopped.set)
+        return _live(driver, title, again, options)
     url = options[given[0]]
     headers = dict(_header(text) for text in options["headers"])
     if options["token"]:
@@ -277,7 +327,29 @@ def _subject(options: dict[str, Any]) -> Subject:
         driver.known()
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{url}: {error}") from error
-    return Subject(driver, url, (f"--{given[0]}", url, *_again(options)), driver.leash.stopped.set)
+    _look(driver, partial(trial.of_server, driver), options)
+    return _live(driver, url, [f"--{given[0]}", url], options)
+
+
+def _look(
+    driver: UdpDriver | UdpRelayDriver,
+    tries: Trial,
+    options: dict[str, Any],
+    *,
+    before_each: bool = False,
+) -> None:
+    """Have the driver look whether anybody is there, unless that does not matter."""
+    if not options["anyway"]:
+        stopped = driver.leash.stopped
+        driver.presence = Presence(tries, before_each, options["wait"], stopped=stopped)
+
+
+def _live(
+    driver: UdpDriver | UdpRelayDriver, title: str, again: list[str], options: dict[str, Any]
+) -> Subject:
+    """``again`` names the door for a rerun."""
+    words = (*again, *_again(options))
+    return Subject(driver, title, words, driver.leash.stopped.set, driver.presence)
 
 
 def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
@@ -302,8 +374,8 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
             again += [option, "ID:ROUTING:PASSWORD" if secret else text]
     again += ["--verifies"] if options["verifies"] else []
     again += ["--restart", options["restart"]] if options["restart"] else []
-    title = f"the relay at {options['relay']}"
-    return Subject(driver, title, (*again, *_again(options)), driver.leash.stopped.set)
+    _look(driver, partial(trial.of_relay, driver), options, before_each=True)
+    return _live(driver, f"the relay at {options['relay']}", again, options)
 
 
 def _again(options: dict[str, Any]) -> list[str]:
@@ -438,6 +510,8 @@ def _run_all(cases: list[Case], subject: Subject, jobs: int) -> list[Result]:
 
         def ask(case: Case) -> None:
             result = run_case(case, subject.driver, time.monotonic)
+            if subject.presence is not None:
+                subject.presence.weigh(result)
             with lock:
                 if not stopped.is_set():
                     done[case.name] = result

@@ -22,7 +22,7 @@ from conformance.case import Case
 
 from .areas import Area, asked_of
 from .errors import PeerError
-from .running import Running, start
+from .running import AWAY_SECONDS, Running, start
 from .table import Peer
 
 T = TypeVar("T")
@@ -241,6 +241,7 @@ class _Asking:
         jobs = 1 if again else self.manner.jobs
         argv = [sys.executable, "-m", "conformance", "run", f"--{running.door.value}", running.url]
         argv += ["--jobs", str(jobs), "--patience", f"{patience:g}", "--json", str(report)]
+        argv += ["--wait", f"{AWAY_SECONDS:g}"]
         if again:
             argv += ["--html", str(report.with_suffix(".html"))]
         return [*argv, *(case.name for case in cases)]

@@ -23,6 +23,8 @@ LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 3.0
 LOOKS = 3
 """How many looks in a row may get no answer: a busy peer is not a dead one."""
+AWAY_SECONDS = 45.0
+"""Until a peer that has died or hangs is noticed, and up again: for ``conformance run --wait``."""
 REVIVALS = 50
 """How often a peer is started again at most."""
 

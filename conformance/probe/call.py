@@ -13,7 +13,7 @@ from attrs import define, field
 
 from conformance.case import Blocked, Unsupported
 from conformance.client import Answer, AnswerError, Client, read_answer_untrusted
-from conformance.stage import Door, Refused, Stage
+from conformance.stage import Door, Opened, Refused, Stage
 from conformance.wire import Arrival
 from stunroute import stun
 from stunroute.address import Address
@@ -178,17 +178,29 @@ def open_call(
     stage.note(f"answer\n{opened.answer}")
     if client.contents == ("data",) and _REFUSED_DATA.search(opened.answer):
         raise Unsupported("the server takes no data")
+    return take_answer(stage, client, opened)
+
+
+def take_answer(stage: Stage, client: Client, opened: Opened) -> Call:
+    """The call that an answer makes of an offer. Raises Unsupported and Blocked as above."""
     try:
         told = read_answer_untrusted(opened.answer)
     except AnswerError as error:
         raise Blocked(str(error)) from error
     server = told.server(stage.wire.may_send_to)
     if server is None:
-        raise Unsupported("the answer names no address that the harness was given")
+        raise Unsupported(_nowhere(told, stage))
     for content, taken in (("audio", told.payload_type), ("data", told.max_message_size)):
         if content in client.contents and taken is None:
             raise Unsupported(f"the server takes no {content}")
     return Call(stage, client, opened.call, opened.answer, told, server)
+
+
+def _nowhere(told: Answer, stage: Stage) -> str:
+    """Why none of the answer's candidates can be used."""
+    reasons = told.passed_over(stage.wire.may_send_to)
+    beside = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"the answer names no address that the harness was given{beside}"
 
 
 def need_door(stage: Stage) -> Door:

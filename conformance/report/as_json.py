@@ -9,7 +9,7 @@ import json
 from typing import Literal
 
 import cattrs
-from attrs import frozen
+from attrs import field, frozen
 
 from conformance.case import Verdict
 from conformance.runner import Result
@@ -77,7 +77,8 @@ class Report:
     """All of it. ``began`` is ISO 8601 with its offset, ``seconds`` what the run took; ``program``
     is the version of stunroute. ``counts`` has every verdict, ``failing`` is the number of cases
     that fail the run, ``outlived`` the known failures that pass now. ``results`` are in the order
-    of the cases' names unless the run had another."""
+    of the cases' names unless the run had another. ``nobody`` says why nothing was asked, where
+    nobody was there; ``remarks`` what concerns more than one case."""
 
     format: Literal["stunroute-conformance"]
     version: Literal[1]
@@ -92,6 +93,8 @@ class Report:
     failing: int
     outlived: list[KnownFailure]
     results: list[CaseReport]
+    nobody: str | None = None
+    remarks: list[str] = field(factory=list)
 
 
 def render(run: Run) -> str:
@@ -130,6 +133,8 @@ def report(run: Run) -> Report:
         failing=sum(run.fails(result) for result in run.results),
         outlived=[KnownFailure(entry.case, entry.reason) for entry in run.outlived],
         results=[_case(run, result) for result in run.results],
+        nobody=one_line(run.nobody) or None,
+        remarks=[one_line(remark) for remark in run.remarks],
     )
 
 

@@ -49,6 +49,10 @@ def show(run: Run, console: Console, *, everything: bool = False) -> None:
     """Print the sum, and every result that is not a pass (``everything``: those too). Cases that
     could not be asked are shown as one line for each reason, and so are those that many share a
     reason for being blocked: one server that is not there is one thing to say."""
+    if run.nobody:
+        text = f"nobody is there, so nothing was judged: {one_line(run.nobody)}"
+        console.print(Text(text, style="bold red"), soft_wrap=True)
+        return
     if run.results:
         console.print(_sum(run))
     for verdict in _ORDER:
@@ -132,6 +136,8 @@ def _end(run: Run, console: Console) -> None:
     cases = "1 case" if total == 1 else f"{total} cases"
     console.print()
     console.print(f"{cases} in {run.seconds:.1f} s: {', '.join(parts)}", highlight=False)
+    for remark in run.remarks:
+        console.print(Text(one_line(remark), style="yellow"), soft_wrap=True)
     for entry in run.outlived:
         said_of = one_line(f"known failure that passes now: {entry.case} ({entry.reason})")
         console.print(Text(said_of, style="bold red"), soft_wrap=True)

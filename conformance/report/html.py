@@ -76,16 +76,16 @@ def render(run: Run, *, keep_all: bool = False) -> str:
             f"<style>{style}</style></head><body>",
             '<main class="overview" id="overview">',
             _header(run),
-            _tiles(run),
-            _first(run),
-            _profiles(run),
-            _groups(run),
-            _list(run),
+            *(() if run.nobody else _overview(run)),
             "</main>",
             *cases,
             f"<script>{script}</script></body></html>\n",
         ]
     )
+
+
+def _overview(run: Run) -> Iterable[str]:
+    return (_tiles(run), _first(run), _profiles(run), _groups(run), _list(run))
 
 
 def _digest(text: str) -> str:
@@ -113,19 +113,26 @@ def _header(run: Run) -> str:
         f"<div><dt>{name}</dt><dd>{value if value.startswith('<') else escape(value)}</dd></div>"
         for name, value in facts.items()
     )
-    if failing:
+    if run.nobody:
+        outcome = "Nobody is there, so nothing was judged"
+    elif failing:
         outcome = f"{failing} of {cases} fail this run" if failing > 1 else f"1 of {cases} fails"
     elif run.outlived:
         outcome = "A known failure passes now"
     else:
         outcome = f"None of {cases} fails"
-    mood = "bad" if failing or run.outlived else "good"
+    mood = "bad" if failing or run.outlived or run.nobody else "good"
     extras = []
     if known:
         extras.append(f"{_plural(known, 'known failure')} not counted")
     if run.strict:
         extras.append("strict: lenient counts as failed")
     beside = f' <span class="quiet">{escape("; ".join(extras))}</span>' if extras else ""
+    remarks = "".join(
+        f'<p class="remark">{escape(one_line(text))}</p>'
+        for text in (run.nobody, *run.remarks)
+        if text
+    )
     outlived = "".join(
         f"<li><code>{escape(one_line(entry.case))}</code> passes now. Its reason was: "
         f"{escape(one_line(entry.reason))}"
@@ -134,7 +141,7 @@ def _header(run: Run) -> str:
     return (
         '<header><p class="kicker">Conformance report</p>'
         f'<h1>{escape(one_line(run.subject))}</h1><p class="outcome {mood}">{escape(outcome)}.'
-        f'{beside}</p><dl class="facts">{listed}</dl>'
+        f'{beside}</p>{remarks}<dl class="facts">{listed}</dl>'
         + (f'<ul class="outlived">{outlived}</ul>' if outlived else "")
         + "</header>"
     )

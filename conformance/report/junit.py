@@ -2,7 +2,8 @@
 
 They know four things: passed, failure, error, skipped. What fails the run is a failure, a harness
 that broke an error; what could not be asked is skipped, and so is a known failure, each with its
-reason. Lenient and noted cases pass and say so in their output. A known failure that passes now is
+reason. Lenient and noted cases pass and say so in their output. Where nobody was there to be asked,
+that is the one error. A known failure that passes now is
 a failing test of its own, because it fails the run.
 """
 
@@ -23,6 +24,13 @@ def render(run: Run) -> str:
     root = ElementTree.Element("testsuites", name=f"conformance of {one_line(run.subject)}")
     for name, results in groups.items():
         _suite(root, run, name, results)
+    if run.nobody:
+        suite = ElementTree.SubElement(root, "testsuite", name="the server")
+        test = ElementTree.SubElement(
+            suite, "testcase", name="is there", classname="the server", time="0"
+        )
+        ElementTree.SubElement(test, "error", message=one_line(run.nobody), type="nobody")
+        _count(suite)
     if run.outlived:
         suite = ElementTree.SubElement(root, "testsuite", name="known failures")
         for entry in run.outlived:

@@ -14,7 +14,9 @@ from conformance.trail import Crossing
 @frozen(slots=True)
 class Run:
     """``subject`` says what was asked (a URL, an address, our own cores), ``options`` the part of
-    the command line that leads there, for reruns; ``began`` is a time of day in ISO 8601."""
+    the command line that leads there, for reruns; ``began`` is a time of day in ISO 8601.
+    ``nobody`` says why nothing was asked, where nobody was there; ``remarks`` what concerns more
+    than one case, sentence by sentence."""
 
     subject: str
     options: tuple[str, ...]
@@ -25,6 +27,8 @@ class Run:
     expectations: Expectations = field(factory=Expectations)
     strict: bool = False
     seed: str = "0"
+    nobody: str = ""
+    remarks: tuple[str, ...] = ()
 
     def known(self, result: Result) -> Known | None:
         """The entry of the known-failures file for a result that is not well."""

@@ -105,7 +105,8 @@ def test_keys_stand_beside_the_capture_of_a_call(tmp_path: Path) -> None:
 def test_a_rerun_is_asked_as_the_run_was_but_for_secrets() -> None:
     url = "http://127.0.0.1:1/whip"
     given = ("--header", "X-Key: hush", "--token", "hush", "--allow", "127.0.0.1:9")
-    done = run("--whip", url, *given, "--patience", "0.25", "--longest", "5", PASSING)
+    how = ("--patience", "0.25", "--longest", "5", "--anyway")
+    done = run("--whip", url, *given, *how, PASSING)
     again = (
         f"conformance run --whip {url} --header 'X-Key: VALUE' --token TOKEN "
         f"--allow 127.0.0.1:9 --patience 0.25 --longest 5 {PASSING}"
@@ -169,8 +170,8 @@ def test_a_command_line_without_sense_is_status_2(arguments: tuple[str, ...]) ->
     assert run(*arguments).exit_code == 2
 
 
-def test_a_server_that_is_not_there_blocks_its_cases() -> None:
-    done = run("--whip", "http://127.0.0.1:1/whip", PASSING)
+def test_a_server_that_is_not_there_blocks_the_cases_of_who_insists() -> None:
+    done = run("--whip", "http://127.0.0.1:1/whip", "--anyway", PASSING)
     assert done.exit_code == 1
     assert "blocked" in done.output
 

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from conformance.blackbox import wire as wire_module
 from conformance.blackbox.wire import (
     PORTS,
     SOCKETS,
@@ -11,6 +12,7 @@ from conformance.blackbox.wire import (
     Leash,
     UdpWire,
     hosts_of,
+    is_ours,
     resolve,
     unused_ports,
 )
@@ -192,6 +194,43 @@ def test_a_socket_reaches_its_own_family_alone() -> None:
         wire.bind = "::1"
         assert wire.may_send_to(Address.of("::1", 9))
         assert not wire.may_send_to(Address.of("127.0.0.1", 9))
+    finally:
+        wire.close()
+
+
+def test_this_machine_may_be_given_whole(monkeypatch) -> None:
+    ours, theirs = Address.of("192.0.2.1", 9), Address.of("192.0.2.2", 9)
+    asked = []
+
+    def is_ours(address: Address) -> bool:
+        asked.append(address)
+        return address == ours
+
+    monkeypatch.setattr(wire_module, "is_ours", is_ours)
+    wire = wire_to(LOCAL)
+    try:
+        assert not wire.may_send_to(ours)
+        wire.here = True
+        assert wire.may_send_to(ours)
+        assert wire.may_send_to(ours)
+        assert asked == [ours]
+        assert not wire.may_send_to(theirs)
+    finally:
+        wire.close()
+
+
+def test_loopback_is_ours_and_documentation_is_not() -> None:
+    assert is_ours(LOCAL)
+    assert is_ours(Address.of("127.9.9.9", 9))
+    assert not is_ours(Address.of("198.51.100.1", 9))
+
+
+def test_nothing_is_sent_to_who_would_not_hear_it(peer) -> None:
+    wire = wire_to(LOCAL)
+    wire.hushed = "nobody listens"
+    try:
+        with pytest.raises(Forbidden, match="nobody listens"):
+            wire.send(b"hello", wire.open(), address_of(peer))
     finally:
         wire.close()
 

@@ -25,7 +25,7 @@ def test_the_fields_are_those_of_version_1() -> None:
     assert document["version"] == 1
     assert set(document) == {
         *("format", "version", "subject", "options", "began", "seconds", "program", "seed"),
-        *("strict", "counts", "failing", "outlived", "results"),
+        *("strict", "counts", "failing", "outlived", "results", "nobody", "remarks"),
     }
     assert set(document["results"][0]) == {
         *("name", "requirement", "sends", "level", "profiles", "source", "link", "requirements"),
