@@ -62,14 +62,17 @@ class Outcome:
         return self.unreadable or self.golden or str(self.verdict)
 
 
-@main.command("replay")
-@click.argument(
+_files = click.argument(
     "files",
     nargs=-1,
     required=True,
     type=click.Path(exists=True, path_type=Path),
     metavar="FILE...",
 )
+
+
+@main.command("replay")
+@_files
 @click.option("--trace", is_flag=True, help="Tell the story of each replay, packet by packet.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per recording and line.")
 @click.option("--golden", "with_golden", is_flag=True, help="Compare the story with NAME.jsonl.")
@@ -196,13 +199,7 @@ def _status(outcomes: list[Outcome]) -> int:
 
 
 @main.command("inspect")
-@click.argument(
-    "files",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, path_type=Path),
-    metavar="FILE...",
-)
+@_files
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per packet and line.")
 @click.option("--show-addresses", is_flag=True, help="Do not redact addresses.")
 @click.option("--all", "everything", is_flag=True, help="Also packets that are not UDP.")

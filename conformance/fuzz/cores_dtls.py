@@ -31,7 +31,7 @@ from transceiver.keying import SrtpProfile
 
 from .operations import decode as operations_of
 from .operations import encode
-from .play import drained, expire, patched, played
+from .play import drained, expire, patched, played, settle
 from .stock import NOT_BEFORE, Master, Stream
 from .target import Run, insist
 
@@ -42,13 +42,13 @@ _FLIGHT = 40
 @define(slots=True)
 class Scene:
     """``subject`` is under test, ``peer`` is honest; ``pending`` is what the peer has sent and the
-    subject has not been given."""
+    subject has not been given, ``out`` what goes the other way."""
 
     subject: DtlsConnection
     peer: DtlsConnection
     now: float = 0.0
     pending: deque[bytes] = field(factory=deque)
-    ours: deque[bytes] = field(factory=deque)
+    out: deque[bytes] = field(factory=deque)
     said: list[str] = field(factory=list)
     given: dict[bytes, int] = field(factory=dict)
     """What the peer has sealed as application data, and how often."""
@@ -61,7 +61,7 @@ class Scene:
         count = 0
         for datagram in drained(self.subject.next_transmit):
             count += 1
-            self.ours.append(datagram)
+            self.out.append(datagram)
             self.said.append(datagram.hex())
         insist(count <= _FLIGHT, "one datagram makes us send no more than a flight")
         events: Iterator[Event] = drained(self.subject.next_event)
@@ -70,8 +70,8 @@ class Scene:
         self.pending.extend(drained(self.peer.next_transmit))
         for _ in drained(self.peer.next_event):
             pass
-        while len(self.ours) > 64:
-            self.ours.popleft()
+        while len(self.out) > 64:
+            self.out.popleft()
         while len(self.pending) > 64:
             self.pending.popleft()
 
@@ -89,6 +89,12 @@ class Scene:
 
     def give(self, datagram: bytes) -> None:
         self.subject.receive_datagram(datagram, self.now)
+        self.collect()
+
+    def arrive(self) -> None:
+        """Let our datagrams reach the peer."""
+        while self.out:
+            self.peer.receive_datagram(self.out.popleft(), self.now)
         self.collect()
 
 
@@ -123,21 +129,9 @@ def _fresh(role: Role, *, verify: bool = False) -> Scene:
     return scene
 
 
-def _talk(scene: Scene) -> None:
-    """Let all that is under way arrive."""
-    for _ in range(40):
-        if not scene.pending and not scene.ours:
-            return
-        while scene.ours:
-            scene.peer.receive_datagram(scene.ours.popleft(), scene.now)
-        scene.collect()
-        while scene.pending:
-            scene.give(scene.pending.popleft())
-
-
 def _established(role: Role) -> Scene:
     scene = _fresh(role)
-    _talk(scene)
+    settle(scene)
     assert scene.subject.stage is scene.peer.stage is Stage.ESTABLISHED
     scene.said.clear()
     return scene
@@ -154,7 +148,7 @@ def make(role: Role) -> Run:
         for kind, argument in row:
             _carry_out(scene, kind & 15, argument)
         expire(scene.subject, scene.now, scene.collect)
-        _talk(scene)
+        settle(scene)
         return scene.said, scene.subject.stage, scene.subject.refusal
 
     return played(play)
@@ -174,9 +168,7 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
         case 4 if pending:
             pending.popleft()
         case 5:
-            while scene.ours:
-                scene.peer.receive_datagram(scene.ours.popleft(), scene.now)
-            scene.collect()
+            scene.arrive()
         case 6 | 7 if len(argument) >= 2:
             scene.give(_forged(scene, kind, argument))
         case 8 | 9 | 10 | 13 | 14:
@@ -188,7 +180,7 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
         case 12 if pending:
             pending.rotate(1)
         case 15:
-            _talk(scene)
+            settle(scene)
 
 
 def _forged(scene: Scene, kind: int, argument: bytes) -> bytes:

@@ -31,7 +31,7 @@ from transceiver.srtp import SrtpContext
 
 from .operations import decode as operations_of
 from .operations import encode
-from .play import drained, expire, patched, played
+from .play import drained, expire, patched, played, settle
 from .stock import Master, Stream
 from .stock_calls import INNER, PUBLIC, make_endpoint
 from .target import Run, insist, text_of
@@ -44,7 +44,7 @@ _WAYS = 16
 
 @define(slots=True)
 class _Scene:
-    """``pending`` is what the client has sent and the endpoint has not been given, ``ours`` what
+    """``pending`` is what the client has sent and the endpoint has not been given, ``out`` what
     goes the other way."""
 
     endpoint: Endpoint
@@ -52,7 +52,7 @@ class _Scene:
     call: str
     now: float = 0.0
     pending: deque[bytes] = field(factory=deque)
-    ours: deque[bytes] = field(factory=deque)
+    out: deque[bytes] = field(factory=deque)
     said: list[str] = field(factory=list)
 
     def collect(self) -> int:
@@ -63,7 +63,7 @@ class _Scene:
             leg = forward.decode_untrusted(transmit.data)
             insist(transmit.address == INNER, "everything goes to the relay")
             insist(leg.client in (HOME, ELSEWHERE), "nothing goes to a third party")
-            self.ours.append(transmit.data[forward.HEADER_LENGTH :])
+            self.out.append(transmit.data[forward.HEADER_LENGTH :])
             self.said.append(transmit.data.hex())
         for event in drained(self.endpoint.next_event):
             insist(getattr(event, "call", self.call) == self.call, "events are of the call")
@@ -71,7 +71,7 @@ class _Scene:
                 insist(event.message in ("hi", b"hi"), "messages are the client's")
             self.said.append(type(event).__name__)
         self.pending.extend(one.data for one in drained(self.client.next_transmit))
-        for queue in (self.pending, self.ours):
+        for queue in (self.pending, self.out):
             while len(queue) > _HELD:
                 queue.popleft()
         return count
@@ -84,19 +84,14 @@ class _Scene:
 
     def arrive(self) -> None:
         """Let our datagrams reach the client."""
-        while self.ours:
-            self.client.receive_datagram(self.ours.popleft(), PUBLIC, self.now)
+        while self.out:
+            self.client.receive_datagram(self.out.popleft(), PUBLIC, self.now)
         self.collect()
 
     def talk(self) -> None:
         """Let all that is under way arrive."""
         self.collect()
-        for _ in range(30):
-            if not self.pending and not self.ours:
-                return
-            self.arrive()
-            while self.pending:
-                self.give(self.pending.popleft())
+        settle(self)
 
 
 def _fresh() -> _Scene:

@@ -34,7 +34,7 @@ from transceiver.sctp.sendqueue import SendQueueFull
 
 from .operations import decode as operations_of
 from .operations import encode
-from .play import drained, expire, patched, played
+from .play import drained, expire, patched, played, settle
 from .samples import sample_chunks
 from .stock import Master, Stream
 from .target import Run, insist
@@ -56,7 +56,8 @@ Core: TypeAlias = Association | DataChannels
 @define(slots=True)
 class Scene:
     """``subject`` is under test. ``ours`` and ``theirs`` are the associations at the bottom of
-    either side, the same as the sides where there are no channels."""
+    either side, the same as the sides where there are no channels. ``pending`` is what the peer has
+    sent and the subject has not been given, ``out`` what goes the other way."""
 
     subject: Core
     peer: Core
@@ -88,6 +89,12 @@ class Scene:
         self.subject.receive_packet(data, self.now)
         self.collect()
 
+    def arrive(self) -> None:
+        """Let our packets reach the peer."""
+        while self.out:
+            self.peer.receive_packet(self.out.popleft(), self.now)
+        self.collect()
+
     def check(self) -> None:
         """What is kept is bounded."""
         block = self.ours._block
@@ -114,22 +121,10 @@ def _fresh_channels() -> Scene:
     return Scene(a, b, one, other)
 
 
-def _talk(scene: Scene) -> None:
-    """Let all that is under way arrive."""
-    for _ in range(60):
-        if not scene.pending and not scene.out:
-            return
-        while scene.out:
-            scene.peer.receive_packet(scene.out.popleft(), scene.now)
-        scene.collect()
-        while scene.pending:
-            scene.give(scene.pending.popleft())
-
-
 def _standing(scene: Scene) -> Scene:
     scene.subject.connect(0.0)
     scene.collect()
-    _talk(scene)
+    settle(scene)
     scene.said.clear()
     assert scene.ours.state.value == scene.theirs.state.value == "established"
     return scene
@@ -150,7 +145,7 @@ def _target(fresh: Callable[[], Scene]) -> Run:
             _carry_out(scene, kind & 15, argument)
             scene.check()
         expire(scene.subject, scene.now, scene.collect)
-        _talk(scene)
+        settle(scene)
         scene.check()
         return scene.said
 
@@ -185,9 +180,7 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
         case 4 if pending:
             pending.popleft()
         case 5:
-            while scene.out:
-                scene.peer.receive_packet(scene.out.popleft(), scene.now)
-            scene.collect()
+            scene.arrive()
         case 6:
             scene.give(_behind_header(scene, argument))
         case 7 if len(argument) >= 6:
@@ -201,7 +194,7 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
         case 12 if pending:
             pending.rotate(1)
         case 15:
-            _talk(scene)
+            settle(scene)
 
 
 def _next_data(scene: Scene, argument: bytes) -> bytes:

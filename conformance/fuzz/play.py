@@ -6,6 +6,7 @@ say in: it hangs on a checksum.
 """
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
@@ -18,6 +19,8 @@ OUTPUTS = 20_000
 """More than any core may have to say after one input."""
 TIMEOUTS = 200
 """Timers that may be due at one instant."""
+ROUNDS = 60
+"""Turns after which a conversation that does not end by itself is left."""
 
 
 class Timed(Protocol):
@@ -25,6 +28,19 @@ class Timed(Protocol):
 
     def next_timeout(self) -> Instant | None: ...
     def handle_timeout(self, now: Instant) -> None: ...
+
+
+class Conversation(Protocol):
+    """A core and its peer: ``pending`` is on its way to the core, ``out`` on its way from it."""
+
+    pending: deque[bytes]
+    out: deque[bytes]
+
+    def give(self, data: bytes, /) -> object:
+        """To the core."""
+
+    def arrive(self) -> None:
+        """Let all that is ``out`` reach the peer."""
 
 
 def played(play: Callable[[bytes], object]) -> Run:
@@ -57,6 +73,16 @@ def expire(core: Timed, now: Instant, say: Callable[[], object]) -> None:
         core.handle_timeout(now)
         say()
     insist(False, "a timer that was served is not due any more")
+
+
+def settle(scene: Conversation) -> None:
+    """Let all that is under way arrive, and all that follows from it."""
+    for _ in range(ROUNDS):
+        if not scene.pending and not scene.out:
+            return
+        scene.arrive()
+        while scene.pending:
+            scene.give(scene.pending.popleft())
 
 
 def patched(data: bytes, changes: bytes) -> bytes:
