@@ -16,7 +16,8 @@ that nobody could have anything against.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -29,7 +30,7 @@ from stunroute.address import Address
 from stunroute.demux import Kind, classify
 from stunroute.errors import DecodeError
 from transceiver.keying import SrtpKeys
-from transceiver.srtp import SrtpContext, rtcp, rtp
+from transceiver.srtp import SrtpContext, SrtpError, rtcp, rtp
 
 from .audio import STEP
 from .call import Call, open_call
@@ -156,7 +157,7 @@ class Media:
     def fire(self, shots: Iterable[Shot], *, pause: float = 0.0) -> tuple[Heard, str]:
         """Send them in this order, ``pause`` seconds apart, and say what was taken."""
         fired = list(shots)
-        before = len(self.call.client.audio)
+        before, elsewhere = len(self.call.client.audio), len(self.call.strays)
         taken = self._taken()
         for place, shot in enumerate(fired, 1):
             self.call.send(shot.data, socket=shot.socket, note=shot.note)
@@ -165,7 +166,8 @@ class Media:
             return Heard.DEAD, ""
         self.call.run(OVERTAKING)
         if self.by_echo:
-            return self._judge_echo(fired, before)
+            came = [packet.payload for packet in self.call.client.audio[before:]]
+            return self._judge_echo(fired, [*came, *self._elsewhere(fired, elsewhere)])
         # Modulo 2^16, for there are servers that report the sequence number without its cycles.
         count = _ahead(self._taken() - 1, taken)
         return self._judge_count(fired, count)
@@ -200,8 +202,18 @@ class Media:
             lambda: any(packet.payload == shot.payload for packet in audio[-8:]), within
         )
 
-    def _judge_echo(self, fired: list[Shot], before: int) -> tuple[Heard, str]:
-        came = Counter(packet.payload for packet in self.call.client.audio[before:])
+    def _elsewhere(self, fired: list[Shot], known: int) -> Iterator[bytes]:
+        """What came back to other sockets of ours, the first ``known`` strays apart: a server may
+        send back where a packet came from."""
+        sockets = {shot.socket for shot in fired}
+        for stray in self.call.strays[known:]:
+            if stray.socket in sockets and classify(stray.data) is Kind.RTP:
+                with suppress(SrtpError, DecodeError):
+                    clear = self.context.unprotect_rtp_untrusted(stray.data)
+                    yield rtp.decode_untrusted(clear).payload
+
+    def _judge_echo(self, fired: list[Shot], payloads: Iterable[bytes]) -> tuple[Heard, str]:
+        came = Counter(payloads)
         known = {shot.payload for shot in fired}
         for payload in came:
             longer = any(len(each) > TOKEN and each in payload for each in known - {payload})

@@ -5,29 +5,18 @@ from contextlib import contextmanager
 import attrs
 import pytest
 
-from conformance.case import Profile, Unsupported, case
-from conformance.drivers.memory import MemoryDriver
+from conformance.case import Unsupported
+from conformance.drivers import memory
+from conformance.drivers.memory import EchoServer
+from conformance.drivers.virtual import Emission
 from conformance.mutants import media as broken
 from conformance.mutants.model import swapped
 from conformance.probe import media
 from conformance.probe.media import Heard, Noted, flip, open_media, prepare
-from stunroute.demux import Kind
+from stunroute.address import Address
+from stunroute.demux import Kind, classify
 from transceiver.endpoint import Endpoint
 from transceiver.session import Session
-
-
-@contextmanager
-def stage():
-    steps = case(
-        "tests/probe/media",
-        "",
-        sends="",
-        profiles=(Profile.SRTP,),
-        good=(Heard.RIGHT,),
-        bad=tuple(seen for seen in Heard if seen is not Heard.RIGHT),
-    )
-    with MemoryDriver().stage(steps(lambda stage: Heard.RIGHT)) as set_up:
-        yield set_up
 
 
 @contextmanager
@@ -109,6 +98,36 @@ def test_what_was_in_order_has_to_come_back() -> None:
         late, *others = playing.shots(9)
         others[3] = attrs.evolve(others[3], data=flip(others[3].data, -1))
         assert playing.fire([*others, late])[0] is Heard.LESS
+
+
+class Mirror(EchoServer):
+    """Sends audio back where the last came from, whoever has been nominated."""
+
+    def receive(self, data: bytes, source: Address, destination: Address, now: float) -> None:
+        EchoServer.receive(self, data, source, destination, now)
+        if classify(data) is Kind.RTP:
+            CAME_FROM[0] = source
+
+    def next_emission(self) -> Emission | None:
+        said = EchoServer.next_emission(self)
+        if said is not None and classify(said.data) is Kind.RTP:
+            return attrs.evolve(said, destination=CAME_FROM[0])
+        return said
+
+
+CAME_FROM: list[Address] = [Address.of("192.0.2.1", 1)]
+
+
+def test_audio_may_come_back_to_the_socket_that_it_went_out_from(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "EchoServer", Mirror)
+    with stage() as one:
+        playing = open_media(one)
+        first, second = one.open_socket(), one.open_socket()
+        here, there, nowhere = playing.shots(3)
+        there = attrs.evolve(there, socket=first)
+        lost = attrs.evolve(nowhere, socket=second, data=flip(nowhere.data, -1))
+        assert playing.fire([here, there]) == (Heard.RIGHT, "")
+        assert playing.fire([lost])[0] is Heard.SILENCE
 
 
 def test_what_comes_twice_is_seen() -> None:
