@@ -1,47 +1,23 @@
 """The cases of the profile ``stun`` against servers without credentials: a sound one, and others
 that each have one fault."""
 
-from collections import deque
 from collections.abc import Callable
 
 import pytest
-from attrs import define, field
 
 from conformance import catalogue
 from conformance.case import Profile, Verdict
 from conformance.client import seeded
 from conformance.drivers.virtual import Emission, VirtualWire
 from conformance.stage import Stage, Target
+from probing import Answering
 from stunroute import stun
 from stunroute.address import Address
 from stunroute.errors import DecodeError
-from stunroute.instant import Instant
 
 SERVER = Address.of("203.0.113.5", 3478)
 CASES = {each.name: each for each in catalogue.select(catalogue.load(), (), (Profile.STUN,))}
 Answer = Callable[[bytes, Address], bytes | None]
-
-
-@define
-class Plain:
-    """A server around a function from requests to answers."""
-
-    answer: Answer
-    out: deque[Emission] = field(factory=deque)
-
-    def receive(self, data: bytes, source: Address, destination: Address, now: Instant) -> None:
-        answer = self.answer(data, source)
-        if answer is not None:
-            self.out.append(Emission(answer, SERVER, source))
-
-    def next_emission(self) -> Emission | None:
-        return self.out.popleft() if self.out else None
-
-    def handle_timeout(self, now: Instant) -> None:
-        pass
-
-    def next_timeout(self) -> Instant | None:
-        return None
 
 
 def sound(data: bytes, source: Address) -> bytes | None:
@@ -74,7 +50,12 @@ def success(message: stun.Message, source: Address) -> bytes:
 
 def ask(name: str, answer: Answer) -> Verdict:
     case = CASES[name]
-    wire = VirtualWire(Plain(answer), frozenset({SERVER}))
+
+    def emissions(data: bytes, source: Address) -> list[Emission]:
+        said = answer(data, source)
+        return [] if said is None else [Emission(said, SERVER, source)]
+
+    wire = VirtualWire(Answering(emissions), frozenset({SERVER}))
     observed = case.steps(Stage(wire, seeded(name), target=Target(SERVER)))
     return case.judge(observed[0] if isinstance(observed, tuple) else observed)
 

@@ -13,6 +13,7 @@ from conformance.mutants import media as broken
 from conformance.mutants.model import swapped
 from conformance.probe import media
 from conformance.probe.media import Heard, Noted, flip, open_media, prepare
+from probing import stage
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
 from transceiver.endpoint import Endpoint

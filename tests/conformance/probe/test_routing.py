@@ -1,10 +1,9 @@
 """What the probes say of relays that go wrong: a case can only fail if they do."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from attrs import define, evolve, field
+from attrs import evolve
 
 from conformance.case import Blocked, Unsupported
 from conformance.cases.relay_routing import first_check
@@ -27,38 +26,18 @@ from conformance.probe.routing import (
     silent_or_dead,
 )
 from conformance.relay_stage import RelayStage
+from probing import Answering
 from stunroute import forward
 from stunroute.address import Address
 from stunroute.hint import Hint, HintConfiguration, KeyRing
-from stunroute.instant import Instant
 from stunroute.trace import Drop
 
 ONE, OTHER = NODES[:2]
 KEYRING = KeyRing((HintConfiguration.generate("0", seeded("probe")),))
 
 
-@define
-class Puppet:
-    """A relay that does with each datagram what it was told."""
-
-    answer: Callable[[bytes, Address], list[Emission]]
-    out: deque[Emission] = field(factory=deque)
-
-    def receive(self, data: bytes, source: Address, destination: Address, now: Instant) -> None:
-        self.out.extend(self.answer(data, source))
-
-    def next_emission(self) -> Emission | None:
-        return self.out.popleft() if self.out else None
-
-    def handle_timeout(self, now: Instant) -> None:
-        pass
-
-    def next_timeout(self) -> Instant | None:
-        return None
-
-
 def before(answer: Callable[[bytes, Address], list[Emission]]) -> RelayStage:
-    wire = VirtualWire(Puppet(answer), frozenset({PUBLIC, INNER}))
+    wire = VirtualWire(Answering(answer), frozenset({PUBLIC, INNER}))
     for node in NODES:
         wire.adopt(node.address)
     return RelayStage(wire, seeded("case"), PUBLIC, NODES, KEYRING)

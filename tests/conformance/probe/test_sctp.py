@@ -1,14 +1,13 @@
 """The SCTP puppet: does it say what it is told to, and does it see what a server does?"""
 
-from contextlib import contextmanager
-
 import pytest
 
-from conformance.case import Blocked, Profile, Unsupported, case
+from conformance.case import Blocked, Unsupported
 from conformance.drivers.memory import MemoryDriver
 from conformance.mutants.model import swapped
 from conformance.probe.sctp import Reaction, associated, joined, opened, prepare, resets
 from conformance.probe.sctp_opening import answer_to, draws_nothing
+from probing import stage
 from transceiver.datachannel import messages as dcep
 from transceiver.endpoint import Endpoint
 from transceiver.sctp import opening
@@ -16,20 +15,6 @@ from transceiver.sctp.association import Association
 from transceiver.sctp.chunks import Abort, Data, Heartbeat, HeartbeatAck, ReConfig
 from transceiver.sctp.packet import checksum_matches
 from transceiver.sctp.parameters import OutgoingReset
-
-
-@contextmanager
-def stage():
-    steps = case(
-        "tests/probe/sctp",
-        "",
-        sends="",
-        profiles=(Profile.DATACHANNEL,),
-        good=(Reaction.ANSWERED,),
-        bad=tuple(seen for seen in Reaction if seen is not Reaction.ANSWERED),
-    )
-    with MemoryDriver().stage(steps(lambda stage: Reaction.ANSWERED)) as set_up:
-        yield set_up
 
 
 def test_an_association_a_channel_and_an_echo() -> None:
@@ -160,13 +145,5 @@ def test_of_a_server_without_data_nothing_is_asked() -> None:
         return make_endpoint(seed, data=False)
 
     driver = MemoryDriver(make_server=refusing)
-    asked = case(
-        "tests/probe/sctp",
-        "",
-        sends="",
-        profiles=(),
-        good=(Reaction.ANSWERED,),
-        bad=tuple(each for each in Reaction if each is not Reaction.ANSWERED),
-    )(lambda stage: Reaction.ANSWERED)
-    with driver.stage(asked) as one, pytest.raises((Unsupported, Blocked)):
+    with stage(driver) as one, pytest.raises((Unsupported, Blocked)):
         prepare(one)
