@@ -42,6 +42,7 @@ class Options:
     campaign: bool
     until: int | None
     hours: float | None
+    turn: int
     summarise: bool
 
 
@@ -67,6 +68,7 @@ class Options:
 @click.option("--campaign", is_flag=True, help="Go on for hours, taking turns; needs --state.")
 @click.option("--until", type=int, help="With --campaign: end after so many executions in all.")
 @click.option("--hours", type=float, help="With --campaign: end after so long.")
+@click.option("--turn", default=30, show_default=True, help="With --campaign: seconds of a turn.")
 @click.option("--summarise", is_flag=True, help="Write the summary of the campaign in --state.")
 def command(patterns: tuple[str, ...], **given: Any) -> None:
     """Fuzz what reads bytes of the network: every function whose name ends in _untrusted, and the
@@ -207,7 +209,7 @@ def _campaign(patterns: tuple[str, ...], options: Options) -> int:
     campaign.end_on_signal()
     place = runner.prepare(state, options.corpus)
     seconds = None if options.hours is None else options.hours * 3600
-    plan = campaign.Plan(until=options.until, seconds=seconds)
+    plan = campaign.Plan(turn=options.turn, until=options.until, seconds=seconds)
     running = campaign.Campaign.load(place)
     running.run(patterns, plan)
     return EXIT_FOUND if any(one.findings for one in running.totals.values()) else 0

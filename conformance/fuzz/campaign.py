@@ -31,6 +31,8 @@ class Total:
     """What became of one target in all turns."""
 
     executions: int = 0
+    blind: int = 0
+    """Executions of turns in which no edge was seen. They are not among the others."""
     seconds: float = 0.0
     turns: int = 0
     edges: int = 0
@@ -43,7 +45,8 @@ class Total:
     """By the input's file, what it did."""
 
     def add(self, turn: Turn) -> None:
-        self.executions += turn.executions
+        self.executions += turn.sighted
+        self.blind += turn.executions - turn.sighted
         self.seconds = round(self.seconds + turn.seconds, 3)
         self.turns += 1
         self.edges = max(self.edges, turn.edges)
@@ -137,6 +140,7 @@ def summarise(campaign: Campaign) -> dict[str, Any]:
     findings = sum(len(one.findings) for one in totals.values())
     return {
         "executions": campaign.executions,
+        "blind_executions": sum(one.blind for one in totals.values()),
         "seconds": round(seconds),
         "executions_per_second": round(campaign.executions / seconds) if seconds else 0,
         "targets": len(totals),

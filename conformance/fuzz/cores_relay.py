@@ -76,12 +76,14 @@ class Scene:
     """Clients that have sent a check with the right integrity."""
     now: float = 0.0
     dropped: int = 0
-    said: list[str] = field(factory=list)
+    said: list[object] = field(factory=list)
     records: list[Record] = field(factory=list)
 
     def note(self, outcome: object) -> None:
         self.dropped += isinstance(outcome, Drop)
-        self.said.append(repr(outcome))
+        if isinstance(outcome, Flow):  # which lives on and changes
+            outcome = outcome.client, outcome.next_hop
+        self.said.append(outcome)
 
     def up(self, data: bytes, client: Address, *, relayed: bool = False) -> None:
         if relayed:
@@ -106,16 +108,24 @@ class Scene:
                 if isinstance(route, Downlink):
                     insist(payload == data[forward.HEADER_LENGTH :], "the payload is unchanged")
 
-    def check(self) -> None:
-        relay = self.relay
-        insist(relay.flows <= CONFIG.flows, "flows are bounded")
-        insist(relay.contenders <= CONFIG.contenders, "contenders are bounded")
-        for flow in relay.some_flows(CONFIG.flows):
-            insist(flow.client.is_sendable, "a flow leads to somebody")
-            if flow.verified:
-                insist(flow.client in self.signed, "a verified flow is of one who signed")
-        for request in drained(relay.next_request):
-            self.said.append(repr(request))
+    def check(self, client: Address) -> None:
+        """What can be seen at once after each operation."""
+        if (flow := self.relay.flow(client)) is not None:
+            self.check_flow(flow)
+        self.said += drained(self.relay.next_request)
+
+    def check_flow(self, flow: Flow) -> None:
+        insist(flow.client.is_sendable, "a flow leads to somebody")
+        if flow.verified:
+            insist(flow.client in self.signed, "a verified flow is of one who signed")
+
+    def check_all(self) -> None:
+        """Tables and the flows in them. They are in hundreds of parts, nearly all of them empty, so
+        it is done before time passes and at the end."""
+        insist(self.relay.flows <= CONFIG.flows, "flows are bounded")
+        insist(self.relay.contenders <= CONFIG.contenders, "contenders are bounded")
+        for flow in self.relay.some_flows(CONFIG.flows):
+            self.check_flow(flow)
 
 
 def _check(node: int, transaction: bytes, extra: bytes, right: bool) -> bytes:
@@ -159,7 +169,8 @@ def make() -> Run:
         scene = Scene(relay, bool(setting & 1), records=records)
         for kind, argument in row:
             _carry_out(scene, kind & 15, kind >> 4, argument)
-            scene.check()
+            scene.check(CLIENTS[kind >> 4])
+        scene.check_all()
         insist(relay.counters.drops.total() >= scene.dropped, "drops are counted")
         return scene.said
 
@@ -205,6 +216,7 @@ def _around(scene: Scene, kind: int, who: int, argument: bytes) -> None:
             made = None if how & 8 else scene.now - how / 16
             scene.note(relay.restore(CLIENTS[who], hop, scene.now, made))
         case 12:
+            scene.check_all()
             scene.now += how / 4
             expire(relay, scene.now, lambda: None)
         case 13:

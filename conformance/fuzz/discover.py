@@ -44,16 +44,24 @@ _GENERIC = ("bytes", "str", "str | bytes")
 def functions() -> tuple[Found, ...]:
     """All definitions in our packages, in the order of their names."""
     found: list[Found] = []
+    for module, path in modules().items():
+        if not any(f"{module}.".startswith(f"{room}.") for room in BROKEN):
+            found += _in_module(path, module)
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """All modules of our packages by name, and where their sources are."""
+    found: dict[str, Path] = {}
     for package in PACKAGES:
         spec = find_spec(package)
         assert spec is not None, package
         for place in spec.submodule_search_locations or ():
             root = Path(place)
             for path in sorted(root.rglob("*.py")):
-                module = _module_name(package, path.relative_to(root))
-                if not any(f"{module}.".startswith(f"{room}.") for room in BROKEN):
-                    found += _in_module(path, module)
-    return tuple(sorted(found, key=lambda one: one.name))
+                found[_module_name(package, path.relative_to(root))] = path
+    return found
 
 
 def _module_name(package: str, path: Path) -> str:

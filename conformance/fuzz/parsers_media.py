@@ -223,6 +223,8 @@ def _audio_rtcp() -> Run:
 def _decoder(codec: str, recover: bool) -> Run:
     from transceiver.voice.codec import make_decoder
 
+    make_decoder(codec, 8000)  # imports the codec, now that it is instrumented
+
     def run(data: bytes) -> None:
         rate = (8000, 16000, 24000, 48000)[data[0] & 3 if data else 0]
         decoder = make_decoder(codec, rate)

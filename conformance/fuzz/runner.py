@@ -24,6 +24,7 @@ TIMEOUT = 10
 """Seconds that one input may take."""
 MEMORY = 1200
 """MiB that a child may have."""
+BLIND = "no edge was seen: what this target runs is not instrumented"
 GRACE = 30.0
 """Seconds beyond its time until a child that does not end is ended."""
 
@@ -52,6 +53,11 @@ class Turn:
     corpus: int = 0
     findings: tuple[Finding, ...] = ()
     failure: str = ""
+
+    @property
+    def sighted(self) -> int:
+        """Executions of which the fuzzer saw where they led."""
+        return self.executions if self.edges else 0
 
     @property
     def rate(self) -> float:
@@ -158,6 +164,8 @@ def _read(
     if not executions or (status and not findings):
         tail = said.strip().splitlines()[-3:]
         failure = f"ended with {status}: {' | '.join(tail)}"[:400]
+    elif not int(last[1]):
+        failure = BLIND
     return Turn(
         target.name,
         executions,

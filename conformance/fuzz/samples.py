@@ -125,10 +125,15 @@ def _form(session: bytes) -> bytes:
     return part % (b"sdp", b"v=0") + part % (b"session", session) + b"--b--\r\n"
 
 
-def _add_rtcp(seeds: Seeds) -> None:
-    """In the clear: what captures hold is protected behind the first eight octets."""
+def sample_reports() -> tuple[bytes, ...]:
+    """RTCP packets, then four of them in one datagram."""
+    packets = _reports()
+    return (*map(rtcp.encode, packets), rtcp.encode_compound(packets[:4]))
+
+
+def _reports() -> tuple[rtcp.Packet, ...]:
     blocks = (rtcp.ReportBlock(7, 1, -5, 70_000, 30, 40, 50), rtcp.ReportBlock(8, 0, 0, 1, 2, 3, 4))
-    packets: tuple[rtcp.Packet, ...] = (
+    return (
         rtcp.SenderReport(7, 1 << 40, 960, 10, 1600, blocks[:1]),
         rtcp.ReceiverReport(7, blocks),
         rtcp.SourceDescription((rtcp.Chunk(7, ((rtcp.CNAME, b"name"),)), rtcp.Chunk(8, ()))),
@@ -137,6 +142,11 @@ def _add_rtcp(seeds: Seeds) -> None:
         rtcp.Feedback(205, 15, 7, 8, b"\x00\x01\x00\x02"),
         rtcp.Unknown(207, 1, bytes(8)),
     )
+
+
+def _add_rtcp(seeds: Seeds) -> None:
+    """In the clear: what captures hold is protected behind the first eight octets."""
+    packets = _reports()
     for one in packets:
         seeds.add("rtcp", rtcp.encode(one), b"\x01" + rtcp.encode(one)[4:])
     compound = rtcp.encode_compound(packets[:4])
