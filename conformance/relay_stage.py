@@ -11,9 +11,14 @@ hint configuration (``--hint-key``; leave the password key out if the relay only
 of the suite (``--next-hop``; nobody else may listen there), and the address at which clients reach
 it (``--relay``). Where it sends from on the leg is learned from what it delivers. ``--restart``
 names a command that returns when a fresh process listens.
+
+What a relay need not have, or nobody can be assumed to have set up, is asked only where it is
+named: further public addresses (``--also``), a relay in front of it that we play (``--upstream``),
+a command that drains a node (``--drain``).
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from attrs import define, field, frozen
 
@@ -23,6 +28,7 @@ from stunroute.errors import DecodeError
 from stunroute.hint import KeyRing
 from stunroute.instant import Entropy, Instant
 
+from .case import Unsupported
 from .stage import PATIENCE
 from .trail import Crossing, Trail
 from .wire import Arrival, Wire
@@ -35,6 +41,15 @@ class Node:
     cluster: int
     number: int
     address: Address
+
+
+@frozen(slots=True)
+class Upstream:
+    """A relay in front of the one that is asked, which we play like a node: ``node`` has our
+    socket, its inner address; ``public`` is its own public address as the other one knows it."""
+
+    node: Node
+    public: Address
 
 
 @frozen(slots=True)
@@ -74,8 +89,10 @@ class RelayStage:
     """``public`` is the relay's. ``nodes`` has at least one; a case that needs more says so.
     ``verifies``: the relay is said to check MESSAGE-INTEGRITY itself. ``restart`` kills the relay
     and starts an empty one in its place; None where nobody can. ``elsewhere`` opens a socket on a
-    host that the relay was told nothing of; None likewise. ``patience`` is in seconds. What sends
-    raises Forbidden."""
+    host that the relay was told nothing of; None likewise. ``beside`` are further public addresses,
+    and ``reach`` opens a client's socket for one of another family than ``public``. ``drained`` has
+    the relay hold, for the length of a ``with`` block, that a node has gone and gets no more calls.
+    ``patience`` is in seconds. What sends raises Forbidden."""
 
     wire: Wire
     entropy: Entropy
@@ -85,6 +102,10 @@ class RelayStage:
     verifies: bool = False
     restart: Callable[[], None] | None = None
     elsewhere: Callable[[], Address] | None = None
+    beside: tuple[Address, ...] = ()
+    reach: Callable[[Address], Address] | None = None
+    upstream: Upstream | None = None
+    drained: Callable[[Node], AbstractContextManager[None]] | None = None
     trail: Trail = field(factory=Trail)
     patience: float = PATIENCE
 
@@ -93,9 +114,14 @@ class RelayStage:
         """The wire's clock, in seconds."""
         return self.wire.now
 
-    def client(self) -> Address:
-        """A new client's socket."""
-        return self.wire.open()
+    def client(self, to: Address | None = None) -> Address:
+        """A new client's socket, from which it reaches a public address, the first one if it is not
+        said which. Raises Unsupported where we have no address of that family."""
+        if to is None or to.is_ipv4 is self.public.is_ipv4:
+            return self.wire.open()
+        if self.reach is None:
+            raise Unsupported(f"the harness cannot send to {to.ip}")
+        return self.reach(to)
 
     def mint(self, node: Node) -> Session:
         """A session on a node. Where no password key is known nobody can check the password either,
@@ -129,9 +155,11 @@ class RelayStage:
             integrity=stun.IntegrityKey(session.password if password is None else password),
         )
 
-    def up(self, data: bytes, client: Address, note: str = "") -> None:
-        """A client sends."""
-        self._send(data, client, self.public, note)
+    def up(
+        self, data: bytes, client: Address, note: str = "", *, to: Address | None = None
+    ) -> None:
+        """A client sends, to the first public address or another one."""
+        self._send(data, client, to or self.public, note)
 
     def down(
         self, payload: bytes, delivery: Delivery, *, client: Address | None = None, note: str = ""
@@ -157,7 +185,7 @@ class RelayStage:
             return None
         crossing = Crossing(arrival.at, arrival.socket, arrival.source, False, arrival.data)
         self.trail.cross(crossing)
-        for node in self.nodes:
+        for node in (*self.nodes, *(() if self.upstream is None else (self.upstream.node,))):
             if node.address == arrival.socket:
                 return self._delivery(node, arrival)
         return Reception(arrival.socket, arrival.source, arrival.data, arrival.at)

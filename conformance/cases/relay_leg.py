@@ -322,7 +322,7 @@ def another_public_address(stage: RelayStage) -> Observed:
         Address(stage.public.host, stage.public.port ^ 1),
         Address.of("192.0.2.254", stage.public.port),
     )
-    for proxy in wrong:
+    for proxy in (each for each in wrong if each not in stage.beside):
         stage.down_raw(forward.encode(client, proxy) + payload, node, mine.inner, "another")
         told = follow_back(stage, payload, client)
         if told[0] is not Returned.NOWHERE:

@@ -118,16 +118,28 @@ def lone(
 
 
 def route(
-    stage: RelayStage, data: bytes, client: Address, node: Node, *, patient: bool = False
+    stage: RelayStage,
+    data: bytes,
+    client: Address,
+    node: Node,
+    *,
+    patient: bool = False,
+    to: Address | None = None,
 ) -> tuple[Routed, str]:
     """Send ``data`` from a client's socket; what becomes of it, if it belongs to ``node``.
-    ``patient``: it ought to arrive."""
-    stage.up(data, client)
-    return follow(stage, data, client, node, patient=patient)
+    ``patient``: it ought to arrive. ``to``: a public address, if not the first."""
+    stage.up(data, client, to=to)
+    return follow(stage, data, client, node, patient=patient, to=to)
 
 
 def follow(
-    stage: RelayStage, data: bytes, client: Address, node: Node, *, patient: bool = False
+    stage: RelayStage,
+    data: bytes,
+    client: Address,
+    node: Node,
+    *,
+    patient: bool = False,
+    to: Address | None = None,
 ) -> tuple[Routed, str]:
     """What becomes of a packet that has just been sent."""
     came = stage.some(stage.patience * (PATIENT if patient else 1))
@@ -141,11 +153,13 @@ def follow(
         return Routed.ELSEWHERE, ""
     if len(deliveries) > 1:
         return Routed.TWICE, f"{len(deliveries)} times"
-    wrong = faults(stage, deliveries[0], data, client)
+    wrong = faults(stage, deliveries[0], data, client, to)
     return (Routed.ALTERED, wrong) if wrong else (Routed.DELIVERED, "")
 
 
-def faults(stage: RelayStage, delivery: Delivery, data: bytes, client: Address) -> str:
+def faults(
+    stage: RelayStage, delivery: Delivery, data: bytes, client: Address, to: Address | None = None
+) -> str:
     """What is wrong with a delivery; empty if nothing is."""
     if delivery.leg is None:
         return "the header cannot be read"
@@ -153,7 +167,7 @@ def faults(stage: RelayStage, delivery: Delivery, data: bytes, client: Address) 
         return "the payload is not what was sent"
     if delivery.leg.client != client:
         return "the header names another client"
-    if delivery.leg.proxy != stage.public:
+    if delivery.leg.proxy != (to or stage.public):
         return "the header names another public address"
     return ""
 
@@ -205,11 +219,13 @@ def is_alive(stage: RelayStage, node: Node) -> bool:
     return False
 
 
-def flow(stage: RelayStage, session: Session, client: Address) -> Delivery:
+def flow(
+    stage: RelayStage, session: Session, client: Address, to: Address | None = None
+) -> Delivery:
     """Make a flow: a good check, delivered, and answered by its node with success. Returns the
     delivery, by which the node sends. Raises Blocked."""
     for _ in range(TRIES):
-        stage.up(stage.check(session), client, "check")
+        stage.up(stage.check(session), client, "check", to=to)
         for each in stage.some():
             if isinstance(each, Delivery) and each.node == session.node:
                 answer(stage, session, each)
@@ -263,9 +279,15 @@ def send_back(
 
 
 def follow_back(
-    stage: RelayStage, payload: bytes, client: Address, *, patient: bool = False
+    stage: RelayStage,
+    payload: bytes,
+    client: Address,
+    *,
+    patient: bool = False,
+    to: Address | None = None,
 ) -> tuple[Returned, str]:
-    """What becomes of a packet that a node has just sent."""
+    """What becomes of a packet that a node has just sent. ``to``: the public address that it is to
+    come from, if not the first."""
     came = stage.some(stage.patience * (PATIENT if patient else 1))
     if not came:
         return Returned.NOWHERE, ""
@@ -276,7 +298,7 @@ def follow_back(
             return Returned.ELSEWHERE, _who(each.client)
         if each.payload != payload:
             return Returned.ALTERED, f"{len(each.payload)} bytes for {len(payload)}"
-        if each.source != stage.public:
+        if each.source != (to or stage.public):
             return Returned.FOREIGN, str(each.source)
     if len(came) > 1:
         return Returned.TWICE, f"{len(came)} times"
