@@ -326,8 +326,9 @@ def unknown_parameter_stops_reported(stage: Stage) -> Observed:
 def padding_not_zero(stage: Stage) -> Observed:
     puppet = prepare(stage)
     encoded = puppet.init(parameters=()).encode()
-    # Three supported extensions, so that one byte of padding follows.
-    parameter = b"\x80\x08\x00\x07\x82\xc0\xc1\xff" + ForwardTsnSupported().encode()
+    # Three supported extensions, so that one byte of padding follows. ASCONF is none of them: who
+    # claims it has to claim AUTH as well (RFC 5061), and is refused for that.
+    parameter = b"\x80\x08\x00\x07\x82\xc0\x84\xff" + ForwardTsnSupported().encode()
     length = len(encoded) + len(parameter)
     whole = encoded[:2] + length.to_bytes(2, "big") + encoded[4:] + parameter
     puppet.send_raw(puppet.assembled(whole, tag=0))

@@ -2,11 +2,13 @@
 
 import pytest
 
+from conformance import catalogue
 from conformance.case import Blocked, Unsupported
 from conformance.drivers.memory import MemoryDriver
 from conformance.mutants.model import swapped
-from conformance.probe.sctp import Reaction, associated, joined, opened, prepare, resets
+from conformance.probe.sctp import Puppet, Reaction, associated, joined, opened, prepare, resets
 from conformance.probe.sctp_opening import answer_to, draws_nothing
+from conformance.runner import run_case
 from probing import stage
 from transceiver.datachannel import messages as dcep
 from transceiver.endpoint import Endpoint
@@ -48,6 +50,20 @@ def test_fragments_have_one_number_and_their_marks() -> None:
         (False, True),
     ]
     assert len({chunk.ssn for chunk in chunks}) == 1
+
+
+def test_padding_is_asked_after_with_an_init_that_is_otherwise_good() -> None:
+    """usrsctp takes nobody who claims ASCONF (0xc1) without AUTH (0x0f)."""
+    (asked,) = catalogue.select(catalogue.load(), ["rfc9260/3.2.1/padding-not-zero"])
+    said: list[bytes] = []
+    sending = Puppet.send_raw
+    with swapped(
+        Puppet, "send_raw", lambda puppet, data: said.append(data) or sending(puppet, data)
+    ):
+        assert run_case(asked, MemoryDriver()).seen is Reaction.ANSWERED
+    start = said[0].index(b"\x80\x08\x00\x07") + 4
+    assert 0xC1 not in said[0][start : start + 3]
+    assert said[0][start + 3] != 0
 
 
 def test_it_sends_what_no_association_would() -> None:
