@@ -2,13 +2,20 @@
 
 The setting says how far the call is: its offer answered, or all of it up. Then come operations::
 
-    0-2  a datagram from the client's address      9  our datagrams reach the client
-      3  one from another address                 10  the client speaks
-      4  the leg's datagram, as it is             11  time passes
-      5  the client's next datagram               12  we speak
-      6  the same, with octets altered            13  the client restarts ICE
-      7  the same, given and kept                 14  all that is under way arrives
-      8  the client's next datagram is lost       15  we hang up
+      0  a datagram from the client's address      8  the client's next datagram is lost
+      1  a sealed one from there                   9  our datagrams reach the client
+      2  a sealed one, given twice                10  the client speaks
+      3  one from another address; where the      11  time passes
+         kind is uneven above, a sealed one       12  we speak
+      4  the leg's datagram, as it is             13  the client restarts ICE
+      5  the client's next datagram               14  all that is under way arrives
+      6  the same, with octets altered            15  we hang up
+      7  the same, given and kept
+
+A sealed datagram is the argument in the hands of a client that has lost its mind and not its keys:
+``_sealed`` makes a check with the right integrity of it, SRTP, SRTCP, an SCTP packet with the right
+tag and checksum within DTLS, or any other record, as the upper half of the kind says. Without that
+hardly an input would get beyond the first look at a tag.
 
 What is asked of the outcome: everything that is sent goes to the relay and names the call's client,
 another address gets no answer, events are the call's, messages are those of the client, and no
@@ -21,17 +28,20 @@ from collections.abc import Callable, Iterator
 from attrs import define, field
 
 from conformance.client import Client
-from stunroute import forward
+from stunroute import forward, stun
 from stunroute.address import Address
 from transceiver.datachannel import DataChannels
 from transceiver.datachannel.channels import ChannelError
 from transceiver.endpoint import Endpoint
 from transceiver.events import EndReason, MessageReceived
-from transceiver.srtp import SrtpContext
+from transceiver.sctp.association import Association
+from transceiver.srtp import ProtectionError, SrtpContext
 
+from .cores_sctp import sealed as checksummed
 from .operations import decode as operations_of
 from .operations import encode
 from .play import drained, expire, patched, played, settle
+from .samples import sample_chunks, sample_reports
 from .stock import Master, Stream
 from .stock_calls import INNER, PUBLIC, make_endpoint
 from .target import Run, insist, text_of
@@ -53,7 +63,11 @@ class _Scene:
     now: float = 0.0
     pending: deque[bytes] = field(factory=deque)
     out: deque[bytes] = field(factory=deque)
-    said: list[str] = field(factory=list)
+    said: list[object] = field(factory=list)
+    forged: bool = False
+    """What is on the channels need not be what an honest client says."""
+    moved: bool = False
+    """The other address has shown that it has the keys."""
 
     def collect(self) -> int:
         """Take what both sides have to say; how many datagrams we send."""
@@ -64,11 +78,12 @@ class _Scene:
             insist(transmit.address == INNER, "everything goes to the relay")
             insist(leg.client in (HOME, ELSEWHERE), "nothing goes to a third party")
             self.out.append(transmit.data[forward.HEADER_LENGTH :])
-            self.said.append(transmit.data.hex())
+            self.said.append(transmit.data)
         for event in drained(self.endpoint.next_event):
             insist(getattr(event, "call", self.call) == self.call, "events are of the call")
             if isinstance(event, MessageReceived):
-                insist(event.message in ("hi", b"hi"), "messages are the client's")
+                honest = event.message in ("hi", b"hi")
+                insist(honest or self.forged, "messages are the client's")
             self.said.append(type(event).__name__)
         self.pending.extend(one.data for one in drained(self.client.next_transmit))
         for queue in (self.pending, self.out):
@@ -137,7 +152,7 @@ def make() -> Run:
         setting, row = operations_of(data, 32)
         scene = _restored(masters[setting & 1])
         for kind, argument in row:
-            _carry_out(scene, kind & 15, argument)
+            _carry_out(scene, kind & 15, kind >> 4, argument)
             scene.collect()
         scene.talk()
         insist(len(scene.endpoint._ways) <= _WAYS, "ways that are remembered are bounded")
@@ -146,13 +161,20 @@ def make() -> Run:
     return played(play)
 
 
-def _carry_out(scene: _Scene, kind: int, argument: bytes) -> None:
+def _carry_out(scene: _Scene, kind: int, how: int, argument: bytes) -> None:
     pending = scene.pending
     match kind:
-        case 0 | 1 | 2:
+        case 0:
             scene.give(argument)
+        case 1 | 2:
+            datagram = _sealed(scene, how, argument)
+            for _ in range(kind):
+                scene.give(datagram)
+        case 3 if how & 1:
+            scene.moved = True
+            scene.give(_sealed(scene, how >> 1, argument), ELSEWHERE)
         case 3:
-            insist(not scene.give(argument, ELSEWHERE), "a stranger is not answered")
+            insist(not scene.give(argument, ELSEWHERE) or scene.moved, "a stranger is not answered")
         case 4:
             scene.endpoint.receive_datagram(argument, INNER, scene.now)
         case 5 if pending:
@@ -175,6 +197,59 @@ def _carry_out(scene: _Scene, kind: int, argument: bytes) -> None:
             _speak(scene, argument)
         case 12 | 13 | 15 if scene.call in scene.endpoint.calls:
             _act(scene, kind, argument)
+
+
+def _sealed(scene: _Scene, how: int, argument: bytes) -> bytes:
+    """What a client with the keys makes of ``argument``; itself where there are none yet."""
+    client = scene.client
+    match how & 7:
+        case 0 | 1:
+            return _signed(client, argument)
+        case 2 | 3 | 4 if client._context is not None:
+            protect = client._context.protect_rtcp if how & 4 else client._context.protect_rtp
+            try:
+                return protect(argument)
+            except ProtectionError:  # it is too short to be either, or its number has been used
+                return argument
+        case 5 | 6 if client.channels is not None and client.secured:
+            association = client.channels._association
+            assert isinstance(association, Association)
+            transfer = association._block.transfer
+            if transfer is None:
+                return argument
+            scene.forged = True
+            header = b"\x13\x88\x13\x88" + transfer.peer.tag.to_bytes(4, "big")
+            return _record(client, 23, checksummed(header + bytes(4) + argument))
+        case 7 if client.secured and argument:
+            scene.forged = True
+            return _record(client, 20 + argument[0] % 6, argument[1:])
+    return argument
+
+
+def _record(client: Client, content_type: int, content: bytes) -> bytes:
+    assert client.dtls is not None
+    return client.dtls._sender.sealed(content_type, content)
+
+
+def _signed(client: Client, argument: bytes) -> bytes:
+    """A check with an octet that makes the transaction, then attributes: type, length, value."""
+    attributes = [(int(stun.Attribute.USERNAME), _named(client))]
+    at = 1
+    while at + 3 <= len(argument) and len(attributes) < 12:
+        value = argument[at + 3 : at + 3 + argument[at + 2]]
+        attributes.append((int.from_bytes(argument[at : at + 2], "big"), value))
+        at += 3 + argument[at + 2]
+    return stun.build(
+        stun.Method.BINDING,
+        stun.MessageClass.INDICATION if argument[:1] == b"\xff" else stun.MessageClass.REQUEST,
+        argument[:1].ljust(12, b"f"),
+        attributes,
+        integrity=stun.IntegrityKey(client.remote_password.encode()),
+    )
+
+
+def _named(client: Client) -> bytes:
+    return f"{client.remote_ufrag}:{client._agreed}".encode()
 
 
 def _speak(scene: _Scene, argument: bytes) -> None:
@@ -217,9 +292,34 @@ def _act(scene: _Scene, kind: int, argument: bytes) -> None:
             endpoint.close_call(call, EndReason.HANGUP, now)
 
 
+def _sealed_rows() -> Iterator[list[tuple[int, bytes]]]:
+    """Of each protocol a little, under the client's keys."""
+    priority, control = b"\x00\x24\x04\x6e\x00\x01\xff", b"\x80\x2a\x08" + bytes(8)
+    for more in (b"", b"\x00\x25\x00", b"\xc0\x01\x04\x00\x00\x00\x05", b"\x80\x29\x08" + bytes(8)):
+        check = priority + control + more
+        yield [(0x01, b"1" + check), (0x13, b"2" + check), (11, b"\x0a"), (0x02, b"3" + check)]
+    packet = b"\x80\x6f\x7f\x00" + bytes(4) + b"\x00\x00\x11\x11"
+    extended = b"\x90" + packet[1:] + b"\xbe\xde\x00\x01\x10\x80\x00\x00voice"
+    yield [(0x21, packet + b"voice"), (0x22, extended), (0x31, b"\xb0" + extended[1:])]
+    yield [
+        (0x53, packet + b"voice"),
+        (0x13, b"4" + priority + control),
+        (0x53, extended),
+        (14, b""),
+    ]
+    for compound in sample_reports():
+        yield [(0x41, compound), (11, b"\x14"), (14, b"")]
+    for chunk in sample_chunks():
+        yield [(0x51, chunk.encode()), (14, b""), (10, b"\x05"), (14, b"")]
+    for content in (b"\x01\x01\x00", b"\x01\x02\x28", b"\x02\x01\x00\x00\x00", b"\x03late"):
+        yield [(0x71, content), (14, b"")]
+
+
 def _call_rows() -> Iterator[bytes]:
     speak = [(10, b"\x00voice"), (14, b""), (10, b"\x05"), (14, b""), (10, b"\x01"), (14, b"")]
     for setting in (0, 1):
+        for row in _sealed_rows():
+            yield encode(setting, [(14, b""), *row] if setting == 0 else row)
         yield encode(setting, [(14, b""), *speak, (12, b"ours"), (14, b""), (15, b"")])
         yield encode(setting, [(5, b""), (9, b""), (5, b""), (9, b""), (11, b"\x05"), (14, b"")])
         yield encode(setting, [(7, b"\x00\x08\x01"), (3, b"\x80\x00abc"), (13, b""), (14, b"")])

@@ -66,7 +66,7 @@ class Scene:
     now: float = 0.0
     pending: deque[bytes] = field(factory=deque)
     out: deque[bytes] = field(factory=deque)
-    said: list[str] = field(factory=list)
+    said: list[object] = field(factory=list)
 
     def collect(self) -> None:
         """Take what both have to say, events before packets."""
@@ -75,7 +75,7 @@ class Scene:
         for data in drained(self.subject.next_transmit):
             insist(len(data) <= LIMITS.packet, "packets are no longer than they may be")
             self.out.append(data)
-            self.said.append(data.hex())
+            self.said.append(data)
         for event in drained(self.subject.next_event):
             self.said.append(type(event).__name__)
         for _ in drained(self.peer.next_event):
