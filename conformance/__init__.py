@@ -13,8 +13,15 @@ the other end in virtual time, bare (``memory``) or behind the real relay and a 
 its time (``simulator``); in ``blackbox`` there are real sockets and a program that somebody else
 wrote (``udp``). Where a driver cannot ask, the case says so, with the reason.
 
-The rooms: ``cases`` are the questions, and its docstring says how to write one; ``probe`` is what
-they play with, layer by layer, each able to misbehave; ``client`` is a client that behaves.
+**The words.** Who is asked is a *server*, or a *relay*; where either is meant, an
+*implementation*. On our side a *client* behaves, a *puppet* says what a case tells it to, and a
+*node* stands behind a relay. A *peer* is a server that others have written and ``peers`` can start;
+within a protocol it is whoever is at the other end. Steps tell what was *seen*, an oracle makes a
+*verdict* of it; nothing else *judges*, but people do (``peers.judging``). An answer that ought to
+come and does not is *silence*; a server that answers nothing any more is *dead*.
+
+**The rooms.** ``cases`` are the questions, and its docstring says how to write one; ``probe`` is
+what they play with, layer by layer, each able to misbehave; ``client`` is a client that behaves.
 ``report`` tells what came out, ``commands`` is the command line. ``cite`` holds the cases, the
 tests and the code against ``requirements``, the list of what the RFCs demand. ``mutants`` are
 servers broken on purpose, which shows that cases can fail; ``peers`` starts servers that others

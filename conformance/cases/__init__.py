@@ -49,8 +49,8 @@ from ``stage.entropy``, wait only by the stage's clock, and put in ``lasts`` how
 beyond round trips if that is more than half a second. ``without`` names a driver that cannot ask
 it.
 
-**Two files may ask about one line of an offer.** What begins with ``sdp_`` judges the answer as
-text, what begins with another layer goes on and judges what that layer then does: an answer may be
+**Two files may ask about one line of an offer.** What begins with ``sdp_`` reads the answer as
+text, what begins with another layer goes on and sees what that layer then does: an answer may be
 sound, and the call not come up.
 
 Then run it: ``conformance run --memory NAME`` against our own cores, which have to pass; and write

@@ -67,8 +67,8 @@ def _impostor(
         puppet.send_second(**deviate(puppet))
         puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
         if only_sent_wrongly:
-            return puppet.judge(puppet.is_finished, lambda: _says_it_right(puppet, puppet.flight))
-        return puppet.judged(by_use=by_use)
+            return puppet.refusal(puppet.is_finished, lambda: _says_it_right(puppet, puppet.flight))
+        return puppet.flight_refusal(by_use=by_use)
 
     return steps
 
@@ -314,7 +314,7 @@ def keys_of_somebody_else(stage: Stage) -> Observed:
     puppet.send(parts, note="Finished under the server's own keys")
     puppet.writer.protection = right
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
-    return puppet.judge(puppet.is_finished, lambda: _says_it_right(puppet, parts))
+    return puppet.refusal(puppet.is_finished, lambda: _says_it_right(puppet, parts))
 
 
 def _says_it_right(puppet: ClientPuppet, parts: list[Part]) -> bool:

@@ -1,7 +1,7 @@
-"""Messages in fragments, records in datagrams: every way a peer may cut them, and some it may not.
+"""Messages in fragments, records in datagrams: every way to cut them, and some that are no way.
 
-The server under test is the DTLS server here. What a stranger could have sent (nothing is signed
-yet) must not keep the peer's own fragments from being put together.
+The server is the DTLS server here. What a stranger could have sent (nothing is signed yet) must not
+keep the client's own fragments from being put together.
 """
 
 from collections.abc import Callable, Sequence

@@ -71,7 +71,7 @@ def _refused(rule: Rule, *, sends: str, body: Callable[[Hello, ClientPuppet], by
     def steps(stage: Stage) -> Observed:
         puppet = ClientPuppet.reach(stage)
         puppet.greet(body(puppet.offer, puppet), tries=1)
-        return puppet.judge(puppet.said(HandshakeType.SERVER_HELLO) is not None, puppet.recover)
+        return puppet.refusal(puppet.said(HandshakeType.SERVER_HELLO) is not None, puppet.recover)
 
     return steps
 
@@ -186,7 +186,7 @@ def only_version_1_3(stage: Stage) -> Observed:
     answer = puppet.said(HandshakeType.SERVER_HELLO)
     if answer is not None and Extension.SUPPORTED_VERSIONS.to_bytes(2) in answer.body[38:]:
         raise Unsupported("the server speaks DTLS 1.3")
-    return puppet.judge(answer is not None, puppet.recover)
+    return puppet.refusal(answer is not None, puppet.recover)
 
 
 # --- extensions ---------------------------------------------------------------------------------

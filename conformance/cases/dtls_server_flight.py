@@ -75,7 +75,7 @@ def _impostor(
         puppet = ServerPuppet.reach(stage)
         puppet.need_hello()
         puppet.send_first(**deviate(puppet))
-        return puppet.judged(by_use=by_use)
+        return puppet.flight_refusal(by_use=by_use)
 
     return steps
 

@@ -301,14 +301,14 @@ def strongest_digest_counts(stage: Stage) -> Observed:
     puppet.need_flight()
     puppet.send_second()
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
-    return _judged_by_use(puppet)
+    return _refusal_by_use(puppet)
 
 
-def _judged_by_use(puppet: ClientPuppet) -> tuple[Refusal, str]:
+def _refusal_by_use(puppet: ClientPuppet) -> tuple[Refusal, str]:
     """No handshake can end well here, so none is tried afterwards."""
     if puppet.is_finished:
-        return puppet.judged(by_use=True)
-    return puppet.judge(False, lambda: puppet.alive)
+        return puppet.flight_refusal(by_use=True)
+    return puppet.refusal(False, lambda: puppet.alive)
 
 
 @case(
@@ -329,4 +329,4 @@ def fingerprint_of_nobody(stage: Stage) -> Observed:
     puppet.need_flight()
     puppet.send_second()
     puppet.wait(puppet.patience, lambda: puppet.is_finished or puppet.fatal)
-    return _judged_by_use(puppet)
+    return _refusal_by_use(puppet)

@@ -1,6 +1,6 @@
 """What is said again, when, and under which numbers (RFC 6347, 4.2.4).
 
-The server under test is the DTLS server; its last flight is the one that nothing but the client's
+The server is the DTLS server here; its last flight is the one that nothing but the client's
 repetition can bring back.
 """
 

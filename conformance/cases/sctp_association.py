@@ -446,7 +446,7 @@ def packets_can_be_read(stage: Stage) -> Observed:
 # --- chunks that nobody knows ---------------------------------------------------------------------
 
 
-def _judge_unknown(stage: Stage, kind: int, *, skip: bool, report: bool) -> Observed:
+def _reads_behind(stage: Stage, kind: int, *, skip: bool, report: bool) -> Observed:
     """An unknown chunk before a HEARTBEAT, which is answered if it was read."""
     puppet = associated(stage)
     puppet.send(Unknown(kind, 0, b"what"), Heartbeat(b"behind it"))
@@ -480,7 +480,7 @@ def _unknown_chunk(name: str, kind: int, what: str, *, skip: bool, report: bool)
         bad=NOT_ANSWERED,
     )
     def steps(stage: Stage) -> Observed:
-        return _judge_unknown(stage, kind, skip=skip, report=report)
+        return _reads_behind(stage, kind, skip=skip, report=report)
 
     return steps
 

@@ -249,7 +249,7 @@ def _reported(chunk: InitAck | None, kind: int) -> bool:
     )
 
 
-def _judge_unknown(stage: Stage, kind: int, *, skip: bool, report: bool) -> Observed:
+def _unknown_parameter(stage: Stage, kind: int, *, skip: bool, report: bool) -> Observed:
     """An INIT with an unknown parameter before one that the server reports if it reads it."""
     unknown, behind = UnknownParameter(kind, b"what"), UnknownParameter(0xC0FE, b"more")
     seen, chunk = _with(stage, *ABILITIES, unknown, behind)
@@ -272,7 +272,7 @@ def _judge_unknown(stage: Stage, kind: int, *, skip: bool, report: bool) -> Obse
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_skipped(stage: Stage) -> Observed:
-    return _judge_unknown(stage, 0x80FE, skip=True, report=False)
+    return _unknown_parameter(stage, 0x80FE, skip=True, report=False)
 
 
 @case(
@@ -285,7 +285,7 @@ def unknown_parameter_skipped(stage: Stage) -> Observed:
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_reported(stage: Stage) -> Observed:
-    return _judge_unknown(stage, 0xC0FD, skip=True, report=True)
+    return _unknown_parameter(stage, 0xC0FD, skip=True, report=True)
 
 
 @case(
@@ -298,7 +298,7 @@ def unknown_parameter_reported(stage: Stage) -> Observed:
     bad=NOT_ANSWERED,
 )
 def unknown_parameter_stops(stage: Stage) -> Observed:
-    return _judge_unknown(stage, 0x00FE, skip=False, report=False)
+    return _unknown_parameter(stage, 0x00FE, skip=False, report=False)
 
 
 @case(
@@ -311,7 +311,7 @@ def unknown_parameter_stops(stage: Stage) -> Observed:
     requirements=("rfc9260/3.2.2/1",),
 )
 def unknown_parameter_stops_reported(stage: Stage) -> Observed:
-    return _judge_unknown(stage, 0x40FE, skip=False, report=True)
+    return _unknown_parameter(stage, 0x40FE, skip=False, report=True)
 
 
 @case(

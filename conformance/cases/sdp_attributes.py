@@ -1,6 +1,6 @@
 """Attributes of offers as they come in the field, and what the answer says to them.
 
-Each offer has one thing changed that clients really write, and the answer is judged whole: one that
+Each offer has one thing changed that clients really write, and the answer is read whole: one that
 takes the oddity and breaks another rule has not passed. Whether the call then comes up is asked in
 ``ice_offer`` and ``dtls_srtp``.
 """

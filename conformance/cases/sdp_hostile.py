@@ -25,7 +25,7 @@ def _refused(rule: Rule, sends: str, change: Callable[[str], str]) -> Case:
         bad=(Offered.ANSWERED, *FAULTS),
     )
     def steps(stage: Stage) -> Observed:
-        posed = pose(stage, change, judged=False)
+        posed = pose(stage, change, strict=False)
         if posed.text is not None and posed.text.sections and posed.is_rejected(0):
             return Offered.REFUSED, "the section is rejected"
         return posed.observed
@@ -101,7 +101,7 @@ def _survived(rule: Rule, sends: str, change: Callable[[str], str]) -> Case:
         bad=FAULTS,
     )
     def steps(stage: Stage) -> Observed:
-        return pose(stage, change, judged=False).observed
+        return pose(stage, change, strict=False).observed
 
     return steps
 

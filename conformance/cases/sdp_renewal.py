@@ -1,7 +1,7 @@
 """Further offers: what stays, and what an ICE restart changes.
 
-The texts alone are judged here, without a client behind them; what checks come to after a restart
-is asked in ``ice_restart``.
+The texts alone are read here, without a client behind them; what checks come to after a restart is
+asked in ``ice_restart``.
 """
 
 from conformance.case import Case, Observed, case

@@ -13,8 +13,8 @@ from conformance.probe.http import (
     WITHOUT,
     Resource,
     Said,
+    amounts_to,
     answer_faults,
-    judge,
     need_http,
     open_resource,
     post,
@@ -52,7 +52,7 @@ def _asked(
             said = request(stage)
         except Refused as error:
             return Said.BROKE, str(error)
-        return judge(stage, said, wanted)
+        return amounts_to(stage, said, wanted)
 
     return steps
 
@@ -73,7 +73,7 @@ def created(stage: Stage) -> Observed:
     except Refused as error:
         return Said.BROKE, str(error)
     if said.status != 201:
-        return judge(stage, said, (201,))
+        return amounts_to(stage, said, (201,))
     kind = said.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != SDP:
         return Said.UNSOUND, f"Content-Type is {kind or 'missing'}"
@@ -239,7 +239,7 @@ REQUESTS = (
 def accept_post(stage: Stage) -> Observed:
     said = _options(stage)
     if said.status not in (200, 204):
-        return judge(stage, said, (200, 204))
+        return amounts_to(stage, said, (200, 204))
     if SDP not in said.headers.get("accept-post", ""):
         return Said.UNSOUND, "no Accept-Post with application/sdp"
     return Said.RIGHT
@@ -338,7 +338,7 @@ def restart(stage: Stage) -> Observed:
     opened = open_resource(stage)
     said = _need_restart(opened)
     if said.status != 200:
-        return judge(stage, said, (200,))
+        return amounts_to(stage, said, (200,))
     kind = said.headers.get("content-type", "").partition(";")[0].strip().lower()
     text = said.body.decode("utf-8", "replace")
     if kind != FRAGMENT:
@@ -393,4 +393,4 @@ def no_token(stage: Stage) -> Observed:
     )
     if said.status == 201:
         raise Unsupported("wants no token")
-    return judge(stage, said, (401,))
+    return amounts_to(stage, said, (401,))

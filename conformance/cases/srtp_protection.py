@@ -34,8 +34,9 @@ class Agreed(Seen):
 
 
 def _offer(stage: Stage, *profiles: SrtpProfile) -> tuple[Agreed, str]:
-    """Offer ``profiles`` in this order. Raises Unsupported where audio cannot be judged."""
-    open_media(stage)  # a server that cannot be judged at all is found out here
+    """Offer ``profiles`` in this order. Raises Unsupported where the server does not show
+    what audio it takes."""
+    open_media(stage)  # a server that shows nothing at all is found out here
     try:
         media = prepare(stage, profiles=profiles)
     except Blocked as error:

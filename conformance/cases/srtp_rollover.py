@@ -106,11 +106,11 @@ def lost_and_late(stage: Stage) -> Observed:
 def first_is_65535(stage: Stage) -> Observed:
     open_media(stage)
     media = prepare(stage, first=65535)
-    return _judge_beginning(media)
+    return _from_the_first_packet(media)
 
 
-def _judge_beginning(media: Media) -> tuple[Heard, str]:
-    """A source from its very first packet on, at a server that can be judged."""
+def _from_the_first_packet(media: Media) -> tuple[Heard, str]:
+    """A source from its very first packet on, at a server that shows what it takes."""
     try:
         media.warm()
     except Unsupported:
@@ -134,7 +134,7 @@ def first_lost(stage: Stage) -> Observed:
     open_media(stage)
     media = prepare(stage, first=65532)
     media.skip(4)
-    return _judge_beginning(media)
+    return _from_the_first_packet(media)
 
 
 @case(
@@ -154,7 +154,7 @@ def first_late(stage: Stage) -> Observed:
     shots = media.shots(4)
     for place in (2, 3, 0, 1):
         media.call.send(shots[place].data, note="across the wrap")
-    return _judge_beginning(media)
+    return _from_the_first_packet(media)
 
 
 @case(

@@ -1,4 +1,4 @@
-"""Our own cores as the implementation under test, in memory and in virtual time.
+"""Our own cores as the server that is asked, in memory and in virtual time.
 
 ``MemoryDriver`` puts the endpoint where a server stands, without a relay: its leg is made and read
 here. ``SimulatedDriver`` puts the real relay before it and a network between that takes its time.

@@ -1,4 +1,4 @@
-"""Our own relay's core as the implementation under test, in memory and simulated.
+"""Our own relay's core as the relay that is asked, in memory and simulated.
 
 ``RelayDriver(verifies=False)`` is a relay without the password key, which only routes.
 """

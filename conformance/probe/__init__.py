@@ -9,7 +9,7 @@ writes messages that no builder would write, ``stun_questions`` makes cases of t
 datagrams that are one thing or another by their first byte. The DTLS puppet is ``dtls`` with its
 two roles, ``dtls_client`` and ``dtls_server``; ``dtls_hello``, ``dtls_wire`` and ``dtls_identity``
 are what it says, how it is packed and who it is, ``dtls_pulse`` whether an association lives.
-``media`` is SRTP and SRTCP, ``sctp`` and ``sctp_opening`` chunks inside DTLS. ``sdp`` judges
+``media`` is SRTP and SRTCP, ``sctp`` and ``sctp_opening`` chunks inside DTLS. ``sdp`` reads
 answers, ``sdp_changes`` changes offers, ``http`` is signalling itself. ``routing`` and ``hints``
 are for relays. ``look``, ``audio`` and ``profiles`` are shared by all.
 

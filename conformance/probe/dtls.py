@@ -464,7 +464,7 @@ class Puppet:
             raise Unsupported("sends no audio back")
         return False
 
-    def judge(self, accepted: bool, recover: Callable[[], bool]) -> tuple[Refusal, str]:
+    def refusal(self, accepted: bool, recover: Callable[[], bool]) -> tuple[Refusal, str]:
         """What became of something that must be refused. ``recover`` tries a good handshake."""
         if accepted:
             return Refusal.ACCEPTED, ""

@@ -1,4 +1,4 @@
-"""The puppet as DTLS client: the server under test answers.
+"""The puppet as DTLS client: the server that is asked is the DTLS server as well.
 
 ``handshake`` is the whole of it, with any deviation; ``greet``, ``read_flight``, ``send_second``
 and ``finish`` are its steps for cases that do something in between.
@@ -373,12 +373,12 @@ class ClientPuppet(Puppet):
                 pass
         return self.again().handshake()[0] is Handshaken.COMPLETED
 
-    def judged(self, *, by_use: bool = False) -> tuple[Refusal, str]:
+    def flight_refusal(self, *, by_use: bool = False) -> tuple[Refusal, str]:
         """For a flight that must be refused: what became of it. ``by_use``: a handshake that ends
         is not yet wrong, but its use is."""
         if by_use and self.is_finished and not self.is_used(self._honest):
             return Refusal.TORN_DOWN, ""
-        return self.judge(self.is_finished, self.recover)
+        return self.refusal(self.is_finished, self.recover)
 
     def _honest(self) -> "ClientPuppet":
         fresh = ClientPuppet.reach(self.call.stage)

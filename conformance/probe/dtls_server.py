@@ -1,4 +1,4 @@
-"""The puppet as DTLS server: the server under test sends the hello.
+"""The puppet as DTLS server: the server that is asked is the DTLS client, and says the hello.
 
 ``handshake`` is the whole of it, with any deviation; ``hear_hello``, ``send_first``,
 ``receive_second``, ``send_last`` and ``is_accepted`` are its steps.
@@ -374,13 +374,13 @@ class ServerPuppet(Puppet):
         """Whether the client has answered our flight with its own."""
         return self.said(HandshakeType.CLIENT_KEY_EXCHANGE) is not None
 
-    def judged(self, *, by_use: bool = False) -> tuple[Refusal, str]:
+    def flight_refusal(self, *, by_use: bool = False) -> tuple[Refusal, str]:
         """For a flight that must be refused: what became of it. ``by_use``: a handshake that ends
         is not yet wrong, but its use is."""
         self.wait(self.patience, lambda: self.went_on or self.fatal)
         if by_use and self.went_on and self.fatal is None and not self._is_used_after_all():
             return Refusal.TORN_DOWN, ""
-        return self.judge(self.went_on, self.recover)
+        return self.refusal(self.went_on, self.recover)
 
     def _is_used_after_all(self) -> bool:
         """End the handshake, and see."""

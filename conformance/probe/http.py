@@ -1,7 +1,7 @@
 """Requests to a signalling resource, and what the responses amount to.
 
 A status says less than it seems to: a server may answer rightly and be broken by the question. So
-no response is judged before a plain offer has been answered after it.
+nothing is said of a response before a plain offer has been answered after it.
 """
 
 from attrs import define, field
@@ -114,13 +114,13 @@ def answer_faults(resource: Resource) -> str:
     return "; ".join(faults(resource.client.offer(), text))
 
 
-def judge(stage: Stage, said: Response, wanted: tuple[int, ...]) -> tuple[Said, str]:
+def amounts_to(stage: Stage, response: Response, wanted: tuple[int, ...]) -> tuple[Said, str]:
     """Whether the status is one that is asked for; with that, whether the server lives."""
-    told = f"{said.status}"
+    told = f"{response.status}"
     if not answers(stage):
         return Said.DEAD, told
-    if said.status in wanted:
+    if response.status in wanted:
         return Said.RIGHT, told
-    if said.status >= 500:
+    if response.status >= 500:
         return Said.BROKE, told
-    return (Said.OTHER_SUCCESS if said.status < 300 else Said.OTHER_REFUSAL), told
+    return (Said.OTHER_SUCCESS if response.status < 300 else Said.OTHER_REFUSAL), told

@@ -93,7 +93,7 @@ class Shot:
 @define(slots=True)
 class Media:
     """``sequence`` and ``timestamp`` are those of the next packet. ``by_echo``: the server sends
-    our payloads back; else it is judged by its reports."""
+    our payloads back; else its reports tell what it takes."""
 
     call: Call
     sequence: int
@@ -143,7 +143,7 @@ class Media:
             self.shot()
 
     def another_source(self, ssrc: int, sequence: int) -> "Media":
-        """A second source of ours under the same keys, judged by what comes back."""
+        """A second source of ours under the same keys, seen by what comes back."""
         if not self.by_echo:
             raise Unsupported("sends no audio back, and its reports do not tell enough")
         context = SrtpContext(self.keys)
@@ -184,7 +184,8 @@ class Media:
         )
 
     def warm(self) -> None:
-        """Find out how this server is to be judged. Raises Unsupported where it cannot be."""
+        """Find out which way this server shows what it takes. Raises Unsupported where it has
+        none."""
         self.by_echo = any(self._comes_back(self.shot(note="warming up"), 0.2) for _ in range(4))
         if self.by_echo:
             for shot in self.shots(WARM_UP):
@@ -411,7 +412,7 @@ def prepare(
 
 
 def open_media(stage: Stage, **options: Any) -> Media:
-    """``prepare``, and the first audio sent: it is known how the server is to be judged."""
+    """``prepare``, and the first audio sent: it is known how the server shows what it takes."""
     media = prepare(stage, **options)
     media.warm()
     return media

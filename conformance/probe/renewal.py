@@ -2,7 +2,7 @@
 
 There are two ways to look at one. A case about the wire has a ``Call`` with a client, renews it and
 sends checks under the new names. A case about signalling has an ``Exchange`` of texts alone, and
-judges each answer whole. A server that takes no further offers says so by refusing one that changes
+reads each answer whole. A server that takes no further offers says so by refusing one that changes
 nothing; then no case can ask what it does with others.
 """
 

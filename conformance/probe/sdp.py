@@ -1,7 +1,7 @@
 """Offers with one thing changed, and what is wrong with the answers.
 
 An offer is text here, and is changed as text: what a case wants to send, no writer of good offers
-would write. An answer is judged whole, against its offer, by every rule that an answer has to keep
+would write. An answer is read whole, against its offer, by every rule that an answer has to keep
 whatever was asked; so a case that only wants to see its change accepted notices a broken answer
 too.
 """
@@ -152,11 +152,11 @@ def pose(
     stage: Stage,
     change: Callable[[str], str] = lambda offer: offer,
     *,
-    judged: bool = True,
+    strict: bool = True,
     **options: Any,
 ) -> Posed:
     """Offer what ``change`` makes of a plain offer. ``options`` are the client's. Without
-    ``judged`` any answer is taken for sound. Raises Unsupported where there is no door."""
+    ``strict`` any answer is taken for sound. Raises Unsupported where there is no door."""
     door = need_door(stage)
     offer = change(plain(stage, **options))
     stage.note(f"offer\n{offer}")
@@ -170,7 +170,7 @@ def pose(
             kind = Offered.DEAD
         return Posed(kind, str(error), cut(offer))
     stage.note(f"answer\n{opened.answer}")
-    wrong = faults(offer, opened.answer) if judged else []
+    wrong = faults(offer, opened.answer) if strict else []
     return Posed(
         Offered.UNSOUND if wrong else Offered.ANSWERED,
         "; ".join(wrong),
@@ -201,7 +201,7 @@ def answers(stage: Stage) -> bool:
 
 def need_answer(stage: Stage, **options: Any) -> Posed:
     """A plain offer's answer. Raises Blocked where there is none."""
-    posed = pose(stage, judged=False, **options)
+    posed = pose(stage, strict=False, **options)
     if posed.text is None:
         raise Blocked(f"a plain offer is refused: {posed.detail}")
     return posed

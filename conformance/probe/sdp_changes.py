@@ -1,6 +1,6 @@
 """What a case changes in an offer, as functions from text to text.
 
-They are for ``pose`` and ``open_call`` alike: the one judges the answer, the other goes on to the
+They are for ``pose`` and ``open_call`` alike: the one reads the answer, the other goes on to the
 call. Whatever is not there to be changed is left as it is.
 """
 

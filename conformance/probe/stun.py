@@ -1,7 +1,7 @@
 """Single questions in STUN, and what the answer is.
 
 A question goes to a call's server or to a bare target; ``Asker`` is what both have in common. An
-answer is judged whole: a success response counts as one only when everything about it is right, so
+answer is read whole: a success response counts as one only when everything about it is right, so
 that a case about one field does not pass on a broken message.
 """
 

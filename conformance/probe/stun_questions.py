@@ -1,6 +1,6 @@
 """Cases that ask one question in STUN and differ in one value.
 
-A ``question`` is a case whose steps send one message and judge what comes back. Its oracle is one
+A ``question`` is a case whose steps send one message and say what comes back. Its oracle is one
 of the few below: what may become of a message is decided by why it is wrong, not by where.
 """
 
