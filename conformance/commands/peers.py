@@ -164,7 +164,8 @@ def _complaints(running: Running) -> list[str]:
 @command.command("install")
 @_names
 def install_command(names: tuple[str, ...]) -> None:
-    """Install what peers need: with npm, and as root with apt-get. Without names, for all."""
+    """Install what peers need: with pip and npm, and as root with apt-get. Without names, for
+    all."""
     failed = False
     for name in names or peers.by_name():
         try:

@@ -1,7 +1,8 @@
 """Which peers are installed, and how to install one.
 
 What comes from npm, and what is built, lies in a folder of its own per peer under ``prefix()``: a
-cache, never part of a checkout. Debian's packages go where Debian puts them.
+cache, never part of a checkout. Debian's packages go where Debian puts them, Python's to the
+interpreter that runs this.
 """
 
 import glob
@@ -9,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,7 +86,7 @@ def install(peer: Peer) -> None:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "install", *options, *debian], environment=environment)
     if python:
-        raise PeerError(f"{peer.name} needs: pip install {' '.join(python)}")
+        run([sys.executable, "-m", "pip", "install", "--quiet", *python])
     if npm:
         folder = home(peer)
         folder.mkdir(parents=True, exist_ok=True)

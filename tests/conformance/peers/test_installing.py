@@ -1,5 +1,6 @@
 """Which peers are installed, and where."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,13 @@ def test_a_package_of_python_is_found_without_being_imported() -> None:
     assert peers.missing(made(Package(Source.PYTHON, "attrs", module="attrs"))) == ()
     lacking = made(Package(Source.PYTHON, "nothing", module="nothing_of_that_name"))
     assert peers.missing(lacking) == lacking.packages
+
+
+def test_a_package_of_python_goes_to_the_interpreter_that_asks(monkeypatch) -> None:
+    ran = []
+    monkeypatch.setattr(installing, "run", lambda argv: ran.append(argv))
+    installing.install(made(Package(Source.PYTHON, "nothing", module="nothing_of_that_name")))
+    assert ran == [[sys.executable, "-m", "pip", "install", "--quiet", "nothing"]]
 
 
 def test_what_is_missing_is_named_before_anything_starts(
