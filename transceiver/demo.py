@@ -56,6 +56,8 @@ from .voice import codec
 F = TypeVar("F", bound=Callable[..., Any])
 
 WEB = Path(__file__).with_name("web")
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Every address of a kind, and the one that a machine has even where it has no other."""
 METHODS = ["GET", "POST", "PATCH", "DELETE", "OPTIONS"]
 _PASSED_ON = (
     *("authorization", "content-type", "if-match", "origin"),
@@ -90,7 +92,7 @@ _HTTP = _address_option(
 _UDP = _address_option(
     "--udp",
     "0.0.0.0:3478",
-    "Where the relay listens; 0.0.0.0 is every IPv4 address of this machine.",
+    "Where the relay listens; 0.0.0.0 is every IPv4 address of this machine, [::] every IPv6 one.",
 )
 _ADVERTISE = click.option(
     "--advertise",
@@ -98,7 +100,7 @@ _ADVERTISE = click.option(
     multiple=True,
     help="An address that clients are told instead, such as one in front of a NAT; the port is "
     "--udp's unless given, as in [2001:db8::1]:3478. Repeatable. "
-    "[default: every address listened on, this machine's own ones first]",
+    "[default: every address listened on, loopback only where there is no other]",
 )
 _TRANSCEIVERS = click.option(
     "--transceivers",
@@ -223,9 +225,14 @@ def _addresses(
 ) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
     """Where to listen and what to advertise. Each of this machine's addresses gets a socket of its
     own: an answer from a wildcard socket may leave from another address than the check came to,
-    and a client drops such an answer (RFC 8445, 7.2.5.2.1)."""
-    if udp.ip == "0.0.0.0" and not advertise:
-        listen = tuple(Address.of(ip, udp.port) for ip in [*own_addresses(), "127.0.0.1"])
+    and a client drops such an answer (RFC 8445, 7.2.5.2.1).
+
+    A candidate is no loopback address (5.1.1.1), and Firefox takes none. A browser on this machine
+    reaches the other addresses as well, so loopback is for a machine that has nothing else, and for
+    who has asked for it."""
+    if udp.ip in _WILDCARDS and not advertise:
+        found = own_addresses(ipv6=not udp.is_ipv4) or [_WILDCARDS[udp.ip]]
+        listen = tuple(Address.of(ip, udp.port) for ip in found)
         return listen, listen
     return (udp,), tuple(_advertised(text, udp.port) for text in advertise) or (udp,)
 

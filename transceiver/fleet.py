@@ -42,6 +42,11 @@ RESTARTS = 20
 RESTART_AFTER = 0.1
 
 _SIOCGIFADDR = 0x8915
+_IPV6_ADDRESSES = Path("/proc/net/if_inet6")
+"""A line for each: address, index of the interface, prefix, scope, flags, name of the interface."""
+_GLOBAL = 0x00
+_UNUSABLE = 0x08 | 0x20 | 0x40
+"""Taken by somebody else, deprecated, or still being tried out."""
 
 
 class FleetError(Exception):
@@ -310,8 +315,13 @@ def _bound(probes: ExitStack, kind: socket.SocketKind, port: int) -> Address:
     return Address.of(*probe.getsockname())
 
 
-def own_addresses() -> list[str]:
-    """This machine's IPv4 addresses, loopback left out; the one with the default route first."""
+def own_addresses(*, ipv6: bool = False) -> list[str]:
+    """This machine's IPv4 addresses, or its IPv6 ones, that other machines may know: neither
+    loopback nor those of one link alone. IPv4 begins with the one that has the default route."""
+    return _own_ipv6() if ipv6 else _own_ipv4()
+
+
+def _own_ipv4() -> list[str]:
     found: dict[str, None] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         with suppress(OSError):
@@ -324,6 +334,19 @@ def own_addresses() -> list[str]:
                 answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
                 found[socket.inet_ntoa(answer[20:24])] = None
     return [ip for ip in found if not ip.startswith("127.") and ip != "0.0.0.0"]
+
+
+def _own_ipv6() -> list[str]:
+    try:
+        lines = _IPV6_ADDRESSES.read_text(encoding="ascii").splitlines()
+    except OSError:  # a kernel without IPv6
+        return []
+    found = []
+    for line in lines:
+        host, _, _, scope, flags, *_ = line.split()
+        if int(scope, 16) == _GLOBAL and not int(flags, 16) & _UNUSABLE:
+            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(host)))
+    return found
 
 
 def check_free(address: Address, kind: socket.SocketKind) -> None:

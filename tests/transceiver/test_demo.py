@@ -16,7 +16,8 @@ from stunroute.address import Address
 from stunroute.config import load
 from stunroute.hint import HintConfiguration, KeyRing
 from stunroute.settings import RelaySettings
-from transceiver import settings
+from transceiver import demo as demo_module
+from transceiver import fleet, settings
 from transceiver.demo import WEB, Page, _addresses, demo
 from transceiver.fleet import Keys, Plan, _free, _hint_table, node_settings, relay_settings
 
@@ -54,7 +55,45 @@ def test_what_is_listened_on_is_advertised() -> None:
     assert _addresses(UDP, ()) == ((UDP,), (UDP,))
     listen, advertised = _addresses(Address.of("0.0.0.0", 3478), ())
     assert listen == advertised
-    assert listen[-1] == Address.of("127.0.0.1", 3478)
+
+
+EVERY = {"0.0.0.0": ("192.0.2.1", "127.0.0.1"), "::": ("2001:db8::1", "::1")}
+
+
+@pytest.mark.parametrize("wildcard", EVERY)
+def test_loopback_is_for_a_machine_that_has_nothing_else(monkeypatch, wildcard: str) -> None:
+    own, loopback = EVERY[wildcard]
+    found = [own]
+    asked = []
+    monkeypatch.setattr(
+        demo_module, "own_addresses", lambda *, ipv6: asked.append(ipv6) or list(found)
+    )
+    assert _addresses(Address.of(wildcard, 3478), ())[1] == (Address.of(own, 3478),)
+    found.clear()
+    assert _addresses(Address.of(wildcard, 3478), ())[1] == (Address.of(loopback, 3478),)
+    assert asked == [wildcard == "::"] * 2
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
+def test_who_asks_for_loopback_gets_it(loopback: str) -> None:
+    asked = Address.of(loopback, 3478)
+    assert _addresses(asked, ()) == ((asked,), (asked,))
+
+
+def test_addresses_of_ones_own_are_those_that_others_can_reach(monkeypatch, tmp_path: Path) -> None:
+    told = tmp_path / "if_inet6"
+    told.write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "20010db8000000000000000000000002 02 40 00 80     eth0\n"
+        "20010db8000000000000000000000003 02 40 00 a0     eth0\n"  # deprecated
+        "20010db8000000000000000000000004 02 40 00 40     eth0\n"  # being tried out
+        "fe8000000000000000fc00fffe000001 02 40 20 80     eth0\n"
+    )
+    monkeypatch.setattr(fleet, "_IPV6_ADDRESSES", told)
+    assert fleet.own_addresses(ipv6=True) == ["2001:db8::2"]
+    told.unlink()
+    assert fleet.own_addresses(ipv6=True) == []
+    assert not any(ip.startswith("127.") for ip in fleet.own_addresses())
 
 
 @pytest.mark.parametrize("told", ["", "example.org", "192.0.2.1:", "192.0.2.1:65536", "[::1]"])
