@@ -1,13 +1,14 @@
 """The driver before somebody's relay, over UDP: we are its clients and its next hops."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from attrs import define, field
 
 from conformance.case import Case, Profile, Unsupported
 from conformance.client import seeded
-from conformance.relay_stage import Node, RelayStage
+from conformance.relay_stage import Node, RelayStage, Upstream
 from conformance.stage import PATIENCE
 from stunroute.address import Address
 from stunroute.hint import KeyRing
@@ -20,14 +21,17 @@ from .wire import Bounds, Leash, UdpWire, hosts_of, local_ip, unused_ports
 class UdpRelayDriver:
     """``public`` is the relay's address for clients; ``nodes`` are the next hops that it was
     configured with, on this machine. Its inner address is learned from what it delivers, and has to
-    be on a host of ``allowed`` or on the relay's own. One case at a time: the next hops' sockets
-    are where they are."""
+    be on a host of ``allowed`` or on the relay's own. ``beside``, ``upstream`` and ``drained`` are
+    as for ``RelayStage``. One case at a time: the next hops' sockets are where they are."""
 
     public: Address
     nodes: tuple[Node, ...]
     keyring: KeyRing = field(repr=False)
     verifies: bool = False
     restart: Callable[[], None] | None = None
+    beside: tuple[Address, ...] = ()
+    upstream: Upstream | None = None
+    drained: Callable[[Node], AbstractContextManager[None]] | None = None
     allowed: tuple[Address, ...] = ()
     patience: float = PATIENCE
     longest: float = 10.0
@@ -55,7 +59,9 @@ class UdpRelayDriver:
     def open(self, name: str, more_seconds: float = 0.0) -> Iterator[RelayStage]:
         """A stage for whatever is called ``name``, as in ``UdpDriver.open``."""
         wire = UdpWire(
-            hosts=hosts_of((self.public, *(each for each in self.allowed if not each.port))),
+            hosts=hosts_of(
+                (self.public, *self.beside, *(each for each in self.allowed if not each.port))
+            ),
             addresses=frozenset(each for each in self.allowed if each.port),
             bind=local_ip(self.public),
             bounds=self.bounds.beyond(more_seconds),
@@ -63,7 +69,7 @@ class UdpRelayDriver:
             ports=self._ports,
         )
         try:
-            for node in self.nodes:
+            for node in (*self.nodes, *(() if self.upstream is None else (self.upstream.node,))):
                 wire.adopt(node.address)
             yield RelayStage(
                 wire,
@@ -74,10 +80,22 @@ class UdpRelayDriver:
                 verifies=self.verifies,
                 restart=self.restart,
                 elsewhere=_elsewhere(wire),
+                beside=self.beside,
+                reach=partial(_reach, wire),
+                upstream=self.upstream,
+                drained=self.drained,
                 patience=self.patience,
             )
         finally:
             wire.close()
+
+
+def _reach(wire: UdpWire, public: Address) -> Address:
+    """A socket from which that address can be reached."""
+    try:
+        return wire.open_at(local_ip(public))
+    except OSError as error:
+        raise Unsupported(f"no way to {public.ip} from here: {error}") from error
 
 
 def _elsewhere(wire: UdpWire) -> Callable[[], Address] | None:

@@ -107,11 +107,15 @@ class UdpWire:
         return time.monotonic()
 
     def open(self) -> Address:
+        return self.open_at(self.bind)
+
+    def open_at(self, ip: str) -> Address:
+        """As ``open``, at another IP address of this machine. Raises OSError."""
         if self.ports is None:
-            return self.adopt(Address.of(self.bind, 0))
+            return self.adopt(Address.of(ip, 0))
         for port in itertools.islice(self.ports, TAKEN_PORTS):
             with contextlib.suppress(OSError):
-                return self.adopt(Address.of(self.bind, port))
+                return self.adopt(Address.of(ip, port))
         raise OSError(f"{TAKEN_PORTS} ports in a row are taken")
 
     def adopt(self, address: Address) -> Address:
@@ -149,7 +153,7 @@ class UdpWire:
     def send(self, data: bytes, socket: Address, destination: Address) -> None:
         if self.hushed is not None:
             raise Forbidden(self.hushed)
-        if not self.may_send_to(destination):
+        if not self.is_given(destination) or destination.is_ipv4 is not socket.is_ipv4:
             raise Forbidden(f"{destination} was not given on the command line")
         self._sent += len(data)
         if self._sent > self.bounds.bytes:

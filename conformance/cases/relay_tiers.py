@@ -33,8 +33,8 @@ from stunroute.address import Address
 
 @frozen(slots=True)
 class Front:
-    """The relay in front, a client of its own that sends to it, and the inner address of the relay
-    that is asked."""
+    """The relay in front, a client that has sent to it as far as anybody can know, and the inner
+    address of the relay that is asked."""
 
     stage: RelayStage
     upstream: Upstream
@@ -166,9 +166,7 @@ def _front(stage: RelayStage, node: Node) -> Front:
     if stage.upstream is None:
         raise Unsupported("it knows of no relay in front of it (--upstream)")
     inner = flow(stage, stage.mint(node), stage.client()).inner
-    # Another one in each case: a relay remembers an address for a while.
-    port = 1024 + int.from_bytes(stage.entropy(2), "big") % 60_000
-    return Front(stage, stage.upstream, inner, Address.of("192.0.2.77", port))
+    return Front(stage, stage.upstream, inner, stage.client())
 
 
 def _handed(front: Front, data: bytes, node: Node) -> tuple[Routed, str]:

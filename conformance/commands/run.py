@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -29,7 +30,7 @@ from conformance.blackbox.wire import resolve
 from conformance.case import Blocked, Case, Profile
 from conformance.drivers.memory import MemoryDriver, SimulatedDriver
 from conformance.expectations import ExpectationError, Expectations, parse
-from conformance.relay_stage import Node
+from conformance.relay_stage import Node, Upstream
 from conformance.report import console as table
 from conformance.report import writing
 from conformance.report.plain import one_line
@@ -93,6 +94,23 @@ _WHOM = (
     click.option("--verifies", is_flag=True, help="With --relay: it checks MESSAGE-INTEGRITY."),
     click.option(
         "--restart", metavar="COMMAND", help="With --relay: kills it and starts an empty one."
+    ),
+    click.option(
+        "--also",
+        multiple=True,
+        metavar="HOST:PORT",
+        help="With --relay: another of its public addresses.",
+    ),
+    click.option(
+        "--upstream",
+        metavar="HOST:PORT=HOST:PORT",
+        help="With --relay: the inner address of a relay that it believes in front of it, where we "
+        "listen, and a public address of that one.",
+    ),
+    click.option(
+        "--drain",
+        metavar="COMMAND",
+        help="With --relay: given CLUSTER/NODE and 'drained' or 'active', changes its directory.",
     ),
     click.option("--memory", is_flag=True, help="Our own cores, in memory."),
     click.option("--simulator", is_flag=True, help="Our own cores behind a relay, simulated."),
@@ -363,6 +381,9 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
         keyring=_keyring(options["hint_keys"]),
         verifies=options["verifies"],
         restart=_restarting(options["restart"]) if options["restart"] else None,
+        beside=tuple(_endpoint(text) for text in options["also"]),
+        upstream=_upstream(options["upstream"]) if options["upstream"] else None,
+        drained=_draining(options["drain"]) if options["drain"] else None,
         **common,
     )
     again = ["--relay", options["relay"]]
@@ -373,7 +394,9 @@ def _relay(options: dict[str, Any], common: dict[str, Any]) -> Subject:
             secret = name == "hint_keys" and not text.startswith("@")
             again += [option, "ID:ROUTING:PASSWORD" if secret else text]
     again += ["--verifies"] if options["verifies"] else []
-    again += ["--restart", options["restart"]] if options["restart"] else []
+    for name in ("restart", "upstream", "drain"):
+        again += [f"--{name}", options[name]] if options[name] else []
+    again += [word for text in options["also"] for word in ("--also", text)]
     _look(driver, partial(trial.of_relay, driver), options, before_each=True)
     return _live(driver, f"the relay at {options['relay']}", again, options)
 
@@ -442,19 +465,46 @@ def _node(text: str) -> Node:
     return Node(int(cluster), int(number), _endpoint(where))
 
 
+def _upstream(text: str) -> Upstream:
+    inner, separator, public = text.partition("=")
+    if not separator:
+        raise click.UsageError(f"{text!r} is not HOST:PORT=HOST:PORT")
+    return Upstream(Node(0, 0, _endpoint(inner)), _endpoint(public))
+
+
 def _restarting(text: str) -> Callable[[], None]:
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise click.UsageError(f"--restart: {error}") from error
+    words = _words("--restart", text)
+    return lambda: _command(words, "the relay was not restarted")
 
-    def restart() -> None:
+
+def _draining(text: str) -> Callable[[Node], AbstractContextManager[None]]:
+    words = _words("--drain", text)
+
+    @contextmanager
+    def drained(node: Node) -> Iterator[None]:
+        name = f"{node.cluster}/{node.number}"
+        _command((*words, name, "drained"), f"{name} was not drained")
         try:
-            subprocess.run(words, check=True, timeout=60)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise Blocked(f"the relay was not restarted: {error}") from error
+            yield
+        finally:
+            _command((*words, name, "active"), f"{name} is still drained")
 
-    return restart
+    return drained
+
+
+def _words(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from error
+
+
+def _command(words: Sequence[str], otherwise: str) -> None:
+    """Raises Blocked where it fails."""
+    try:
+        subprocess.run(words, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Blocked(f"{otherwise}: {error}") from error
 
 
 def _endpoint(text: str) -> Address:

@@ -11,8 +11,10 @@ from attrs import evolve
 from click.testing import CliRunner
 
 import relay_again
+import relay_drain
 from conformance.__main__ import main
 from fleet import CLUSTER, CONFIGURATION
+from loopback import LOOPBACK6, require_ipv6
 from relay_process import Options, RelayProcess, free_ports
 from stunroute.address import Address
 
@@ -55,6 +57,66 @@ def routing_arguments(tmp_path: Path) -> Iterator[list[str]]:
         ]
     finally:
         relay_again.end(settings)
+
+
+@pytest.fixture
+def fleet_arguments(tmp_path: Path) -> Iterator[list[str]]:
+    """For a relay with two addresses of each IP version, one in front of it, and a directory that
+    can be changed."""
+    require_ipv6()
+    port = free_ports(8)
+    public, second, inner, front, far, *hops = (
+        Address.of("127.0.0.1", port + number) for number in range(8)
+    )
+    third = Address.of(LOOPBACK6, public.port)
+    nodes = dict(enumerate(hops, 1))
+    more = [f'[[listen]]\nbind = "{each}"' for each in (second, third)]
+    more += ["[[upstream]]", f'relay = "{front}"', f'proxies = ["{far}"]']
+    settings = tmp_path / "relay.toml"
+    settings.write_text(Options(nodes, extra="\n".join(more) + "\n").toml(public, inner))
+    keys = f"{CONFIGURATION.routing_key.hex()}:{CONFIGURATION.password_key.hex()}"
+    (tmp_path / "hint.key").write_text(f"{CONFIGURATION.identifier}:{keys}\n")
+    command = [sys.executable, relay_again.__file__, str(settings)]
+    subprocess.run(command, check=True, timeout=60)
+    try:
+        yield [
+            "run",
+            f"--relay={public}",
+            f"--hint-key=@{tmp_path / 'hint.key'}",
+            "--verifies",
+            *(f"--next-hop={CLUSTER}/{number}={nodes[number]}" for number in nodes),
+            *(f"--also={each}" for each in (second, third)),
+            f"--upstream={front}={far}",
+            f"--drain={shlex.join([sys.executable, relay_drain.__file__, str(settings)])}",
+        ]
+    finally:
+        relay_again.end(settings)
+
+
+FLEET = ("relay/addresses/*", "relay/drain/*", "relay/tiers/*")
+
+
+def test_our_relay_passes_with_several_addresses_drained_nodes_and_one_in_front(
+    fleet_arguments: list[str],
+) -> None:
+    given = [*fleet_arguments, "--patience=2", "--strict", "--all", *FLEET]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 0, done.output
+    assert "unsupported" not in done.output
+
+
+def test_what_a_relay_need_not_have_is_unsupported_with_its_reason(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, [*arguments, "--all", *FLEET])
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.output.split())
+    for option in ("--also", "--drain", "--upstream"):
+        assert f"({option})" in told
+    assert " pass" not in told
+
+
+@pytest.mark.parametrize("wrong", ["--upstream=127.0.0.1:1", "--also=nonsense", '--drain="'])
+def test_options_of_a_relay_that_make_no_sense(arguments: list[str], wrong: str) -> None:
+    assert CliRunner().invoke(main, [*arguments, wrong]).exit_code == 2
 
 
 def test_our_relay_passes_over_udp(arguments: list[str]) -> None:
