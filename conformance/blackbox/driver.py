@@ -1,4 +1,8 @@
-"""The driver over UDP: a stage for each case, before the server that the command line named."""
+"""The driver over UDP: a stage for each case, before the server that the command line named.
+
+Each case gets sockets and a trail of its own, and whatever it has opened is hung up behind it, so
+that no case hears what another one has asked for.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

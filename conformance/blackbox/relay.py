@@ -1,4 +1,8 @@
-"""The driver before somebody's relay, over UDP: we are its clients and its next hops."""
+"""The driver before somebody's relay, over UDP: we are its clients and its next hops.
+
+A relay knows its next hops by address, so these sockets are opened where they were for every case.
+A client's port is one that no case has used before, lest an old flow be taken for a new one.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
