@@ -14,8 +14,8 @@ The setting says how far the call is: its offer answered, or all of it up. Then 
 
 A sealed datagram is the argument in the hands of a client that has lost its mind and not its keys:
 ``_sealed`` makes a check with the right integrity of it, SRTP, SRTCP, an SCTP packet with the right
-tag and checksum within DTLS, or any other record, as the upper half of the kind says. Without that
-hardly an input would get beyond the first look at a tag.
+tag and checksum within DTLS (DATA with the next TSN among them), or any other record, as the upper
+half of the kind says. Without that hardly an input would get beyond the first look at a tag.
 
 What is asked of the outcome: everything that is sent goes to the relay and names the call's client,
 another address gets no answer, events are the call's, messages are those of the client, and no
@@ -32,11 +32,13 @@ from stunroute import forward, stun
 from stunroute.address import Address
 from transceiver.datachannel import DataChannels
 from transceiver.datachannel.channels import ChannelError
+from transceiver.datachannel.messages import Open
 from transceiver.endpoint import Endpoint
 from transceiver.events import EndReason, MessageReceived
 from transceiver.sctp.association import Association
 from transceiver.srtp import ProtectionError, SrtpContext
 
+from .cores_sctp import next_data
 from .cores_sctp import sealed as checksummed
 from .operations import decode as operations_of
 from .operations import encode
@@ -217,6 +219,8 @@ def _sealed(scene: _Scene, how: int, argument: bytes) -> bytes:
             transfer = association._block.transfer
             if transfer is None:
                 return argument
+            if how & 7 == 6 and len(argument) >= 6:
+                argument = next_data(association, argument)
             scene.forged = True
             header = b"\x13\x88\x13\x88" + transfer.peer.tag.to_bytes(4, "big")
             return _record(client, 23, checksummed(header + bytes(4) + argument))
@@ -311,6 +315,13 @@ def _sealed_rows() -> Iterator[list[tuple[int, bytes]]]:
         yield [(0x41, compound), (11, b"\x14"), (14, b"")]
     for chunk in sample_chunks():
         yield [(0x51, chunk.encode()), (14, b""), (10, b"\x05"), (14, b"")]
+    for flags in range(8):
+        yield [
+            (0x61, bytes((4, flags, 1, 0, 3)) + b"hi"),
+            (0x61, b"\x06\x03\x01\x00\x03hi"),
+            (14, b""),
+        ]
+    yield [(0x61, b"\x04\x03\x04\x00\x02" + Open("label").encode()), (14, b""), (11, b"\x05")]
     for content in (b"\x01\x01\x00", b"\x01\x02\x28", b"\x02\x01\x00\x00\x00", b"\x03late"):
         yield [(0x71, content), (14, b"")]
 

@@ -184,7 +184,7 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
         case 6:
             scene.give(_behind_header(scene, argument))
         case 7 if len(argument) >= 6:
-            scene.give(_behind_header(scene, _next_data(scene, argument)))
+            scene.give(_behind_header(scene, next_data(scene.theirs, argument)))
         case 8 | 9 | 10 | 13 | 14:
             _act(scene, kind, argument)
         case 11:
@@ -197,11 +197,12 @@ def _carry_out(scene: Scene, kind: int, argument: bytes) -> None:
             settle(scene)
 
 
-def _next_data(scene: Scene, argument: bytes) -> bytes:
-    """DATA whose TSN is near the next one of the peer: what an honest peer could never say, from
-    one whose numbers fit."""
+def next_data(theirs: Association, argument: bytes) -> bytes:
+    """DATA whose TSN is near the next one of ``theirs``: what an honest peer could never say, from
+    one whose numbers fit. Of ``argument`` the first five octets say how near, which parts, the
+    stream, its sequence number and the protocol; the rest is the payload."""
     ahead, flags, stream, ssn, ppid = argument[:5]
-    tsn = (scene.theirs._block.outbound.outstanding.next_tsn + ahead - 4) & 0xFFFF_FFFF
+    tsn = (theirs._block.outbound.outstanding.next_tsn + ahead - 4) & 0xFFFF_FFFF
     parts = (bool(flags & 2), bool(flags & 1), bool(flags & 4))
     return Data(tsn, stream, ssn, 48 + ppid % 10, argument[5:], *parts).encode()
 
