@@ -12,12 +12,13 @@ from conformance.probe.sctp import (
     WINDOW,
     Reaction,
     acknowledged,
+    associated,
     joined,
     opened,
 )
 from conformance.stage import Stage
 from transceiver.datachannel import messages as dcep
-from transceiver.sctp.chunks import Data, ForwardTsn, Heartbeat, Sack
+from transceiver.sctp.chunks import Data, Error, ForwardTsn, Heartbeat, HeartbeatAck, Sack, Unknown
 
 # --- what was given up ----------------------------------------------------------------------------
 
@@ -236,3 +237,35 @@ def bundled(stage: Stage) -> Observed:
     if came == [chunk.payload for chunk in chunks]:
         return Reaction.ANSWERED
     return Reaction.WRONG if puppet.is_alive() else Reaction.DEAD
+
+
+# --- how much a packet can bring about ------------------------------------------------------------
+
+
+@case(
+    "rfc9260/12.4/more-answers-than-fit",
+    "Where a packet asks for more than fits into one in answer, the rest of the answers is let go.",
+    sends="two HEARTBEATs and sixty short chunks that are to be reported, in one packet",
+    profiles=DATACHANNEL,
+    # Who reports none of them, or few, is within the rule.
+    good=(Reaction.ANSWERED, Reaction.SILENCE),
+    bad=(Reaction.WRONG, Reaction.ERROR, Reaction.ABORTED, Reaction.DEAD),
+    requirements=("rfc9260/12.4/2",),
+)
+def more_answers_than_fit(stage: Stage) -> Observed:
+    puppet = associated(stage)
+    start = len(puppet.came)
+    # A report of such a chunk is half as long again as the chunk.
+    unknown = [Unknown(0xFE, 0, b"what is this") for _ in range(60)]
+    puppet.send(Heartbeat(b"first"), *unknown, Heartbeat(b"last"))
+    puppet.run(0.4)
+    answers = [
+        received
+        for received in puppet.came[start:]
+        if any(isinstance(each, HeartbeatAck | Error) for each in received.chunks)
+    ]
+    if not puppet.is_alive():
+        return Reaction.DEAD
+    if len(answers) > 1:
+        return Reaction.WRONG, f"{len(answers)} packets"
+    return Reaction.ANSWERED if answers else Reaction.SILENCE

@@ -19,6 +19,7 @@ from transceiver.sctp.parameters import OutgoingReset, ResetResult, ZeroChecksum
 from transceiver.sctp.reassembly import Reassembly
 from transceiver.sctp.reconfiguration import Reconfiguration
 from transceiver.sctp.sendqueue import SendQueue
+from transceiver.sctp.transfer import Transfer
 
 from .model import mutant, swapped
 
@@ -29,6 +30,19 @@ def _read_slowly(stack: ExitStack) -> None:
 
 
 # --- the association ------------------------------------------------------------------------------
+
+
+@mutant(
+    "data/answers-whatever-is-asked",
+    "A packet that asks for many answers gets them all, in as many packets as they need.",
+    killer="rfc9260/12.4/more-answers-than-fit",
+)
+def answers_whatever_is_asked() -> Iterator[None]:
+    def answer(transfer: Transfer, encoded: bytes) -> None:
+        transfer.waiting.append(encoded)
+
+    with swapped(Transfer, "_answer", answer):
+        yield
 
 
 @mutant(

@@ -372,6 +372,9 @@ class Association:
     def _read(self, received: Packet, now: Instant) -> None:
         block = self._block
         chunks: Iterable[Chunk] = received.chunks
+        before = block.state
+        if block.transfer is not None:
+            block.transfer.begin_packet(alone=len(received.chunks) == 1)
         if len(received.chunks) > 1:
             chunks = self._once(received.chunks)
         for chunk in chunks:
@@ -385,11 +388,15 @@ class Association:
                 drop = self._receive(chunk, received, now)
             if drop is not None:
                 block.drop(drop)
-                if kind in _AT_THE_HEAD:
+                if kind in _AT_THE_HEAD or (
+                    kind is ShutdownAck and block.state.__class__ in OPENING
+                ):
                     break
                 if drop is Drop.SCTP_ACK and kind is Sack:
                     block.refuse_sack()
-            if block.state.__class__ is Closed:
+            state = block.state
+            if state.__class__ is Closed or (state.__class__ is CookieWait and state is not before):
+                # Over, or begun anew with an INIT of its own: the rest belongs to what was.
                 return
         self._have_read(now)
 
@@ -478,6 +485,7 @@ class Association:
         if isinstance(chunk, Unknown) and chunk.reports and transfer is not None:
             if not block.bucket.take(now):
                 return Drop.SCTP_RATE
+            # Where there is no room for it that is let go, and the chunk is unknown all the same.
             transfer.complain(UnrecognizedChunk(chunk.encode()[:_COMPLAINT_LENGTH]))
         return Drop.SCTP_UNKNOWN_CHUNK
 

@@ -72,8 +72,11 @@ def receive_shutdown_ack(block: Block, received: Packet, now: Instant) -> Drop |
             block.end("closed", by_peer=False)
             return None
         case Closed() | CookieWait() | CookieEchoed():
-            # From an association of before: its end is not ours (RFC 9260, 9.2).
-            answer_out_of_the_blue(block, received, now)
+            # From an association of before: its end is not ours (RFC 9260, 9.2). The rest of the
+            # packet is not meant for us either.
+            if block.bucket.take(now):
+                complete = ShutdownComplete(reflected=True)
+                block.packets.append(block.greeter.packet(received.tag, complete))
     return Drop.SCTP_UNEXPECTED
 
 

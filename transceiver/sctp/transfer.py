@@ -39,6 +39,11 @@ from .reconfiguration import Reconfiguration
 _SACK_LENGTH: Final = 16
 _CONTROL_CHUNKS: Final = 64
 """That wait to be sent; one more is let go. The peer asks again for what it wants."""
+_BESIDE: Final = 28
+"""Bytes of what may have to go beside the answers to a packet: COOKIE ACK, SHUTDOWN, and the answer
+to an earlier request whose time has come."""
+_RECONFIG_ANSWER: Final = 28
+"""Bytes that the answer to one RE-CONFIG has at most."""
 
 
 @define(slots=True, eq=False)
@@ -58,16 +63,23 @@ class Transfer:
     heartbeats: Heartbeats = field(init=False)
     waiting: deque[bytes] = field(factory=deque, init=False)
     """Control chunks to be sent."""
+    _most: int = field(init=False)
+    """Bytes of chunks in a packet."""
     _came: bool = field(default=False, init=False)
     """The packet being read has DATA or FORWARD-TSN in it."""
     _at_once: bool = field(default=False, init=False)
     _gaps: bool = field(default=False, init=False)
     """Something is missing between the DATA that has come."""
+    spare: int = field(init=False)
+    """Bytes that answers to the packet being read may still take: all of them have to fit into one
+    packet (rfc9260/12.4/2), and those that do not are let go."""
     fetching: bool = field(default=False, init=False)
     """Messages have been fetched, and there may be more."""
 
     def __attrs_post_init__(self) -> None:
         limits, peer = self.limits, self.peer
+        self._most = room(limits.packet)
+        self.spare = self._most - _BESIDE
         self.inbound = Inbound(peer.tsn, limits)
         self.acknowledgement = Acknowledgement(limits.delayed_ack)
         self.reconfiguration = Reconfiguration(
@@ -77,6 +89,11 @@ class Transfer:
         self.heartbeats = Heartbeats(interval, self.begun + interval)
 
     # What comes
+
+    def begin_packet(self, *, alone: bool) -> None:
+        """A packet is about to be read. A chunk that is ``alone`` in it may have an answer that
+        fills a packet, as a long heartbeat has."""
+        self.spare = self._most if alone else self._most - _BESIDE
 
     def receive_data(self, chunk: Data) -> Drop | None:
         """Take DATA that is not empty."""
@@ -136,10 +153,13 @@ class Transfer:
                 self._at_once |= self._gaps or not news
                 return None
             case Heartbeat(info):
-                return self._put(HeartbeatAck(info).encode())
+                return self._answer(HeartbeatAck(info).encode())
             case HeartbeatAck(info):
                 return self._receive_heartbeat_ack(info, now)
+            case ReConfig() if self.spare < _RECONFIG_ANSWER:
+                return Drop.SCTP_RATE
             case ReConfig():
+                self.spare -= _RECONFIG_ANSWER
                 self.acknowledgement.hasten()
                 drop = self.reconfiguration.receive(chunk, self.inbound, self.outbound, now)
                 self._reconfigure(now)
@@ -154,6 +174,7 @@ class Transfer:
 
     def packet_read(self, now: Instant) -> bool:
         """All chunks of a packet have been taken. True if there was DATA among them."""
+        self.spare = self._most - _BESIDE
         came = self._came
         if came:
             self.acknowledgement.packet_received(now, self._at_once)
@@ -189,15 +210,24 @@ class Transfer:
 
     # What goes
 
-    def complain(self, cause: Cause) -> None:
-        """Tell the peer what was wrong."""
-        self._put(Error((cause,)).encode())
+    def complain(self, cause: Cause) -> Drop | None:
+        """Tell the peer what was wrong with the packet being read."""
+        return self._answer(Error((cause,)).encode())
+
+    def _answer(self, encoded: bytes) -> Drop | None:
+        size = len(encoded)
+        if size > self._most:
+            return Drop.SCTP_UNEXPECTED
+        if size > self.spare:
+            return Drop.SCTP_RATE
+        drop = self._put(encoded)
+        if drop is None:
+            self.spare -= size
+        return drop
 
     def _put(self, encoded: bytes) -> Drop | None:
         if len(self.waiting) >= _CONTROL_CHUNKS:
             return Drop.SCTP_RATE
-        if len(encoded) > room(self.limits.packet):
-            return Drop.SCTP_UNEXPECTED
         self.waiting.append(encoded)
         return None
 

@@ -49,18 +49,19 @@ class Talk:
 
     async def _run(self) -> None:
         while True:
-            due = self.ours.next_timeout()
-            if due is not None and due <= self.now:
-                self.ours.handle_timeout(self.now)
-            while (data := self.ours.next_transmit()) is not None:
-                if not self._lost():
-                    await self.theirs._handle_data(data)
-            while (event := self.ours.next_event()) is not None:
-                self.events.append(event)
             arrived, self._inbox[:] = list(self._inbox), []
             for data in arrived:
                 if not self._lost():
                     self.ours.receive_packet(data, self.now)
+            due = self.ours.next_timeout()
+            if due is not None and due <= self.now:
+                self.ours.handle_timeout(self.now)
+            # Before anybody else runs: who sees a new state sees what was told of it, too.
+            while (event := self.ours.next_event()) is not None:
+                self.events.append(event)
+            while (data := self.ours.next_transmit()) is not None:
+                if not self._lost():
+                    await self.theirs._handle_data(data)
             await asyncio.sleep(0.001)
 
     async def until(self, done: Callable[[], bool]) -> None:
