@@ -245,7 +245,7 @@ def test_whoever_does_not_read_is_let_go_of(path: Path, monkeypatch: pytest.Monk
             sock.setblocking(False)
             await loop.sock_connect(sock, str(path))
             await loop.sock_sendall(sock, b'{"command": "flows", "limit": 10000}\n')
-            # Not a byte is read until the server has given up, however long the answer took to make.
+            # Not a byte is read until the server has given up, however long its answer took.
             hung_up = select.poll()
             hung_up.register(sock, select.POLLHUP)
             while not any(event & select.POLLHUP for _, event in hung_up.poll(0)):
