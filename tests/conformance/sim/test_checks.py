@@ -15,7 +15,7 @@ from conformance.sim.world import Report, Settings, World
 from stunroute.address import Address
 from stunroute.demux import Kind, classify
 from stunroute.flow import Flow, FlowTable
-from stunroute.relay import Relay
+from stunroute.relay import Downlink, Relay
 from stunroute.trace import Drop
 from transceiver import session as sessions
 from transceiver.audio import AudioStream
@@ -241,6 +241,120 @@ def test_a_transceiver_that_takes_more_calls_than_it_may() -> None:
 def test_a_deadline_that_does_not_move() -> None:
     with swapped(Endpoint, "next_timeout", lambda _: lambda self: 0.0):
         assert broken() == {"stuck"}
+
+
+# --- relays with several addresses, and two tiers -------------------------------------------------
+
+
+def tiered(*kinds: Fault, **changes: Any) -> Iterator[World]:
+    """A few worlds with an upstream relay."""
+    found = 0
+    for seed in range(60):
+        values = {"sessions": 6, "kinds": kinds, "minutes": 0.3, **changes}
+        world = World(Settings(seed, **values))
+        if world.scene.relays[-1].is_upstream:
+            found += 1
+            yield world
+        if found == 4:
+            return
+
+
+def rules_of(worlds: Iterator[World]) -> set[str]:
+    reports = [world.run() for world in worlds]
+    return {report.failure.rule for report in reports if report.failure is not None}
+
+
+def test_two_whole_tiers_break_nothing() -> None:
+    assert rules_of(tiered()) == set()
+
+
+def test_a_relay_that_answers_from_another_of_its_addresses() -> None:
+    def wrong(route: Any) -> Any:
+        def route_transceiver(self: Relay, *arguments: Any) -> Any:
+            found = route(self, *arguments)
+            if not isinstance(found, Downlink) or found.upstream is not None:
+                return found
+            others = sorted(
+                each
+                for each in self._proxies or ()
+                if each != found.proxy and each.is_ipv4 is found.proxy.is_ipv4
+            )
+            return evolve(found, proxy=others[0]) if others else found
+
+        return route_transceiver
+
+    with swapped(Relay, "route_transceiver", wrong):
+        assert broken(features=(Feature.ADDRESSES,)) == {"addresses"}
+
+
+def test_a_relay_that_answers_the_clients_of_the_one_in_front() -> None:
+    def wrong(route: Any) -> Any:
+        def route_transceiver(self: Relay, *arguments: Any) -> Any:
+            found = route(self, *arguments)
+            return evolve(found, upstream=None) if isinstance(found, Downlink) else found
+
+        return route_transceiver
+
+    with swapped(Relay, "route_transceiver", wrong):
+        assert rules_of(tiered()) == {"addresses"}
+
+
+def test_a_relay_that_does_not_pass_headers_on_as_they_came() -> None:
+    def wrong(route: Any) -> Any:
+        def route_relay(self: Relay, *arguments: Any) -> Any:
+            found = route(self, *arguments)
+            if isinstance(found, Flow):
+                proxy = min(self._proxies or ())
+                at = (found.created, found.proved, found.seen)
+                return Flow(found.client, proxy, found.next_hop, *at)
+            return found
+
+        return route_relay
+
+    with swapped(Relay, "route_relay", wrong):
+        assert rules_of(tiered()) == {"addresses"}
+
+
+def test_an_upstream_relay_that_sends_to_the_wrong_one_behind() -> None:
+    def wrong(route: Any) -> Any:
+        def route_client(self: Relay, *arguments: Any) -> Any:
+            found = route(self, *arguments)
+            if not isinstance(found, Flow) or self._upstream:
+                return found
+            hops = getattr(self._directory, "hops", {}).values()
+            others = [hop.address for hop in hops if hop.address != found.next_hop]
+            if not others:
+                return found
+            return Flow(found.client, found.proxy, others[0], *(found.created,) * 3)
+
+        return route_client
+
+    with swapped(Relay, "route_client", wrong):
+        assert "ownership" in rules_of(tiered())
+
+
+def test_the_bounds_of_an_upstream_relay_are_its_own() -> None:
+    for world in tiered():
+        front = world.workers[-1]
+        assert front.site.is_upstream
+        front.site = evolve(front.site, config=evolve(front.site.config, flows=1))
+        failure = world.run().failure
+        assert failure is not None
+        assert failure.rule == "bounds"
+        assert "1 is the bound" in failure.what
+        return
+
+
+def test_an_upstream_relay_that_keeps_its_flows() -> None:
+    def keeps(rotate: Any) -> Any:
+        def handle_timeout(self: Relay, now: float) -> None:
+            if self._upstream:  # it lies behind another
+                rotate(self, now)
+
+        return handle_timeout
+
+    with swapped(Relay, "handle_timeout", keeps):
+        assert rules_of(tiered()) & {"leaks", "stuck"}
 
 
 def test_an_exception_is_told_with_its_place() -> None:
