@@ -19,6 +19,8 @@ from stunroute.instant import Instant
 START: Instant = 1000.0
 MOST_STEPS = 200_000
 """Deadlines and datagrams between two arrivals: a server whose deadline never moves stops here."""
+MOST_AT_ONCE = 20_000
+"""Datagrams that a server may have to say without a pause."""
 
 
 @frozen(slots=True)
@@ -94,8 +96,11 @@ class VirtualWire:
         raise RuntimeError("the server's deadlines do not move")
 
     def _collect(self) -> None:
-        while (emission := self.server.next_emission()) is not None:
+        for _ in range(MOST_AT_ONCE):
+            if (emission := self.server.next_emission()) is None:
+                return
             self._launch(emission)
+        raise RuntimeError("the server does not stop sending")
 
     def _launch(self, emission: Emission) -> None:
         way = (emission.source, emission.destination)

@@ -408,3 +408,19 @@ def never_forgives_a_source() -> Iterator[None]:
 
     with swapped(SectionName, "heard", strictly):
         yield
+
+
+@mutant(
+    "media/two-sources",
+    "Every other packet of its audio goes out under another source.",
+    killer="rfc3550/8.1/downlink-source",
+)
+def two_sources() -> Iterator[None]:
+    packetise = AudioStream.packetise
+
+    def turned(stream: AudioStream, *what: Any) -> bytes:
+        packet = packetise(stream, *what)
+        return packet[:8] + bytes((packet[8] ^ packet[3] & 1,)) + packet[9:]
+
+    with swapped(AudioStream, "packetise", turned):
+        yield

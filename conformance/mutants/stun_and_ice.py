@@ -1,5 +1,6 @@
 """Servers that believe the wrong check, answer it wrongly, or send their packets the wrong way."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from transceiver.errors import OfferError
 from transceiver.path import Path
 from transceiver.session import Session
 from transceiver.slot import Slot
+from transceiver.timers import Wake
 
 from .model import mutant, swapped
 
@@ -523,4 +525,44 @@ def names_are_fatal() -> Iterator[None]:
 
     honest = Endpoint.open_call
     with swapped(Endpoint, "open_call", open_call):
+        yield
+
+
+@mutant(
+    "ice/says-hello-before-a-check",
+    "It begins DTLS toward the candidate in the offer, before any check.",
+    killer="rfc8445/12.1.1/nothing-before-a-check",
+)
+def says_hello_before_a_check() -> Iterator[None]:
+    def open_call(self: Endpoint, offer: str, now: Instant, **more: Any) -> Answered:
+        answered = honest(self, offer, now, **more)
+        slot = self._slot(answered.call)
+        for ip, port in re.findall(r"^a=candidate:\S+ 1 udp \d+ (\S+) (\d+)", offer, re.M | re.I):
+            (proxy,) = self.config.candidates
+            (relay,) = self.config.relays
+            slot.session.route = Path(Address.of(ip, int(port)), proxy, relay)
+            slot.session.connection.start(now)
+            slot.session._drain_dtls(now)
+            self._settle(slot, now)
+        return answered
+
+    honest = Endpoint.open_call
+    with swapped(Endpoint, "open_call", open_call):
+        yield
+
+
+@mutant(
+    "ice/consent-without-end",
+    "It keeps a call whose client has not been heard of for however long.",
+    killer="rfc7675/5.1/lapsed-credentials",
+)
+def consent_without_end() -> Iterator[None]:
+    def serve(self: Session, reason: Wake, now: Instant) -> None:
+        if reason is Wake.CONSENT:
+            self._heard = now
+        else:
+            honest(self, reason, now)
+
+    honest = Session._serve
+    with swapped(Session, "_serve", serve):
         yield

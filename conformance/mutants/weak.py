@@ -19,11 +19,11 @@ from attrs import frozen
 
 from conformance import catalogue
 from conformance.case import Case, Profile
-from conformance.drivers.memory import MemoryDriver
 from conformance.runner import run_case
 
 from . import hunt, saboteurs
 from .model import Mutant
+from .models import driver_for
 from .saboteurs.model import Saboteur
 
 KILLERS = Path(__file__).with_name("killers.toml")
@@ -46,7 +46,7 @@ def breakers() -> Mapping[str, Breaker]:
 def fails(case: Case, breaker: Breaker) -> bool:
     """Whether the case says of a server that is so broken what its oracle calls bad."""
     with breaker.apply():
-        return run_case(case, MemoryDriver()).seen in case.bad
+        return run_case(case, driver_for(case)).seen in case.bad
 
 
 def search(case: Case, first: Iterable[str] = ()) -> str | None:

@@ -24,9 +24,15 @@ from .model import Saboteur
 _TIMES = {"least": None, "tenth": 0.1, "tenfold": 10.0}
 
 
+_SHORTEST = 0.02
+"""Seconds: with none at all a timer is due again as soon as it was served."""
+_LEFT_ALONE = frozenset({"sctp.packet"})
+"""No packet is made that fits in less than a header, and its maker tries for ever."""
+
+
 def _value(old: Any, times: float | None) -> Any:
     new = 0 if times is None else old * times
-    return type(old)(max(new, 1)) if isinstance(old, int) else new
+    return int(max(new, 1)) if isinstance(old, int) else max(new, _SHORTEST)
 
 
 def _numbers(config: Any) -> Iterable[tuple[str, Any]]:
@@ -60,7 +66,7 @@ def _maker(of: Any, name: str, value: Any) -> Callable[..., Any]:
 
 def _family(area: str, of: Any, given: dict[str, Any], owner: Any) -> Iterable[Saboteur]:
     for name, old in _numbers(of(**given)):
-        if name in given:
+        if name in given or name in _LEFT_ALONE:
             continue
         for how, times in _TIMES.items():
             value = _value(old, times)
