@@ -12,6 +12,8 @@ differs.
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from transceiver.realtime.session import SESSION_RATE
+
 JsonObject: TypeAlias = Mapping[str, Any]
 
 _CURRENT_EVENTS = {
@@ -37,9 +39,6 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
     "turn_detection": ("audio", "input", "turn_detection"),
 }
 """Where a field of the beta's session, and of its responses, is found today."""
-
-RATE = 24000
-"""Samples per second of PCM in both dialects."""
 
 
 def event_to_current(event: JsonObject) -> dict[str, Any]:
@@ -112,7 +111,7 @@ def _current_value(beta: str, value: Any) -> Any:
             return ["audio"]
         case "input_audio_format" | "output_audio_format" if isinstance(value, str):
             kind = _FORMATS.get(value, value)
-            return {"type": kind, "rate": RATE} if value == "pcm16" else {"type": kind}
+            return {"type": kind, "rate": SESSION_RATE} if value == "pcm16" else {"type": kind}
         case _:
             return value
 

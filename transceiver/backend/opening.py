@@ -14,9 +14,11 @@ from typing import Any, TypeAlias
 
 from attrs import define, field
 
+from transceiver.realtime.session import SESSION_RATE
+
 JsonObject: TypeAlias = Mapping[str, Any]
 
-PCM = {"type": "audio/pcm", "rate": 24000}
+PCM = {"type": "audio/pcm", "rate": SESSION_RATE}
 SERVERS_OWN = ("id", "object", "model", "expires_at", "client_secret")
 """Fields that a session has and an update may not change; the model is chosen by the address."""
 REMEMBERED = 262_144

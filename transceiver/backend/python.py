@@ -30,6 +30,7 @@ from transceiver.events import (
     ChannelOpened,
     MessageReceived,
 )
+from transceiver.realtime.session import SESSION_RATE
 
 from .agent import (
     Agent,
@@ -68,7 +69,7 @@ class VoiceAgent:
     ends the call.
     """
 
-    rate: ClassVar[int] = 24000
+    rate: ClassVar[int] = SESSION_RATE
     speaks_realtime: ClassVar[bool] = False
     line: Line
     lost: int = 0

@@ -29,6 +29,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from stunroute.config import between
 from stunroute.errors import ConfigError
 from transceiver.config import RealtimeLimits
+from transceiver.realtime.session import SESSION_RATE
 from transceiver.realtime.wire import EventError, parse_untrusted
 
 from .agent import AgentEvent, AgentFactory, ClientEvent, Ended, Line, Started
@@ -37,7 +38,6 @@ from .opening import Asked, Opening
 from .outbox import Note, Outbox, Sound
 from .uplink import GRACE, Lost, Uplink, take_turns, until_first
 
-RATE = 24000
 EVENTS = 256
 EVENT_BYTES = 4_194_304
 """Events of the client that may wait for a server, and their sum. One more is refused with an
@@ -161,7 +161,7 @@ class RealtimeAgent:
     line: Line = field(repr=False)
     options: RealtimeOptions
     key: str | None = field(default=None, repr=False)
-    rate: int = field(init=False, default=RATE)
+    rate: int = field(init=False, default=SESSION_RATE)
     speaks_realtime: bool = field(init=False, default=True)
     unread: int = field(init=False, default=0)
     """Messages of the server that were no events."""
@@ -169,7 +169,8 @@ class RealtimeAgent:
     _asked: Asked = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        batch, queue = (2 * int(RATE * time) for time in (self.options.batch, self.options.queue))
+        times = (self.options.batch, self.options.queue)
+        batch, queue = (2 * int(SESSION_RATE * time) for time in times)
         self.uplink = Uplink(
             self.line, Outbox(queue, EVENTS, EVENT_BYTES, batch=batch), self._converse
         )

@@ -22,7 +22,7 @@ from attrs import Attribute, define, field, frozen
 
 from stunroute.config import between
 from stunroute.errors import ConfigError
-from transceiver.realtime.session import turn_detection
+from transceiver.realtime.session import SESSION_RATE, turn_detection
 
 from .agent import (
     AgentEvent,
@@ -37,7 +37,6 @@ from .agent import (
 )
 from .task import failed_in
 
-RATE = 24000
 PROGRAM = "espeak-ng"
 PROCESSES = 4
 """Sentences spoken at once, all calls together; more wait."""
@@ -97,24 +96,24 @@ def from_wave(data: bytes) -> tuple[int, bytes] | None:
 
 
 def at_our_rate(rate: int, pcm: bytes) -> bytes:
-    """PCM at ``RATE``, by straight lines between the samples: good enough for this voice."""
+    """PCM at ``SESSION_RATE``, by straight lines between samples: good enough for this voice."""
     import numpy as np  # whoever has a call with sound has it
 
     samples = np.frombuffer(pcm, "<i2")
-    if rate == RATE or not len(samples):
+    if rate == SESSION_RATE or not len(samples):
         return pcm
-    at = np.arange(len(samples) * RATE // rate) * (rate / RATE)
+    at = np.arange(len(samples) * SESSION_RATE // rate) * (rate / SESSION_RATE)
     made = np.interp(at, np.arange(len(samples)), samples)
     return bytes(np.rint(made).astype("<i2"))
 
 
 @lru_cache(maxsize=32)
 def tune(words: int) -> bytes:
-    """A note for each word, PCM at ``RATE``, and a pause."""
-    length = int(NOTE * RATE)
+    """A note for each word, PCM at ``SESSION_RATE``, and a pause."""
+    length = int(NOTE * SESSION_RATE)
     samples = array("h")
     for word in range(words):
-        turn = 2 * math.pi * NOTES[word * 5 % len(NOTES)] / RATE
+        turn = 2 * math.pi * NOTES[word * 5 % len(NOTES)] / SESSION_RATE
         for index in range(length):
             swell = math.sin(math.pi * index / length)
             samples.append(round(9000 * swell * math.sin(turn * index)))
@@ -134,7 +133,7 @@ class Voice:
     _free: asyncio.Semaphore = field(init=False, factory=lambda: asyncio.Semaphore(PROCESSES))
 
     async def speak(self, sentence: str) -> bytes:
-        """PCM at ``RATE``."""
+        """PCM at ``SESSION_RATE``."""
         text = " ".join(sentence.split())[:SENTENCE]
         if self.program is not None:
             async with self._free:
@@ -186,7 +185,7 @@ class TalkAgent:
 
     line: Line = field(repr=False)
     voice: Voice
-    rate: int = field(init=False, default=RATE)
+    rate: int = field(init=False, default=SESSION_RATE)
     speaks_realtime: bool = field(init=False, default=False)
     turns: int = field(init=False, default=0)
     _speech: float | None = field(init=False, default=None)  # when the client began to speak

@@ -28,7 +28,7 @@ from .shape import (
 from .wire import EventError
 
 SESSION_RATE = 24_000
-"""The one rate of PCM in events, in samples per second."""
+"""The one rate of PCM in events, today's and the beta's, in samples per second."""
 
 _NAME = text(256)
 _ID = text(512)

@@ -26,7 +26,6 @@ from transceiver.backend.agent import (
     Started,
 )
 from transceiver.backend.talk import (
-    RATE,
     SENTENCE,
     TalkAgent,
     TalkOptions,
@@ -37,6 +36,7 @@ from transceiver.backend.talk import (
     from_wave,
     tune,
 )
+from transceiver.realtime.session import SESSION_RATE
 
 
 def talker(line, program=None, **options):
@@ -51,7 +51,7 @@ def test_each_turn_of_the_client_is_answered():
     async def story():
         line = FakeLine()
         agent = talker(line, count=3)
-        assert (agent.rate, agent.speaks_realtime) == (RATE, False)
+        assert (agent.rate, agent.speaks_realtime) == (SESSION_RATE, False)
         agent.receive(Started())
         agent.hear(bytes(960))
         agent.receive(SpeechStarted(1.0))
@@ -215,10 +215,10 @@ def test_espeak_speaks():
             voice.speak("One."), voice.speak("One, two, three, four, five, six, seven, eight.")
         )
         assert voice.failed == 0
-        assert len(long) > len(short) > RATE // 5
+        assert len(long) > len(short) > SESSION_RATE // 5
         assert loudest(short) > 3000
         # Words that look like an option, or like a program's, are words.
-        assert len(await voice.speak("-f /etc/passwd $(reboot)")) > RATE
+        assert len(await voice.speak("-f /etc/passwd $(reboot)")) > SESSION_RATE
         assert voice.failed == 0
 
     run(story)
@@ -333,9 +333,9 @@ def test_any_octets_are_a_wave_file_or_none(data, keep):
 def test_sound_keeps_its_length_and_pitch_at_our_rate(rate):
     ramp = struct.pack(f"<{rate}h", *(index * 30000 // rate for index in range(rate)))
     made = array("h", at_our_rate(rate, ramp))
-    assert len(made) == RATE
+    assert len(made) == SESSION_RATE
     assert all(later >= earlier for earlier, later in pairwise(made))
-    assert made[RATE // 2] == pytest.approx(15000, abs=10)
+    assert made[SESSION_RATE // 2] == pytest.approx(15000, abs=10)
     assert at_our_rate(rate, b"") == b""
 
 
