@@ -22,6 +22,10 @@ class Came(Seen):
     REFUSED = "the offer was refused"
 
 
+_PLAIN = "abcdEFGH"
+"""A ufrag of the length that clients have long had: the harness's own are as short as may be."""
+
+
 def _comes_up(rule: Rule, offer: str, edit: Callable[[str], str] = str, *, ufrag: str = "") -> Case:
     """A call whose offer ``edit`` has changed, and to which that must not matter."""
 
@@ -35,12 +39,12 @@ def _comes_up(rule: Rule, offer: str, edit: Callable[[str], str] = str, *, ufrag
         try:
             call = open_call(stage, edit=edit, ufrag=ufrag)
         except Blocked as blocked:
-            open_call(stage)  # whoever refuses everything has nothing against this
+            open_call(stage, ufrag=_PLAIN)  # whoever refuses everything has nothing against this
             return Came.REFUSED, str(blocked)
         try:
             call.establish()
         except Blocked as blocked:
-            open_call(stage).establish()
+            open_call(stage, ufrag=_PLAIN).establish()
             return Came.NOT_UP, str(blocked)
         return Came.UP
 

@@ -84,3 +84,35 @@ two_foundations = _written(
     "rfc8445/5.2/foundations",
     _again,
 )
+
+lite_in_each_section = _written(
+    "sdp/ice-lite-in-each-section",
+    "It says in each section that it is a lite agent, and not above them.",
+    "rfc8839/5.3/ice-lite-at-the-session",
+    lambda offer, answer: re.sub(
+        r"^(a=mid:[^\r\n]*)",
+        r"\1\r\na=ice-lite",
+        answer.replace("a=ice-lite\r\n", ""),
+        flags=re.M,
+    ),
+)
+
+
+@mutant(
+    "sdp/credentials-in-turn",
+    "Each restart answers with the credentials of the one before the last.",
+    killer="rfc8445/9/never-the-same-again",
+)
+def credentials_in_turn() -> Iterator[None]:
+    told: list[list[str]] = []
+
+    def reoffer(self: Endpoint, call: str, offer: str, now: Instant) -> str:
+        answer = honest(self, call, offer, now)
+        told.append(re.findall(r"^a=ice-(?:ufrag|pwd):[^\r\n]*", answer, re.M))
+        for fresh, old in zip(told[-1], told[-3] if len(told) > 2 else told[-1], strict=True):
+            answer = answer.replace(fresh, old)
+        return answer
+
+    honest = Endpoint.reoffer
+    with swapped(Endpoint, "reoffer", reoffer):
+        yield

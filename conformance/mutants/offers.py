@@ -1,0 +1,48 @@
+"""Servers that cannot read what some clients offer, and refuse it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from stunroute.instant import Instant
+from transceiver.endpoint import Answered, Endpoint
+from transceiver.errors import OfferError
+
+from .model import Mutant, mutant, swapped
+
+
+def _refusing(name: str, breaks: str, killer: str, pattern: str) -> Mutant:
+    """One that refuses every offer in which this is found."""
+
+    @mutant(f"offer/{name}", breaks, killer=killer)
+    def refusing() -> Iterator[None]:
+        def open_call(self: Endpoint, offer: str, now: Instant, **more: Any) -> Answered:
+            if re.search(pattern, offer, re.MULTILINE):
+                raise OfferError(f"{name} is not understood")
+            return honest(self, offer, now, **more)
+
+        honest = Endpoint.open_call
+        with swapped(Endpoint, "open_call", open_call):
+            yield
+
+    return refusing
+
+
+tcp_is_fatal = _refusing(
+    "tcp-is-fatal",
+    "It refuses an offer that has a candidate over TCP.",
+    "rfc8839/5.1/tcp-candidate",
+    r"^a=candidate:\S+ \d+ tcp ",
+)
+other_transports_are_fatal = _refusing(
+    "transports-are-two",
+    "It knows UDP and TCP, and refuses an offer with a candidate over anything else.",
+    "rfc8839/5.1/unknown-transport",
+    r"^a=candidate:\S+ \d+ (?!tcp|udp|TCP|UDP)",
+)
+eight_characters_at_least = _refusing(
+    "ufrags-of-eight",
+    "It wants eight characters in a ufrag, as browsers used to send.",
+    "rfc8839/5.4/shortest-ufrag",
+    r"^a=ice-ufrag:.{1,7}$|^a=ice-ufrag:.{1,7}\r",
+)
