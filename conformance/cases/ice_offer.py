@@ -22,8 +22,8 @@ class Came(Seen):
     REFUSED = "the offer was refused"
 
 
-_PLAIN = "abcdEFGH"
-"""A ufrag of the length that clients have long had: the harness's own are as short as may be."""
+_PLAIN = "abcDEF"
+"""A ufrag neither short nor long: the harness's own are as short as may be."""
 
 
 def _comes_up(rule: Rule, offer: str, edit: Callable[[str], str] = str, *, ufrag: str = "") -> Case:

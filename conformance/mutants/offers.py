@@ -40,9 +40,9 @@ other_transports_are_fatal = _refusing(
     "rfc8839/5.1/unknown-transport",
     r"^a=candidate:\S+ \d+ (?!tcp|udp|TCP|UDP)",
 )
-eight_characters_at_least = _refusing(
-    "ufrags-of-eight",
-    "It wants eight characters in a ufrag, as browsers used to send.",
+more_than_four_characters = _refusing(
+    "ufrags-of-five",
+    "It wants more than four characters in a ufrag.",
     "rfc8839/5.4/shortest-ufrag",
-    r"^a=ice-ufrag:.{1,7}$|^a=ice-ufrag:.{1,7}\r",
+    r"^a=ice-ufrag:[^\r\n]{1,4}\r?$",
 )
