@@ -41,6 +41,8 @@ _ORDER = (
 """The worst last: that is what stands above the prompt."""
 _ALIVE = frozenset({Verdict.PASS, Verdict.LENIENT})
 """Verdicts that nobody gets by not being there."""
+MOST_BESIDE = 3
+"""Parts none of whose cases could be asked that have a line of their own."""
 CROWD = 10
 """So many blocked cases with one reason are told as one."""
 
@@ -76,6 +78,11 @@ def _sum(run: Run) -> Table:
     counts: dict[str, Counter[Verdict]] = {}
     for result in run.results:
         counts.setdefault(group(result.case), Counter())[result.verdict] += 1
+    # Whoever asks a server need not scroll past all that asks relays.
+    beside = [name for name, counted in counts.items() if set(counted) == {Verdict.UNSUPPORTED}]
+    if MOST_BESIDE < len(beside) < len(counts):
+        others = sum((counts.pop(name) for name in beside), Counter[Verdict]())
+        counts[f"{len(beside)} parts that cannot be asked here"] = others
     table = Table(box=None, pad_edge=False, show_footer=len(counts) > 1)
     table.add_column("", "all", overflow="fold")
     for verdict in present:
@@ -118,8 +125,11 @@ def _without_crowds(console: Console, run: Run, results: list[Result]) -> list[R
 def _results(console: Console, run: Run, results: Iterable[Result]) -> None:
     for result in results:
         _print(console, result.case.name, 2)
+        judged = result.seen is not None and result.verdict is not Verdict.PASS
+        if judged:
+            _print(console, one_line(result.case.requirement), 6)
         if what := one_line(said(result)):
-            _print(console, what, 6, "dim")
+            _print(console, f"seen: {what}" if judged else what, 6, "dim")
         if (known := run.known(result)) is not None:
             _print(console, f"known: {one_line(known.reason)}", 6, "italic")
 

@@ -179,7 +179,7 @@ def _tiles(run: Run) -> str:
     return (
         f'<section aria-label="Counts">{bar}<div class="tiles">{tiles}</div>'
         f'<details class="meanings"><summary>What the verdicts mean</summary><dl>{meanings}</dl>'
-        "</details></section>"
+        f"</details>{_unasked(run)}</section>"
     )
 
 
@@ -191,7 +191,7 @@ def _first(run: Run) -> str:
     listed = "".join(
         f'<li>{_tag(result.verdict)}<div><a href="#{_anchor(result.case)}">'
         f"{_breakable(result.case.name)}</a><p>{escape(result.case.requirement)}</p>"
-        f'<p class="quiet">{escape(_short(one_line(said(result)), 240))}</p></div>'
+        f'<p class="quiet">{escape(_short(_what(result), 240))}</p></div>'
         for result in failing[:MOST_FIRST]
     )
     beside = (
@@ -201,6 +201,27 @@ def _first(run: Run) -> str:
         else ""
     )
     return f'<section><h2>What fails this run</h2><ol class="first">{listed}</ol>{beside}</section>'
+
+
+def _what(result: Result) -> str:
+    return f"{'Seen: ' if result.seen is not None else ''}{one_line(said(result))}"
+
+
+def _unasked(run: Run) -> str:
+    """Why cases could not be asked, the commonest reason first."""
+    reasons = Counter(
+        one_line(said(result)) for result in run.results if result.verdict is Verdict.UNSUPPORTED
+    )
+    if not reasons:
+        return ""
+    listed = "".join(
+        f"<div><dt>{_plural(count, 'case')}</dt><dd>{escape(_short(reason, 240))}</dd></div>"
+        for reason, count in reasons.most_common()
+    )
+    return (
+        '<details class="meanings"><summary>Why cases could not be asked</summary>'
+        f"<dl>{listed}</dl></details>"
+    )
 
 
 def _stacked(counts: Counter[Verdict]) -> Iterable[tuple[Verdict, int]]:
@@ -414,11 +435,12 @@ def _codes(ids: Iterable[str]) -> str:
 
 
 def _vocabulary(members: Iterable[object]) -> str:
-    return escape("; ".join(str(getattr(member, "value", member)) for member in members))
+    return escape(", or ".join(str(getattr(member, "value", member)) for member in members))
 
 
 def _seen(result: Result) -> str:
-    seen = "" if result.seen is None else f"<p><b>{escape(plain(str(result.seen.value)))}</b></p>"
+    value = "" if result.seen is None else escape(plain(str(result.seen.value)))
+    seen = f"<p>Seen: <b>{value}</b></p>" if value else ""
     detail = plain(result.detail)
     if not detail:
         return seen or f"<p>{escape(MEANINGS[result.verdict])}</p>"

@@ -110,3 +110,32 @@ def test_the_meter_is_silent_where_nobody_looks() -> None:
     with console.Meter(Console(file=file), 1) as meter:
         meter.done(a_result())
     assert file.getvalue() == ""
+
+
+def test_parts_that_cannot_be_asked_share_a_line() -> None:
+    """Unless nothing else is there, or they are few."""
+    parts = [
+        a_result(f"relay/part-{number}/case", Verdict.UNSUPPORTED, "asks a relay")
+        for number in range(console.MOST_BESIDE + 1)
+    ]
+    text = shown(a_run(a_result(), *parts))
+    assert "4 parts that cannot be asked here" in text
+    assert "relay/part-1" not in text
+    assert "relay/part-1" in shown(a_run(*parts))
+    assert "relay/part-1" in shown(a_run(a_result(), *parts[1:]))
+
+
+def test_what_was_asked_stands_before_what_was_seen() -> None:
+    text = shown(a_run(a_result(verdict=Verdict.FAIL, detail="why")))
+    assert text.index("What is asked is answered.") < text.index("seen: no answer: why")
+
+
+def test_nobody_is_told_in_a_line_and_nothing_else() -> None:
+    text = shown(a_run(nobody="POST got\nno response"))
+    assert text == "nobody is there, so nothing was judged: POST got no response\n"
+
+
+def test_remarks_stand_above_the_prompt() -> None:
+    assert "It says nothing by UDP." in shown(
+        a_run(a_result(), remarks=("It says nothing by UDP.",))
+    )

@@ -244,3 +244,26 @@ def test_the_same_run_gives_the_same_page(make: object) -> None:
 def test_a_run_without_cases_is_a_page() -> None:
     run: Run = a_run()
     assert "None of 0 cases fails" in html.render(run)
+
+
+def test_reasons_for_not_asking_are_told_together() -> None:
+    asks = [
+        a_result(f"rfc8489/6/case-{number}", Verdict.UNSUPPORTED, "asks a relay")
+        for number in range(2)
+    ]
+    page = html.render(a_run(*asks, a_result("rfc8489/6/other", Verdict.UNSUPPORTED, "<late>")))
+    assert "<dt>2 cases</dt><dd>asks a relay</dd>" in page
+    assert "<dt>1 case</dt><dd>&lt;late&gt;</dd>" in page
+    assert "Why cases could not be asked" not in html.render(a_run(a_result()))
+
+
+def test_a_run_that_met_nobody_says_so_and_has_no_empty_tables() -> None:
+    page = html.render(a_run(nobody="POST got <nothing>"))
+    assert "Nobody is there, so nothing was judged." in page
+    assert "POST got &lt;nothing&gt;" in page
+    assert "By profile" not in page
+
+
+def test_what_concerns_the_whole_run_stands_at_its_head() -> None:
+    page = html.render(a_run(a_result(), remarks=("It says <nothing> by UDP.",)))
+    assert page.index("It says &lt;nothing&gt; by UDP.") < page.index("By profile")
