@@ -1,16 +1,21 @@
 """Seeds for tests of the fuzzing, and targets that are broken on purpose."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-from conformance.fuzz import corpus
-from conformance.fuzz.seeds import Seeds
 from conformance.fuzz.target import Run, Target, insist, only
 from stunroute.errors import DecodeError
 
+if TYPE_CHECKING:
+    from conformance.fuzz.seeds import Seeds
+
 
 @cache
-def seeds() -> Seeds:
+def seeds() -> "Seeds":
     """Those of the repository, read once."""
+    # A child that takes its target from here may not have imported what it is to instrument.
+    from conformance.fuzz import corpus
+
     return corpus.collect()
 
 

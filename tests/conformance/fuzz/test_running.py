@@ -245,7 +245,7 @@ def test_totals_outlive_the_process_and_add_up(tmp_path: Path) -> None:
     for turn in (
         Turn("core.ice", 100, 2.0, edges=7, corpus=3, findings=(finding,)),
         Turn("core.ice", 50, 1.0, edges=9, corpus=2, failure="ended with 1"),
-        Turn("core.sctp", 10, 1.0),
+        Turn("core.sctp", 10, 1.0, edges=1),
     ):
         running.totals.setdefault(turn.target, campaign.Total()).add(turn)
     running.save()
@@ -268,7 +268,7 @@ def test_totals_outlive_the_process_and_add_up(tmp_path: Path) -> None:
 def test_a_campaign_ends_where_it_was_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "run", lambda target, *_, **__: Turn(target.name, 40, 1.0))
+    monkeypatch.setattr(runner, "run", lambda target, *_, **__: Turn(target.name, 40, 1.0, edges=1))
     running = campaign.Campaign(Place(tmp_path))
     running.run(("*.rtp.*",), campaign.Plan(until=100))
     assert running.executions == 120
