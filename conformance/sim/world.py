@@ -8,7 +8,7 @@ calm, and everybody must be back within their bound. At last all hang up, and no
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from struct import Struct
@@ -282,21 +282,18 @@ class World:
         self._fly(caller.up, source, proxy, data, self._at_port, source, proxy)
 
     def _at_port(self, data: bytes, source: Address, proxy: Address) -> None:
-        worker = self._worker_at(proxy, source)
-        if worker is not None:
-            self._mark(data, worker.inner)
-            worker.from_client(data, source, proxy)
-
-    def _worker_at(self, proxy: Address, source: Address) -> Worker | None:
-        """The kernel of a relay chooses one of the workers that there are."""
         group = self._by_public[proxy]
         if len(group) > 1:
             group = [worker for worker in group if worker.core is not None]
-        return group[zlib.crc32(source) % len(group)] if group else None
+        if group:
+            worker = _chosen(group, source)
+            self._mark(data, worker.inner)
+            worker.from_client(data, source, proxy)
 
     def way(self, source: Address, proxy: Address, node: int) -> Iterator[tuple[Worker, Address]]:
-        """The relays between a client and a node, each with where it sends what is for the node."""
-        worker = self._worker_at(proxy, source)
+        """The relays between a client and a node, each with where it sends what is for the node,
+        when all are up. The last may come back in the very instant in which the faults end."""
+        worker: Worker | None = _chosen(self._by_public[proxy], source)
         while worker is not None:
             hop = dict(worker.site.hops)[node]
             yield worker, hop
@@ -559,3 +556,8 @@ class World:
                 (report.recovered_living if lives else report.recovered_lost).append(seconds)
             report.recovered_messages = list(recovery.messages.values())
         return report
+
+
+def _chosen(group: Sequence[Worker], source: Address) -> Worker:
+    """The kernel of a relay chooses one of the workers that there are."""
+    return group[zlib.crc32(source) % len(group)]

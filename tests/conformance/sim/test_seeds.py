@@ -32,6 +32,7 @@ NAMED = {
     "a spoilt ufrag names a hint configuration that there is not": 67,
     "a header spoilt on the leg names another relay's public address": 11,
     "a packet that the store has found a flow for is learnt from": 148,
+    "a worker comes back as the faults end, and a session whose client is gone is faster": 5611,
 }
 """What the harness or its rules had wrong, or the design allows and nobody had written down."""
 
