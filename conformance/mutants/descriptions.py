@@ -116,3 +116,48 @@ def credentials_in_turn() -> Iterator[None]:
     honest = Endpoint.reoffer
     with swapped(Endpoint, "reoffer", reoffer):
         yield
+
+
+def _line(line: str) -> Callable[[str, str], str]:
+    """One more in the first section."""
+    return lambda offer, answer: re.sub(
+        r"^(a=mid:[^\r\n]*)", lambda found: f"{found[1]}\r\n{line}", answer, count=1, flags=re.M
+    )
+
+
+candidate_of_a_name = _written(
+    "sdp/name-among-candidates",
+    "It offers its host name to clients as a candidate.",
+    "rfc8839/5.1/no-names",
+    _candidate("a=candidate:7 1 udp 2130706000 media7.example.org 3478 typ host"),
+)
+foundation_outside_the_grammar = _written(
+    "sdp/foundation-outside-the-grammar",
+    "One of its candidates has a foundation with a hyphen.",
+    "rfc8839/5.1/candidate-lines",
+    _candidate("a=candidate:host-7 1 udp 2130706000 203.0.113.1 3478 typ host"),
+)
+remote_candidates = _written(
+    "sdp/remote-candidates",
+    "It names the client's candidates, which only a controlling agent does.",
+    "rfc8839/5.2/no-remote-candidates",
+    _line("a=remote-candidates:1 192.0.2.33 50000"),
+)
+pacing = _written(
+    "sdp/paces-what-it-never-sends",
+    "It tells at what pace it sends checks, though as a lite agent it sends none.",
+    "rfc8839/4.3.2/lite-has-no-pacing",
+    _line("a=ice-pacing:50"),
+)
+mismatch = _written(
+    "sdp/sees-a-mismatch",
+    "It says that the default candidate is missing from every offer.",
+    "rfc8839/5.3/no-mismatch",
+    _line("a=ice-mismatch"),
+)
+ufrag_with_a_hyphen = _written(
+    "sdp/ufrag-outside-the-grammar",
+    "Its ufrag has a hyphen, as in base64 for URLs.",
+    "rfc8839/5.4/ufrag",
+    lambda offer, answer: re.sub(r"^(a=ice-ufrag:)[^\r\n]*", r"\1ab-d", answer, flags=re.M),
+)

@@ -46,3 +46,33 @@ more_than_four_characters = _refusing(
     "rfc8839/5.4/shortest-ufrag",
     r"^a=ice-ufrag:[^\r\n]{1,4}\r?$",
 )
+one_family = _refusing(
+    "ipv6-is-fatal",
+    "It refuses an offer that has a candidate with an IPv6 address.",
+    "rfc8839/5.1/ipv6-candidate",
+    r"^a=candidate:\S+ \d+ \S+ \d+ \S*:",
+)
+known_extensions = _refusing(
+    "unknown-extensions-are-fatal",
+    "It refuses an offer whose candidates have extensions that it does not know.",
+    "rfc8839/5.1/unknown-extension-of-a-candidate",
+    r"^a=candidate:.* colour ",
+)
+one_component = _refusing(
+    "second-component-is-fatal",
+    "It refuses an offer that has a candidate for RTCP.",
+    "traps/ice/component-2",
+    r"^a=candidate:\S+ 2 ",
+)
+known_options = _refusing(
+    "unknown-options-are-fatal",
+    "It refuses an offer with an ICE option that it does not know.",
+    "traps/ice/option-sped",
+    r"^a=ice-options:.*sped",
+)
+letters_and_digits = _refusing(
+    "ufrags-of-letters-and-digits",
+    "It takes plus and slash for characters that a ufrag cannot have.",
+    "rfc8839/5.4/ufrag-with-plus-and-slash",
+    r"^a=ice-ufrag:.*[+/]",
+)
