@@ -3,10 +3,7 @@
 import pytest
 
 from conformance import catalogue
-from conformance.case import Profile, Seen, case
-from conformance.drivers.memory import MemoryDriver
 from conformance.mutants import weak
-from conformance.runner import run_case
 
 CASES = {each.name: each for each in catalogue.load()}
 KILLERS = weak.killers()
