@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 from conformance import capture
 from conformance.__main__ import main
 from conformance.commands import sim
+from conformance.sim import totals
 from conformance.sim.faults import Fault
+from conformance.sim.layout import Feature
 from conformance.sim.world import Settings
 from transceiver.endpoint import Endpoint
 
@@ -68,6 +70,13 @@ def test_a_failure_prints_the_command_that_repeats_it(here: Path, mixed_up: None
     assert told[0] in repeated.stderr
 
 
+def test_the_command_that_repeats_a_run_names_its_features() -> None:
+    assert "--features" not in totals.command(Settings(3))
+    assert totals.command(Settings(3, features=())).endswith("--features none")
+    named = totals.command(Settings(3, features=(Feature.TIERS, Feature.IPV6)))
+    assert named.endswith("--features tiers,ipv6")
+
+
 def test_a_failure_leaves_a_capture_with_its_keys(here: Path, mixed_up: None) -> None:
     result = invoke("--seed", "8", "--sessions", "3", "--faults", "none")
     assert "the last that happened" in result.stderr
@@ -119,6 +128,7 @@ def test_several_processes_find_the_same() -> None:
     "arguments",
     [
         ("--faults", "gremlins"),
+        ("--features", "ipv5"),
         ("--sessions", "0"),
         ("--seeds", "2", "--trace", "x"),
         ("--minutes", "0"),
