@@ -3,7 +3,8 @@
 
 ``status``, ``body`` and ``headers`` replace what a POST would get; a ``deaf`` server opens calls
 and reads no datagram; with ``serves`` so many POSTs are answered before the door shuts for good.
-Other options are the endpoint's.
+With ``door_of`` calls are another's, who alone has to do with datagrams. Other options are the
+endpoint's.
 """
 
 import contextlib
@@ -36,6 +37,7 @@ class Echoing:
         body: bytes = b"",
         headers: dict[str, str] | None = None,
         serves: int | None = None,
+        door_of: "Echoing | None" = None,
         **changes: Any,
     ) -> None:
         self.deaf, self.status, self.body, self.headers = deaf, status, body, headers or {}
@@ -47,16 +49,18 @@ class Echoing:
         self._udp.bind((host, 0))
         self._udp.setblocking(False)
         self.media = Address.of(*self._udp.getsockname()[:2])
-        endpoint, _ = make_endpoint("echoing", **{"candidates": (self.media,), **changes})
-        self._echo, self._lock = EchoServer(endpoint), threading.Lock()
+        if door_of is None:
+            endpoint, _ = make_endpoint("echoing", **{"candidates": (self.media,), **changes})
+            self._echo, self._lock = EchoServer(endpoint), threading.Lock()
+        else:
+            self._echo, self._lock = door_of._echo, door_of._lock
         self._over = threading.Event()
         self._http = self._make_http(family, host)
         name = f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{self._http.server_address[1]}/whip"
-        self._threads = [
-            threading.Thread(target=self._pump, name="datagrams"),
-            threading.Thread(target=self._serve, name="requests"),
-        ]
+        self._threads = [threading.Thread(target=self._serve, name="requests")]
+        if door_of is None:
+            self._threads.append(threading.Thread(target=self._pump, name="datagrams"))
 
     def _make_http(self, family: int, host: str) -> HTTPServer:
         outer = self

@@ -23,7 +23,7 @@ from stunroute.address import Address
 
 RETURNING = 10.0
 """Seconds that a run waits in its midst for a server that somebody may be starting again."""
-LOOK_AGAIN = 10.0
+LOOK_AGAIN = 20.0
 """Seconds after which a server that opens calls and says nothing by UDP is tried again."""
 BETWEEN = 0.25
 """Seconds between two trials."""

@@ -123,7 +123,8 @@ _HOW = (
         "--allow",
         multiple=True,
         metavar="HOST[:PORT]",
-        help="Another address that answers may lead to; nothing else is ever sent to.",
+        help="Another address that answers may lead to, besides the URL's host (and, where that is "
+        "this machine, this machine's other addresses). Nothing else is ever sent to.",
     ),
     click.option(
         "--profile",

@@ -229,7 +229,8 @@ class _Asking:
         found = _read(report, area)
         took = time.monotonic() - began
         missing = [case for case in cases if case.name not in found]
-        found |= _given_up(missing, area, f"its piece was given up after {took:.0f} s")
+        why = _nobody(report) or f"its piece was given up after {took:.0f} s"
+        found |= _given_up(missing, area, why)
         wrong = sum(each.verdict in WRONG for each in found.values())
         self.manner.say(f"{self.peer.name} {title}: {wrong} of {len(found)} wrong, {took:.0f} s")
         return found
@@ -269,6 +270,15 @@ def _pieces(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
 
 def _given_up(cases: Iterable[Case], area: Area, why: str) -> dict[str, Asked]:
     return {case.name: Asked(case.name, area.value, "blocked", detail=why) for case in cases}
+
+
+def _nobody(report: Path) -> str | None:
+    """Why a run asked nothing, where it met nobody."""
+    try:
+        told = json.loads(report.read_text(encoding="utf-8"))["nobody"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if told is None else str(told)
 
 
 def _read(report: Path, area: Area) -> dict[str, Asked]:

@@ -36,15 +36,9 @@ def test_a_server_on_ipv6_alone_is_judged_as_one_on_ipv4(tmp_path: Path) -> None
     assert set(here.values()) == {"pass"}
 
 
-def test_a_name_with_addresses_of_both_kinds_leads_to_the_one_that_is_served(
-    tmp_path: Path, monkeypatch
-) -> None:
-    """Signalling may be reached by IPv4 and name an IPv6 address for the rest."""
+def test_media_by_ipv6_is_reached_from_signalling_by_ipv4() -> None:
     far = Address.of(require_ipv6(), 0)
-    with Echoing(far.ip) as media, Echoing(candidates=(media.media,)) as server:
-        # Both know the same calls: what one opens, the other is sent.
-        server._echo = media._echo
-        server._lock = media._lock
+    with Echoing(far.ip) as media, Echoing(door_of=media) as server:
         given = ["run", "--whip", server.url, *PATIENTLY, "--allow", f"[{far.ip}]"]
         done = CliRunner().invoke(main, [*given, "--all", "rfc8489/6.3.1/retransmission"])
     assert done.exit_code == 0, done.output
