@@ -1,13 +1,19 @@
 """What a fleet may have beyond a tier of IPv4 relays: that it comes, and how it is used."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import pytest
 
 from conformance.sim import layout
+from conformance.sim.callers import Caller
 from conformance.sim.dice import Dice
 from conformance.sim.faults import Fault
 from conformance.sim.layout import Feature, UnknownFeature
 from conformance.sim.world import Settings, World
 from stunroute.address import Address
+
+T = TypeVar("T")
 
 
 def world_of(seed: int, *features: Feature, **changes: object) -> World:
@@ -81,6 +87,51 @@ def test_people_turn_to_other_addresses_and_families() -> None:
         if not wanted:
             return
     raise AssertionError(wanted)
+
+
+class Decided(Dice):
+    """Dice of somebody who always wants the last address that there is."""
+
+    def happens(self, probability: float) -> bool:
+        return probability > 0.0
+
+    def pick(self, choices: Sequence[T]) -> T:
+        return choices[-1]
+
+
+@pytest.mark.parametrize("turns", [True, False], ids=["in-mid-call", "with-an-ice-restart"])
+def test_a_call_goes_on_where_its_client_changes_the_ip_version(
+    turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[int, bool]] = []
+    echoed = World.echoed
+
+    def hear(self: World, caller: Caller, payload: bytes) -> None:
+        heard.append((caller.number, caller.outside.is_ipv4))
+        echoed(self, caller, payload)
+
+    monkeypatch.setattr(World, "echoed", hear)
+    world = world_of(1, Feature.IPV6, sessions=12, minutes=1.0)
+    caller = next(each for each in world.callers if len({a.is_ipv4 for a in each.ways}) == 2)
+    caller.restless = False
+    while caller.client is None or not caller.client.secured:
+        world.loop.run(world.loop.now + 0.1)
+    client, call, before = caller.client, caller.call, caller.client.server
+    caller._whims = Decided("last")
+    caller.ways = tuple(sorted(caller.ways, key=lambda each: each.is_ipv4 is not before.is_ipv4))
+    if turns:
+        caller._turn(caller.calls)
+    else:
+        caller._restart()
+    world.loop.run(world.loop.now + 2.0)
+    assert client.server is not None
+    assert client.server.is_ipv4 is not before.is_ipv4
+    heard.clear()
+    world.loop.run(world.loop.now + 3.0)
+    assert (caller.client, caller.call) == (client, call)
+    assert (caller.number, not before.is_ipv4) in heard
+    assert not client.closed
+    assert caller.events["restarts"] == (0 if turns else 1)
 
 
 def test_calls_go_through_two_relays() -> None:
