@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from zlib import crc32
 from attrs import frozen
 
 from conformance import catalogue
-from conformance.case import Case, Profile
+from conformance.case import Case, Profile, Seen
 from conformance.runner import run_case
 
 from . import hunt, saboteurs
@@ -29,6 +29,8 @@ from .models import driver_for
 from .saboteurs.model import Saboteur
 
 _LIKELY = 16
+_DEAD = "DEAD"
+"""What vocabularies call a server that answers no more."""
 KILLERS = Path(__file__).with_name("killers.toml")
 EXCUSED = Path(__file__).with_name("excused.toml")
 
@@ -46,25 +48,34 @@ def breakers() -> Mapping[str, Breaker]:
     return found
 
 
-def fails(case: Case, breaker: Breaker) -> bool:
-    """Whether the case says of a server that is so broken what its oracle calls bad."""
+def fails(case: Case, breaker: Breaker) -> Seen | None:
+    """What the case says of a server that is so broken, if its oracle calls it bad."""
     with breaker.apply():
-        return run_case(case, driver_for(case)).seen in case.bad
+        seen = run_case(case, driver_for(case)).seen
+    return seen if seen in case.bad else None
 
 
-def search(case: Case, first: Iterable[str] = ()) -> str | None:
-    """The name of something that makes the case fail. Those named ``first`` are tried first, then
-    the mutants whose case it is, then what has made most others of its profile fail. The rest comes
-    in no order, always the same: neighbours in a family are much alike, and to go through one after
-    the other would take longest."""
+def search(case: Case) -> str | None:
+    """The name of something that makes the case fail; of something that merely kills the server
+    only where nothing else does, for that a case can see by its last question.
+
+    The mutants whose case it is are tried first, then what has made most others of its profile
+    fail. The rest comes in no order, always the same: neighbours in a family are much alike, and to
+    go through one after the other would take longest."""
     known = breakers()
     own = [each.name for each in hunt.load() if each.killer == case.name]
     rest = sorted(
         (name for name in known if _concerns(name, case)),
         key=lambda name: crc32(name.encode()),
     )
-    names = dict.fromkeys([*first, *own, *_likely(case.profiles), *rest])
-    return next((name for name in names if name in known and fails(case, known[name])), None)
+    deadly = None
+    for name in dict.fromkeys([*own, *_likely(case.profiles), *rest]):
+        seen = fails(case, known[name]) if name in known else None
+        if seen is not None and seen.name != _DEAD:
+            return name
+        if seen is not None and deadly is None:
+            deadly = name
+    return deadly
 
 
 @cache
@@ -130,8 +141,10 @@ class Sight:
 def look(name: str) -> Sight:
     """Search for what makes the case of that name fail, beginning with what is kept."""
     case = next(each for each in catalogue.load() if each.name == name)
-    kept = killers().get(name)
-    return Sight(name, search(case, [kept] if kept else []), excused().get(name))
+    kept = killers().get(name, "")
+    if kept not in breakers() or fails(case, breakers()[kept]) is None:
+        kept = search(case) or ""
+    return Sight(name, kept or None, excused().get(name))
 
 
 def killers() -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.commands import mutants
+from conformance.mutants import weak
 from conformance.mutants.model import Mutant, mutant, swapped
 from stunroute import stun
 
@@ -68,3 +69,58 @@ def test_mutants_are_listed(asked) -> None:
 
 def test_no_mutant_of_that_name_is_status_2(asked) -> None:
     assert asked(HARMLESS, arguments=["x*"]).exit_code == 2
+
+
+def weakly(*arguments: str):
+    return CliRunner().invoke(mutants.command, ["--weak", *arguments])
+
+
+def test_a_case_that_can_fail_is_status_0() -> None:
+    done = weakly("rfc8489/6.3.1/refused-nomination")
+    assert done.exit_code == 0, done.output
+    assert "1 cases: 1 fail on a mutant" in done.output
+
+
+def test_a_case_that_cannot_fail_is_status_4(monkeypatch) -> None:
+    monkeypatch.setattr(weak, "breakers", lambda: {"stun/harmless": HARMLESS})
+    done = weakly(KILLER)
+    assert done.exit_code == 4, done.output
+    assert "nothing makes it fail" in done.output
+
+
+def test_a_case_that_is_excused_is_status_0(monkeypatch) -> None:
+    monkeypatch.setattr(weak, "breakers", lambda: {"stun/harmless": HARMLESS})
+    monkeypatch.setattr(weak, "excused", lambda: {KILLER: "nobody asks it here any more"})
+    done = weakly(KILLER)
+    assert done.exit_code == 0, done.output
+    assert "1 are excused" in done.output
+
+
+def test_an_excuse_that_is_not_needed_is_status_4(monkeypatch) -> None:
+    monkeypatch.setattr(weak, "excused", lambda: {KILLER: "nobody asks it here any more"})
+    done = weakly(KILLER)
+    assert done.exit_code == 4, done.output
+    assert "is excused, though" in done.output
+
+
+def test_what_makes_a_case_fail_is_kept(monkeypatch, tmp_path) -> None:
+    kept = tmp_path / "killers.toml"
+    kept.write_text(f'"{KILLER}" = "gone/for-good"\n"rfc1/1/gone" = "stun/takes-anything"\n')
+    monkeypatch.setattr(weak, "KILLERS", kept)
+    monkeypatch.setattr(weak, "breakers", lambda: {takes_anything.name: takes_anything})
+    assert weakly("--write", KILLER).exit_code == 0
+    assert weak.killers() == {KILLER: takes_anything.name}
+
+
+def test_cases_are_looked_at_in_processes_of_their_own() -> None:
+    done = weakly("--jobs=2", "rfc8489/6.3.1/re*")
+    assert done.exit_code == 0, done.output
+    assert "0 need a look" in done.output
+
+
+def test_writing_goes_with_weak_alone() -> None:
+    assert CliRunner().invoke(mutants.command, ["--write"]).exit_code == 2
+
+
+def test_no_case_of_that_name_is_status_2() -> None:
+    assert weakly("rfc1/*").exit_code == 2

@@ -10,7 +10,8 @@ from conformance.case import Profile
 from stunroute.errors import DecodeError
 from transceiver import ice
 from transceiver.dtls import client12, connection, handshake12, record, server12
-from transceiver.dtls.connection import DtlsConnection, _Receiver
+from transceiver.dtls.connection import Alert, DtlsConnection, _Receiver
+from transceiver.dtls.events import Failed
 from transceiver.dtls.flight import Flight, Protected, Sender
 from transceiver.dtls.handshake12 import CONSUMED
 from transceiver.dtls.identity import Fingerprint, Identity
@@ -211,6 +212,25 @@ def _opens_anything(honest: Any, protection: Any, kind: int, number: int, data: 
         return data[8:-16] or data
 
 
+def _mends(honest: Any, protection: Any, kind: int, number: int, data: bytes) -> bytes:
+    """Takes what one turned bit keeps from being authentic, as if there were no proof in it."""
+    try:
+        return bytes(honest(protection, kind, number, data))
+    except DecodeError:
+        if len(data) > _MENDED:
+            raise
+    for place in range(8 * len(data)):
+        try:
+            mended = flipped(place // 8, 1 << place % 8)(data)
+            return bytes(honest(protection, kind, number, mended))
+        except DecodeError:
+            continue
+    raise DecodeError("beyond mending")
+
+
+_MENDED = 100
+
+
 def _obeys(honest: Any, whole: DtlsConnection, received: Any, now: float) -> None:
     """What is not sealed, after there are keys."""
     if whole._receiver is None:
@@ -242,11 +262,31 @@ def _answers_hellos(honest: Any, whole: DtlsConnection, fragment: Any) -> bool:
 
 
 def _ends(honest: Any, whole: DtlsConnection, *why: Any) -> None:
+    """Without a word to the peer."""
     whole._end()
+    whole._events.append(Failed("no"))
 
 
 def _fails(honest: Any, whole: DtlsConnection, *why: Any) -> None:
     whole._fail("no")
+
+
+def _when_up(then: Callable[..., None]) -> Callable[..., None]:
+    """Only once the handshake is over."""
+
+    def drop(honest: Any, whole: DtlsConnection, *why: Any) -> None:
+        honest(whole, *why)
+        if whole.stage is connection.Stage.ESTABLISHED:
+            then(honest, whole, "no")
+
+    return drop
+
+
+def _warns(honest: Any, whole: DtlsConnection, drop: Any) -> None:
+    """Whatever it cannot read is answered with a warning."""
+    honest(whole, drop)
+    if whole.stage is connection.Stage.ESTABLISHED:
+        whole._alert(1, Alert.NO_RENEGOTIATION)
 
 
 def _fails_in_the_clear(honest: Any, whole: DtlsConnection, *why: Any) -> None:
@@ -296,6 +336,9 @@ def _checks() -> Iterable[Saboteur]:
         "ends-at-a-drop": (DtlsConnection, "_drop", _ends),
         "fails-at-a-drop": (DtlsConnection, "_drop", _fails),
         "alerts-at-a-drop": (DtlsConnection, "_drop", _alerts_in_the_clear),
+        "ends-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_ends)),
+        "fails-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_fails)),
+        "warns-at-a-drop-later": (DtlsConnection, "_drop", _warns),
         "fails-in-the-clear": (DtlsConnection, "_fail", _fails_in_the_clear),
         "never-fails": (DtlsConnection, "_fail", _constant(None)),
         "never-ends": (DtlsConnection, "_end", _constant(None)),
@@ -348,6 +391,8 @@ def _checks() -> Iterable[Saboteur]:
     ]
     does = "It takes records that do not authenticate."
     yield swapping("secure/opens-anything", does, *opens, slow)
+    mends = [(each, "open_untrusted", _mends) for each in (GcmProtection, ChaChaProtection)]
+    yield swapping("secure/mends-a-bit", "It takes records that are off by a bit.", *mends, slow)
     equal = (hmac, "compare_digest", _constant(True))
     yield swapping("secure/any-proof", "It takes any Finished, cookie or tag as good.", equal)
 
