@@ -10,13 +10,15 @@ from conformance.case import Profile
 from stunroute.errors import DecodeError
 from transceiver import ice
 from transceiver.dtls import client12, connection, handshake12, record, server12
-from transceiver.dtls.connection import Alert, DtlsConnection, _Receiver
+from transceiver.dtls.connection import DtlsConnection, _Receiver
 from transceiver.dtls.events import Failed
+from transceiver.dtls.extensions import Extension, encode_block
 from transceiver.dtls.flight import Flight, Protected, Sender
-from transceiver.dtls.handshake12 import CONSUMED
+from transceiver.dtls.handshake12 import CONSUMED, Progress
 from transceiver.dtls.identity import Fingerprint, Identity
 from transceiver.dtls.keys import ChaChaProtection, GcmProtection, X25519Exchange
-from transceiver.dtls.messages import HandshakeType, Message
+from transceiver.dtls.messages import HandshakeType, Message, encode_server_hello
+from transceiver.dtls.parameters import SUITES, Alert
 from transceiver.dtls.reassembly import Reassembly
 from transceiver.dtls.record import ContentType, ReplayWindow
 
@@ -252,6 +254,24 @@ def _swallows(honest: Any, *arguments: Any) -> Any:
         return CONSUMED
 
 
+def _answers_any_hello(honest: Any, machine: server12.Server12, message: Message) -> Any:
+    """A hello that makes no sense gets the beginning of a flight as well."""
+    try:
+        return honest(machine, message)
+    except DecodeError:
+        if message.type != HandshakeType.CLIENT_HELLO:
+            raise
+    hello = encode_server_hello(bytes(32), SUITES[0].code, encode_block(_EXTENSIONS))
+    flight = (
+        Message.of(HandshakeType.SERVER_HELLO, message.sequence, hello),
+        Message.of(HandshakeType.SERVER_HELLO_DONE, message.sequence + 1, b""),
+    )
+    return Progress(flight, timed=False, stay=True)
+
+
+_EXTENSIONS = ((Extension.EXTENDED_MASTER_SECRET, b""),)
+
+
 def _repeats_old(honest: Any, whole: DtlsConnection, fragment: Any, now: float, **how: Any) -> None:
     if whole._flight is not None:
         whole._transmit(whole._flight, now)
@@ -320,67 +340,70 @@ def _with_profile(honest: Any, extensions: Any, *, required: bool) -> Any:
     return used or ((7, 1), b"")
 
 
+_PLACES: dict[str, tuple[Any, str, Any]] = {
+    "obeys-the-open": (DtlsConnection, "_receive_plain", _obeys),
+    "hears-no-alert": (DtlsConnection, "_receive_alert", _constant(None)),
+    "ends-at-any-alert": (DtlsConnection, "_receive_alert", _ends),
+    "fails-at-any-alert": (DtlsConnection, "_receive_alert", _fails),
+    "renegotiates": (DtlsConnection, "_renegotiates", _answers_hellos),
+    "repeats-for-anything-old": (DtlsConnection, "_receive_old", _repeats_old),
+    "repeats-for-nothing": (DtlsConnection, "_repeat", _constant(None)),
+    "ends-at-a-mistake": (DtlsConnection, "_refuse", _ends),
+    "fails-at-a-mistake": (DtlsConnection, "_refuse", _fails_in_the_clear),
+    "alerts-at-a-mistake": (DtlsConnection, "_refuse", _alerts_in_the_clear),
+    "ends-at-a-drop": (DtlsConnection, "_drop", _ends),
+    "fails-at-a-drop": (DtlsConnection, "_drop", _fails),
+    "alerts-at-a-drop": (DtlsConnection, "_drop", _alerts_in_the_clear),
+    "ends-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_ends)),
+    "fails-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_fails)),
+    "warns-at-a-drop-later": (DtlsConnection, "_drop", _warns),
+    "fails-in-the-clear": (DtlsConnection, "_fail", _fails_in_the_clear),
+    "never-fails": (DtlsConnection, "_fail", _constant(None)),
+    "never-ends": (DtlsConnection, "_end", _constant(None)),
+    "no-alert": (DtlsConnection, "_alert", _constant(None)),
+    "no-timer": (DtlsConnection, "handle_timeout", _constant(None)),
+    "eager-timer": (Flight, "_delay", _same_delay(0.05)),
+    "lazy-timer": (Flight, "_delay", _same_delay(30.0)),
+    "repeats-at-once": (Flight, "may_repeat", _constant(True)),
+    "repeats-never": (Flight, "may_repeat", _constant(False)),
+    "only-whole-messages": (Reassembly, "add", _takes_whole),
+    "keeps-no-fragment": (Reassembly, "add", _constant([])),
+    "from-anywhere": (ice.IceLite, "is_validated", _constant(True)),
+    "from-nowhere": (ice.IceLite, "is_validated", _constant(False)),
+    "any-signature-as-server": (server12, "verifies", _constant(True)),
+    "any-signature-as-client": (client12, "verifies", _constant(True)),
+    "no-signature-as-server": (server12, "verifies", _constant(False)),
+    "no-signature-as-client": (client12, "verifies", _constant(False)),
+    "swallows-as-server": (server12.Server12, "receive_untrusted", _swallows),
+    "answers-any-hello": (server12.Server12, "receive_untrusted", _answers_any_hello),
+    "swallows-as-client": (client12.Client12, "receive_untrusted", _swallows),
+    "signs-nothing": (Identity, "sign", _constant(b"\x30\x06\x02\x01\1\x02\x01\1")),
+    "one-share": (X25519Exchange, "shared_untrusted", _constant(bytes(32))),
+    "no-certificate": (handshake12, "find_fingerprint", _constant(None)),
+    "any-certificate": (
+        handshake12,
+        "find_fingerprint",
+        lambda honest, certificate, accepted: Fingerprint.of(certificate),
+    ),
+    "srtp-if-it-likes-as-server": (server12, "srtp_untrusted", _first_offered),
+    "srtp-if-it-likes-as-client": (client12, "srtp_untrusted", _first_offered),
+    "srtp-unasked": (server12, "srtp_untrusted", _with_profile),
+    "no-extended-secret-as-server": (
+        server12,
+        "require_extended_master_secret_untrusted",
+        _constant(None),
+    ),
+    "no-extended-secret-as-client": (
+        client12,
+        "require_extended_master_secret_untrusted",
+        _constant(None),
+    ),
+}
+
+
 def _checks() -> Iterable[Saboteur]:
     slow = (_Receiver, "take_data_untrusted", _slow)
-    connections: dict[str, tuple[Any, str, Any]] = {
-        "obeys-the-open": (DtlsConnection, "_receive_plain", _obeys),
-        "hears-no-alert": (DtlsConnection, "_receive_alert", _constant(None)),
-        "ends-at-any-alert": (DtlsConnection, "_receive_alert", _ends),
-        "fails-at-any-alert": (DtlsConnection, "_receive_alert", _fails),
-        "renegotiates": (DtlsConnection, "_renegotiates", _answers_hellos),
-        "repeats-for-anything-old": (DtlsConnection, "_receive_old", _repeats_old),
-        "repeats-for-nothing": (DtlsConnection, "_repeat", _constant(None)),
-        "ends-at-a-mistake": (DtlsConnection, "_refuse", _ends),
-        "fails-at-a-mistake": (DtlsConnection, "_refuse", _fails_in_the_clear),
-        "alerts-at-a-mistake": (DtlsConnection, "_refuse", _alerts_in_the_clear),
-        "ends-at-a-drop": (DtlsConnection, "_drop", _ends),
-        "fails-at-a-drop": (DtlsConnection, "_drop", _fails),
-        "alerts-at-a-drop": (DtlsConnection, "_drop", _alerts_in_the_clear),
-        "ends-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_ends)),
-        "fails-at-a-drop-later": (DtlsConnection, "_drop", _when_up(_fails)),
-        "warns-at-a-drop-later": (DtlsConnection, "_drop", _warns),
-        "fails-in-the-clear": (DtlsConnection, "_fail", _fails_in_the_clear),
-        "never-fails": (DtlsConnection, "_fail", _constant(None)),
-        "never-ends": (DtlsConnection, "_end", _constant(None)),
-        "no-alert": (DtlsConnection, "_alert", _constant(None)),
-        "no-timer": (DtlsConnection, "handle_timeout", _constant(None)),
-        "eager-timer": (Flight, "_delay", _same_delay(0.05)),
-        "lazy-timer": (Flight, "_delay", _same_delay(30.0)),
-        "repeats-at-once": (Flight, "may_repeat", _constant(True)),
-        "repeats-never": (Flight, "may_repeat", _constant(False)),
-        "only-whole-messages": (Reassembly, "add", _takes_whole),
-        "keeps-no-fragment": (Reassembly, "add", _constant([])),
-        "from-anywhere": (ice.IceLite, "is_validated", _constant(True)),
-        "from-nowhere": (ice.IceLite, "is_validated", _constant(False)),
-        "any-signature-as-server": (server12, "verifies", _constant(True)),
-        "any-signature-as-client": (client12, "verifies", _constant(True)),
-        "no-signature-as-server": (server12, "verifies", _constant(False)),
-        "no-signature-as-client": (client12, "verifies", _constant(False)),
-        "swallows-as-server": (server12.Server12, "receive_untrusted", _swallows),
-        "swallows-as-client": (client12.Client12, "receive_untrusted", _swallows),
-        "signs-nothing": (Identity, "sign", _constant(b"\x30\x06\x02\x01\1\x02\x01\1")),
-        "one-share": (X25519Exchange, "shared_untrusted", _constant(bytes(32))),
-        "no-certificate": (handshake12, "find_fingerprint", _constant(None)),
-        "any-certificate": (
-            handshake12,
-            "find_fingerprint",
-            lambda honest, certificate, accepted: Fingerprint.of(certificate),
-        ),
-        "srtp-if-it-likes-as-server": (server12, "srtp_untrusted", _first_offered),
-        "srtp-if-it-likes-as-client": (client12, "srtp_untrusted", _first_offered),
-        "srtp-unasked": (server12, "srtp_untrusted", _with_profile),
-        "no-extended-secret-as-server": (
-            server12,
-            "require_extended_master_secret_untrusted",
-            _constant(None),
-        ),
-        "no-extended-secret-as-client": (
-            client12,
-            "require_extended_master_secret_untrusted",
-            _constant(None),
-        ),
-    }
-    for name, place in connections.items():
+    for name, place in _PLACES.items():
         yield swapping(f"secure/{name}", f"Its DTLS goes wrong: {name}.", place)
     windows = {"all-numbers": True, "no-numbers": False}
     for name, value in windows.items():
