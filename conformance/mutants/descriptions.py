@@ -155,9 +155,3 @@ mismatch = _written(
     "rfc8839/5.3/no-mismatch",
     _line("a=ice-mismatch"),
 )
-ufrag_with_a_hyphen = _written(
-    "sdp/ufrag-outside-the-grammar",
-    "Its ufrag has a hyphen, as in base64 for URLs.",
-    "rfc8839/5.4/ufrag",
-    lambda offer, answer: re.sub(r"^(a=ice-ufrag:)[^\r\n]*", r"\1ab-d", answer, flags=re.M),
-)

@@ -1,6 +1,7 @@
-"""What no family reaches: saboteurs for one case each, most of them of a SHOULD.
+"""What no family reaches: saboteurs for one case each.
 
-A mutant has to be failed, and a case of a SHOULD fails nobody.
+They are no mutants because a mutant has to be failed, which a case of a SHOULD does to nobody, or
+because the harness's own calls would notice them, and so nearly every case.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import conformance.drivers.relay as driver
 from conformance.drivers.relay import RelayServer
 from conformance.drivers.virtual import VirtualWire
 from conformance.mutants.model import swapped
+from conformance.mutants.offers import refusing
 from stunroute.address import Address
 from transceiver.dtls import connection
 from transceiver.dtls.messages import HandshakeType, Message
@@ -56,7 +58,21 @@ def _large() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _longer_ufrags() -> Iterator[None]:
+    with refusing(r"^a=ice-ufrag:[^\r\n]{1,4}\r?$"):
+        yield
+
+
+@contextmanager
+def _plain_ufrags() -> Iterator[None]:
+    with refusing(r"^a=ice-ufrag:.*[+/]"):
+        yield
+
+
 SABOTEURS = (
+    Saboteur("single/ufrags-of-five", "It wants more than four characters.", _longer_ufrags),
+    Saboteur("single/plain-ufrags", "It wants letters and digits in a ufrag.", _plain_ufrags),
     Saboteur("single/moves-at-a-restart", "After a restart its inner address is another.", _moves),
     Saboteur("single/large-datagrams", "Its flights go out in one large datagram.", _large),
 )
