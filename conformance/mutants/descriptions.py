@@ -85,18 +85,6 @@ two_foundations = _written(
     _again,
 )
 
-lite_in_each_section = _written(
-    "sdp/ice-lite-in-each-section",
-    "It says in each section that it is a lite agent, and not above them.",
-    "rfc8839/5.3/ice-lite-at-the-session",
-    lambda offer, answer: re.sub(
-        r"^(a=mid:[^\r\n]*)",
-        r"\1\r\na=ice-lite",
-        answer.replace("a=ice-lite\r\n", ""),
-        flags=re.M,
-    ),
-)
-
 
 @mutant(
     "sdp/credentials-in-turn",
