@@ -24,6 +24,10 @@ from .target import Target
 
 SUMMARY = Path(__file__).parent / "campaign.json"
 """The summary that is committed."""
+FIRST = SUMMARY.with_name("campaign-first.json")
+"""That of an earlier campaign, as it was written then. Some of it was blind: three targets never
+had an edge, others not in their first turns, and no turn was marked for it. So its executions are
+not added to those of the other."""
 
 
 @define(slots=True)
