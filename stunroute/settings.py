@@ -41,7 +41,8 @@
     cluster = 2
     relay = "10.1.0.5:4000"
 
-    # A relay in front of this one: its inner address and the public ones it receives at.
+    # A relay in front of this one: its inner address and the public ones it receives at. What goes
+    # back has one way for each of these, so such a relay has one worker.
     [[upstream]]
     relay = "10.2.0.5:4000"
     proxies = ["198.51.100.1:3478"]
@@ -63,7 +64,8 @@
 
     # A Redis or Valkey that the relays of a fleet share: redis://, rediss://, unix://,
     # redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE or redis+cluster://HOST:PORT. "key"
-    # authenticates what is kept there; all relays have the same one (stunroute store keygen).
+    # authenticates what is kept there; all relays have the same one (stunroute store keygen). Relays
+    # of different tiers know one client by different next hops: give each tier a "prefix".
     [store]
     url = "redis://10.0.0.9:6379/0"
     key = "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
