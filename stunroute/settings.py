@@ -64,8 +64,8 @@
 
     # A Redis or Valkey that the relays of a fleet share: redis://, rediss://, unix://,
     # redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE or redis+cluster://HOST:PORT. "key"
-    # authenticates what is kept there; all relays have the same one (stunroute store keygen). Relays
-    # of different tiers know one client by different next hops: give each tier a "prefix".
+    # authenticates what is kept there; all relays have the same one (stunroute store keygen). Two
+    # tiers know a client by different next hops: give each a "prefix" of its own.
     [store]
     url = "redis://10.0.0.9:6379/0"
     key = "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f"
