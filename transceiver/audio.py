@@ -95,7 +95,7 @@ class AudioStream:
             return Drop.RTP_PAYLOAD_TYPE
         source = self._newest
         if source is None or ssrc != self._newest_ssrc:
-            if self._section is not None and self._section.is_elsewhere(ssrc):
+            if self._section is not None and self._section.is_elsewhere(ssrc, sequence):
                 return Drop.RTP_SECTION
             source = self._source(ssrc)
         extended = source.receive(sequence, timestamp, now, len(payload))

@@ -403,8 +403,8 @@ def takes_what_is_meant_for_others() -> Iterator[None]:
 def never_forgives_a_source() -> Iterator[None]:
     heard = SectionName.heard
 
-    def strictly(section: SectionName, ssrc: int, *packet: Any) -> bool:
-        return section.is_elsewhere(ssrc) or heard(section, ssrc, *packet)
+    def strictly(section: SectionName, ssrc: int, sequence: int, *packet: Any) -> bool:
+        return section.is_elsewhere(ssrc, sequence) or heard(section, ssrc, sequence, *packet)
 
     with swapped(SectionName, "heard", strictly):
         yield

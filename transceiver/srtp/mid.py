@@ -11,7 +11,8 @@ given the extension another number.
 
 What the peer names is believed over its payload type: a source that says that it belongs to another
 section than ours is not decoded, until it says otherwise. Of two words of one source the later in
-its sequence counts, not the one that came later.
+its sequence counts, not the one that came later. Sequence numbers wrap, so a word that is not said
+again is moved along behind what follows it: else, after half a cycle, a newer one would look older.
 """
 
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ from . import rtcp, rtp
 NAMED = 500
 """Packets that name the section where no report comes: 10 s of audio in frames of 20 ms, which is
 twice the interval of RFC 3550 (6.2)."""
+
+BEHIND = 0x4000
+"""Packets that a word may lie behind the newest packet of its source before it is moved along."""
 
 
 def _is_ahead(sequence: int, other: int) -> bool:
@@ -68,9 +72,15 @@ class SectionName:
         if (highest - self.first) & 0xFFFF < (following - self.first) & 0xFFFF:
             self.block = b""
 
-    def is_elsewhere(self, ssrc: int) -> bool:
-        """Whether the source has said that it belongs to another section."""
-        return ssrc in self._elsewhere
+    def is_elsewhere(self, ssrc: int, sequence: int) -> bool:
+        """A packet without a name has come. Whether its source has said that it belongs to another
+        section."""
+        said = self._elsewhere.get(ssrc)
+        if said is None:
+            return False
+        if _is_ahead(sequence, said + BEHIND):
+            self._elsewhere[ssrc] = sequence - BEHIND & 0xFFFF
+        return True
 
     def heard(
         self, ssrc: int, sequence: int, extensions: Iterable[tuple[int, bytes]], newest: int | None
@@ -79,9 +89,11 @@ class SectionName:
         its source was heard with in our section, None where it has not been. Whether the packet
         belongs to another section."""
         value = next((value for number, value in extensions if number == self.extension), None)
+        if value is None:
+            return self.is_elsewhere(ssrc, sequence)
         said = self._elsewhere.get(ssrc)
-        if value is None or (said is not None and not _is_ahead(sequence, said)):
-            return said is not None
+        if said is not None and not _is_ahead(sequence, said):
+            return True
         if value == self._value:
             self._elsewhere.pop(ssrc, None)
             return False

@@ -75,12 +75,26 @@ def named(name: bytes, number: int = 4) -> tuple[tuple[int, bytes], ...]:
 def test_a_source_of_another_section_stays_away_until_it_names_ours() -> None:
     books = section()
     assert books.heard(7, 20, named(b"1"), None)
-    assert books.is_elsewhere(7)
-    assert not books.is_elsewhere(8)
+    assert books.is_elsewhere(7, 20)
+    assert not books.is_elsewhere(8, 20)
     assert books.heard(7, 21, ((1, b"\x80"),), None), "without a name it is where it was"
     assert books.heard(7, 19, named(b"0"), None), "what it said before it said the other"
     assert not books.heard(7, 22, named(b"0"), None)
-    assert not books.is_elsewhere(7)
+    assert not books.is_elsewhere(7, 22)
+
+
+@pytest.mark.parametrize("others", [(), ((1, b"\x80"),)], ids=["bare", "with another extension"])
+@pytest.mark.parametrize("step", [1, 3000])
+def test_a_word_does_not_come_before_an_older_one_because_numbers_wrap(
+    others: tuple[tuple[int, bytes], ...], step: int
+) -> None:
+    """A source may be silent about its section for hours, and then belong to ours."""
+    books = section()
+    assert books.heard(7, 1000, named(b"1"), None)
+    for sequence in range(1001, 1000 + 0xA000, step):
+        assert books.heard(7, sequence & 0xFFFF, others, None)
+    assert books.heard(7, 1000 + 0xA000 - 0x6000, named(b"0"), None), "and late is still late"
+    assert not books.heard(7, 1000 + 0xA000, named(b"0"), None)
 
 
 def test_a_source_of_ours_goes_where_it_says_unless_that_is_old() -> None:
@@ -105,11 +119,11 @@ def test_a_source_description_can_bring_a_source_back_and_never_takes_one_away()
     books.heard(7, 1, named(b"1"), None)
     for items in (((rtcp.CNAME, b"0"),), ((rtcp.MID, b"1"),), ()):
         books.described([rtcp.Chunk(7, items), rtcp.Chunk(8, ((rtcp.MID, b"0"),))])
-        assert books.is_elsewhere(7)
+        assert books.is_elsewhere(7, 2)
     books.described([rtcp.Chunk(7, ((rtcp.CNAME, b"x"), (rtcp.MID, b"0")))])
-    assert not books.is_elsewhere(7)
+    assert not books.is_elsewhere(7, 2)
     books.described([rtcp.Chunk(9, ((rtcp.MID, b"1"),))])
-    assert not books.is_elsewhere(9)
+    assert not books.is_elsewhere(9, 2)
 
 
 sayings = st.tuples(
@@ -124,6 +138,6 @@ def test_what_is_remembered_is_bounded_and_the_last_word_counts(
     books = section(sources=4)
     for ssrc, sequence, name in words:
         away = books.heard(ssrc, sequence, named(name), None)
-        assert books.is_elsewhere(ssrc) is away
+        assert books.is_elsewhere(ssrc, sequence) is away
         assert away or name == b"0"
-        assert sum(map(books.is_elsewhere, range(10))) <= 4
+        assert sum(books.is_elsewhere(each, sequence) for each in range(10)) <= 4
