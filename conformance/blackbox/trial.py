@@ -135,7 +135,7 @@ def of_target(driver: "UdpDriver") -> Finding:
                 if stage.trail.received_bytes:
                     return Finding()
                 shut = ": the port is shut" if is_shut(target.address) else ""
-    except OSError as error:
+    except (OSError, Forbidden) as error:
         return Finding(nobody=f"{target.address} cannot be reached: {error}")
     requests = "a Binding request" if tries == 1 else f"{tries} Binding requests"
     said = f"{requests} to {target.address} got no answer{shut}"
@@ -161,7 +161,7 @@ def of_relay(driver: "UdpRelayDriver") -> Finding:
                 if is_shut(driver.public):
                     shut = ": the port is shut"
                     break
-    except OSError as error:
+    except (OSError, Forbidden) as error:
         return Finding(nobody=f"there is no way to {driver.public} or to our nodes: {error}")
     said = f"no client's check to {driver.public} came out at a next hop{shut}"
     if not shut:

@@ -12,11 +12,16 @@ from click.testing import CliRunner, Result
 
 from conformance.__main__ import main
 from conformance.blackbox import presence, trial
+from conformance.blackbox.driver import UdpDriver
+from conformance.blackbox.relay import UdpRelayDriver
 from conformance.blackbox.trial import is_shut
+from conformance.blackbox.wire import Bounds
 from conformance.commands.run import EXIT_NOBODY
+from conformance.relay_stage import Node
 from conformance.report import as_json
+from conformance.stage import Target
 from echoing import Echoing
-from fleet import CLUSTER, CONFIGURATION
+from fleet import CLUSTER, CONFIGURATION, KEYRING
 from stunroute import stun
 from stunroute.address import Address
 
@@ -259,6 +264,17 @@ def test_old_servers_are_asked_without_fingerprint(monkeypatch) -> None:
     with held() as mute:
         run("--stun", str(mute))
     assert heard == [True, False, True, False]
+
+
+def test_a_trial_that_may_take_no_longer_finds_nobody(free: Address) -> None:
+    """A run that is stopped, or has as much patience as a case has time: no reason to break."""
+    brief = Bounds(seconds=-1.0)
+    with held() as mute:
+        server = UdpDriver(target=Target(mute), bounds=brief)
+        relay = UdpRelayDriver(mute, (Node(CLUSTER, 1, free),), KEYRING, bounds=brief)
+        for finding in (trial.of_target(server), trial.of_relay(relay)):
+            assert finding.nobody is not None
+            assert "has run for" in finding.nobody
 
 
 def _has_fingerprint(request: bytes) -> bool:
