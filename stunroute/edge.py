@@ -76,9 +76,12 @@ class Edge:
 
     def may_verify_again(self, flow: Flow, now: Instant) -> bool:
         """The same of a check that names the next hop of its sender's ``flow``, which has been
-        verified before."""
+        verified before. One that may not still says that the client may be there."""
         used = after(flow.checks_used, now, self._rate, self._burst)
         if used is None:
+            # Its client's own may be among those that are let go, so nobody can say that it has
+            # left: a flood must not be what gives its address to a contender.
+            flow.checked = now
             return False
         flow.checks_used = used
         return True

@@ -5,7 +5,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import CLIENTS, KEYRING, PROXY, A, check, forged, leg, relay, rtp, success, ufrag
+from fleet import CLIENTS, KEYRING, PROXY, A, B, check, forged, leg, relay, rtp, success, ufrag
 from strategies import addresses
 from stunroute.address import Address
 from stunroute.config import RelayConfig, Verify
@@ -135,6 +135,23 @@ class TestInTheRelay:
             for _ in range(20):
                 core.route_client(check(1, name=name, password=b"x" * 32), victim, PROXY, 0.0)
         assert core.route_client(check(1), victim, PROXY, 0.0) is flow
+
+    def test_a_flood_that_drowns_its_checks_does_not_make_it_look_gone(self) -> None:
+        """Who knows a hint of its next hop, and has a session elsewhere, could else have both."""
+        core = relay(config=CONFIG)
+        victim = CLIENTS[0]
+        core.route_client(check(1), victim, PROXY, 0.0)
+        core.route_transceiver(leg(victim, success()), A, 0.0)
+        for second in range(1, 40):
+            for _ in range(20):
+                core.route_client(forged(1), victim, PROXY, float(second))
+            assert core.route_client(check(1), victim, PROXY, float(second)) is Drop.EDGE_RATE
+            core.route_transceiver(leg(victim, rtp(1)), A, float(second))
+            core.route_client(check(2), victim, PROXY, float(second))
+            core.route_transceiver(leg(victim, success()), B, float(second))
+            flow = core.flow(victim)
+            assert flow is not None
+            assert flow.next_hop == A, f"taken over after {second} s"
 
     def test_a_verified_client_has_its_bound_too(self) -> None:
         core = relay(config=CONFIG)
