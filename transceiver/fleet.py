@@ -341,12 +341,12 @@ def _own_ipv6() -> list[str]:
         lines = _IPV6_ADDRESSES.read_text(encoding="ascii").splitlines()
     except OSError:  # a kernel without IPv6
         return []
-    found = []
+    found: dict[str, None] = {}  # an address may be on several interfaces
     for line in lines:
         host, _, _, scope, flags, *_ = line.split()
         if int(scope, 16) == _GLOBAL and not int(flags, 16) & _UNUSABLE:
-            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(host)))
-    return found
+            found[socket.inet_ntop(socket.AF_INET6, bytes.fromhex(host))] = None
+    return list(found)
 
 
 def check_free(address: Address, kind: socket.SocketKind) -> None:

@@ -85,6 +85,7 @@ def test_addresses_of_ones_own_are_those_that_others_can_reach(monkeypatch, tmp_
     told.write_text(
         "00000000000000000000000000000001 01 80 10 80       lo\n"
         "20010db8000000000000000000000002 02 40 00 80     eth0\n"
+        "20010db8000000000000000000000002 03 80 00 80   dummy0\n"
         "20010db8000000000000000000000003 02 40 00 a0     eth0\n"  # deprecated
         "20010db8000000000000000000000004 02 40 00 40     eth0\n"  # being tried out
         "fe8000000000000000fc00fffe000001 02 40 20 80     eth0\n"
