@@ -12,7 +12,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -66,9 +66,9 @@ class HttpResource:
         try:
             where = httpx.URL(self.url).join(url)
         except (httpx.InvalidURL, ValueError) as error:
-            raise Refused(f"no URL: {url[:80]!r}") from error
+            raise Refused(f"no URL: {self.redacted(url)[:80]!r}") from error
         if _origin(where) != _origin(httpx.URL(self.url)):
-            raise Forbidden(f"{where} is another origin than {self.url}")
+            raise Forbidden(self.redacted(f"{where} is another origin than {self.url}"))
         named = {name.lower() for name in headers or {}}
         merged = {k: v for k, v in self.headers.items() if k.lower() not in named}
         usual = {"Accept-Encoding": "identity"}  # what is packed can be any amount
@@ -150,6 +150,11 @@ class HttpResource:
                     body = body.replace(secret.encode(), REDACTED)
         return body
 
+    def redacted(self, text: str) -> str:
+        """What a report may repeat of a server's header. A header itself stays as it came, for a
+        call may be where a Location has a secret in it."""
+        return self._redacted(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
     def close(self) -> None:
         """Shut the connections."""
         self._client.close()
@@ -169,7 +174,7 @@ class HttpDoor:
     def open(self, offer: str) -> Opened:
         answered = self._send("POST", self.resource.url, _SDP, offer)
         if answered.status not in (200, 201):
-            raise Refused(_excerpt(answered), answered.status)
+            raise self._refused(answered)
         location = answered.headers.get("location", "")
         if location:
             self._calls.append(location)
@@ -178,7 +183,7 @@ class HttpDoor:
     def reoffer(self, call: str, offer: str) -> str:
         answered = self._send("PATCH", self._named(call), _SDP, offer)
         if answered.status not in (200, 201):
-            raise Refused(_excerpt(answered), answered.status)
+            raise self._refused(answered)
         return answered.body.decode("utf-8", "replace")
 
     def restart(self, call: str, fragment: str) -> str | None:
@@ -186,13 +191,13 @@ class HttpDoor:
         if answered.status == 204:
             return None
         if answered.status != 200:
-            raise Refused(_excerpt(answered), answered.status)
+            raise self._refused(answered)
         return answered.body.decode("utf-8", "replace")
 
     def hang_up(self, call: str) -> None:
         answered = self.resource.request("DELETE", self._named(call))
         if answered.status >= 300:
-            raise Refused(_excerpt(answered), answered.status)
+            raise self._refused(answered)
         if call in self._calls:
             self._calls.remove(call)
 
@@ -205,6 +210,9 @@ class HttpDoor:
             except (Refused, Forbidden):
                 continue
         self._calls.clear()
+
+    def _refused(self, answered: Response) -> Refused:
+        return Refused(_excerpt(answered, self.resource.redacted), answered.status)
 
     def _named(self, call: str) -> str:
         if not call:
@@ -223,11 +231,11 @@ def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
     return url.scheme, url.raw_host, port  # the host as it is sent, for not each can be read
 
 
-def _excerpt(response: Response) -> str:
+def _excerpt(response: Response, redacted: Callable[[str], str]) -> str:
     """What it says, in a line: where it leads, or how its body begins."""
     location = response.headers.get("location", "")
     if 300 <= response.status < 400 and location:
-        return f"it leads to {location[:LONGEST_EXCERPT]}"
+        return f"it leads to {redacted(location)[:LONGEST_EXCERPT]}"
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     text = " ".join(response.body[:LONGEST_EXCERPT].decode("utf-8", "replace").split())
     if kind == "text/html":

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from conformance.blackbox.door import LONGEST_ANSWER, HttpDoor, HttpResource
+from conformance.blackbox.door import LONGEST_ANSWER, LONGEST_EXCERPT, HttpDoor, HttpResource
 from conformance.stage import Refused
 from conformance.wire import Forbidden
 
@@ -186,3 +186,23 @@ def test_secrets_that_are_sent_back_stay_out_of_reports() -> None:
         HttpDoor(resource).open("v=0\r\n")
     assert "hush" not in str(caught.value)
     assert "201" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [
+        (307, "/login?was=hush-hush"),
+        (307, "/" + "x" * (LONGEST_EXCERPT - 5) + "hush-hush"),
+        (201, "http://127.0.0.2:1/hush-hush"),
+        (201, "http://[hush-hush"),
+    ],
+)
+def test_secrets_in_a_location_stay_out_of_reports(status: int, location: str) -> None:
+    """Wherever it leads, in whole or cut short."""
+    behave = answer(f"Location: {location}", status=status, body=b"v=0\r\n")
+    headers = {"Authorization": "Bearer hush-hush"}
+    with serving(behave, headers=headers, timeout=20.0) as resource:
+        door = HttpDoor(resource)
+        with pytest.raises((Refused, Forbidden)) as caught:
+            door.hang_up(door.open("v=0\r\n").call)
+    assert "hus" not in str(caught.value)
