@@ -98,7 +98,9 @@ class RelayConfig:
     """How long the client's checks must have named another next hop alone before that session may
     take over from an owner that still sends. Clients check every 6 s at the latest (RFC 7675, 5.1),
     so the default outlasts a lost check, which nobody who forges addresses can bring about. An
-    owner whose client has left would else hold the address until its consent ends, after 30 s."""
+    owner whose client has left would else hold the address until its consent ends, after 30 s. From
+    a client that sends no checks, against that RFC, whoever forges its address and has a session
+    can take it after this long; a large number keeps such clients safe."""
     contenders: int = field(default=65_536, validator=at_least(1))
     """Client addresses with a second session that waits to take over; a check of one more is
     dropped (``FLOWS_FULL``)."""

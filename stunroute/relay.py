@@ -435,6 +435,8 @@ class Relay:
             return Drop.NO_WAY_BACK
         known = flow if flow is not None and flow.verified else None
         if known is None and edge.configurations and not edge.may_verify(client, now):
+            if flow is not None:
+                flow.checked = now  # for all that anybody can say: it might have named its owner
             return Drop.EDGE_RATE
         username = stun.peek_username_untrusted(data)
         if username is None:

@@ -153,6 +153,21 @@ class TestInTheRelay:
             assert flow is not None
             assert flow.next_hop == A, f"taken over after {second} s"
 
+    def test_nor_does_one_after_a_restart_when_nothing_is_verified_yet(self) -> None:
+        core = relay(config=CONFIG)
+        victim = CLIENTS[0]
+        core.route_transceiver(leg(victim, rtp(1)), A, 0.0)
+        for second in range(1, 40):
+            core.route_client(check(2), victim, PROXY, float(second))
+            core.route_transceiver(leg(victim, success()), B, float(second))
+            for _ in range(20):
+                core.route_client(forged(1), victim, PROXY, float(second))
+            assert core.route_client(check(1), victim, PROXY, float(second)) is Drop.EDGE_RATE
+            core.route_transceiver(leg(victim, rtp(1)), A, float(second))
+            flow = core.flow(victim)
+            assert flow is not None
+            assert flow.next_hop == A, f"taken over after {second} s"
+
     def test_a_verified_client_has_its_bound_too(self) -> None:
         core = relay(config=CONFIG)
         for _ in range(20):

@@ -44,6 +44,9 @@ from stunroute.waiting import Lookup
 CONFIG = RelayConfig(flows=64, contenders=8, ssrcs_per_flow=2, ssrc_peeks=4, store=True)
 LIVENESS = 5.0
 """A live session is heard of this often: by a check, or by a packet of its owner."""
+SPARING = 10.0
+"""Every client sends a check this often at least. RFC 7675 has it do so every 6 s at the latest; of
+one that has not for ``takeover_unchecked`` nobody can say that it has not left."""
 
 ATTACKERS = tuple(Address.of("203.0.113.9", 40_000 + port) for port in range(2))
 STRANGER = Address.of("10.0.0.99", 4000)
@@ -58,7 +61,8 @@ _proxies = st.sampled_from([PROXY, OTHER_PROXY])
 
 @define(eq=False)
 class HonestCall:
-    """``live`` once the relay knows the client's address as this call's."""
+    """``live`` once the relay knows the client's address as this call's; ``checks``: its client
+    sends a check whenever it is heard of."""
 
     client: Address
     node: int
@@ -66,6 +70,7 @@ class HonestCall:
     ssrc: int
     checks: bool
     live: bool = False
+    checked: float = float("-inf")
 
     @property
     def owner(self) -> Address:
@@ -86,6 +91,7 @@ class AttackRules(RuleBasedStateMachine):
     def send_check(self, call: HonestCall) -> None:
         """A check goes to the node it names, whatever else is going on, and is answered."""
         data = check(call.node, name=call.name)
+        call.checked = self.now
         self.recorded.append((data, call.client, call))
         self.goes(data, call.client, call.owner)
         self.answer(call.client, call.node)
@@ -183,7 +189,7 @@ class AttackRules(RuleBasedStateMachine):
                 self.relay.handle_timeout(self.now)
             self.now = until
             for call in self.calls.values():
-                if call.checks:
+                if call.checks or self.now - call.checked >= SPARING:
                     self.send_check(call)
                 else:
                     self.send_down(call, rtcp(1))
