@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,6 +54,9 @@ class Process:
     scratch: Path
     port: int | None = None
     _process: "subprocess.Popen[bytes]" = field(init=False)
+    _reaping: threading.Lock = field(init=False, factory=threading.Lock)
+    """Held while the process is reaped. Who revives a peer does that in a thread of its own, and
+    whoever asks in the middle would find neither a process nor how it has ended."""
 
     def __attrs_post_init__(self) -> None:
         argv = command_of(self.peer)
@@ -101,9 +105,10 @@ class Process:
     def ended(self) -> str | None:
         """How the program has ended; None while it runs. It is looked at without being reaped:
         while it is not, no other group of processes can have its number."""
-        if self._process.returncode is not None:
-            return _how(self._process.returncode)
-        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        with self._reaping:
+            if self._process.returncode is not None:
+                return _how(self._process.returncode)
+            found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if found is None:
             return None
         return _how(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
@@ -143,7 +148,8 @@ class Process:
         while self.ended is None and time.monotonic() < deadline:
             time.sleep(0.01)
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        with self._reaping:
+            self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
 

@@ -1,6 +1,7 @@
 """Programs are started, waited for, and ended with their children and nobody else's."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -91,6 +92,28 @@ def test_one_that_ends_by_itself_is_noticed(script: Path) -> None:
         while running.ended is None and time.monotonic() < deadline:
             time.sleep(0.01)
         assert running.ended == "it ended with status 1: it was too much"
+
+
+def test_who_asks_while_another_thread_ends_it_is_told(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.write_text(READY + "exec cat\n")
+    with peers.start("made") as running:
+        process = running._process
+        reaped = threading.Event()
+
+        def reap() -> None:
+            os.waitpid(process.pid, 0)
+            reaped.set()
+            time.sleep(0.1)  # now there is no such process, and nobody knows yet how it ended
+            process._process.returncode = -9
+
+        monkeypatch.setattr(process._process, "wait", reap)
+        ending = threading.Thread(target=process.end)
+        ending.start()
+        assert reaped.wait(10)
+        assert running.ended == "it was ended by signal 9: it said nothing"
+        ending.join()
 
 
 def test_one_that_does_not_survive_is_started_again(
