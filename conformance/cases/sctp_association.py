@@ -515,21 +515,9 @@ UNKNOWN_CHUNKS = (
     requirements=("rfc9260/12.4/2",),
 )
 def one_packet_in_answer(stage: Stage) -> Observed:
-    puppet = associated(stage)
-    start = len(puppet.came)
     beats = [Heartbeat(b"beat %d" % place) for place in range(4)]
-    puppet.send(*beats, *(Unknown(0xFE, 0, b"what") for _ in range(4)))
-    puppet.run(0.4)
-    answers = [
-        received
-        for received in puppet.came[start:]
-        if any(isinstance(each, HeartbeatAck | Error) for each in received.chunks)
-    ]
-    if not puppet.is_alive():
-        return Reaction.DEAD
-    if len(answers) > 1:
-        return Reaction.WRONG, f"{len(answers)} packets"
-    return Reaction.ANSWERED if answers else Reaction.SILENCE
+    unknown = [Unknown(0xFE, 0, b"what") for _ in range(4)]
+    return associated(stage).packets_in_answer(*beats, *unknown)
 
 
 @case(

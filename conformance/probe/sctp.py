@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import define, field
 
-from conformance.case import Blocked, Seen, Unsupported
+from conformance.case import Blocked, Observed, Seen, Unsupported
 from conformance.client import is_number
 from conformance.stage import Stage
 from stunroute.errors import DecodeError
@@ -350,6 +350,22 @@ class Puppet:
     def unanswered(self) -> Reaction:
         """What it is that nothing came: silence, or the end of the association."""
         return Reaction.SILENCE if self.is_alive() else Reaction.DEAD
+
+    def packets_in_answer(self, *chunks: Chunk) -> Observed:
+        """Whether what comes in answer to one packet with ``chunks`` comes in one: heartbeats that
+        are given back, and reports of what is wrong."""
+        start = len(self.came)
+        self.send(*chunks)
+        self.run(0.4)
+        answers = sum(
+            any(isinstance(each, HeartbeatAck | Error) for each in received.chunks)
+            for received in self.came[start:]
+        )
+        if not self.is_alive():
+            return Reaction.DEAD
+        if answers > 1:
+            return Reaction.WRONG, f"{answers} packets"
+        return Reaction.ANSWERED if answers else Reaction.SILENCE
 
     def reaction(
         self, found: Callable[[Packet], T | None], within: float = PATIENCE
