@@ -1,6 +1,7 @@
 """Relays that route, trust or forget in the wrong places."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -399,12 +400,9 @@ def open_reflector() -> Iterator[None]:
         yield
 
 
-@mutant(
-    "relay/owner-unchecked",
-    "It lets every node send to every client.",
-    killer="relay/leg/another-nodes-client",
-)
-def owner_unchecked() -> Iterator[None]:
+@contextmanager
+def owners_unchecked(where: Callable[[Address], bool]) -> Iterator[None]:
+    """Whoever sends to a client passes for its owner, at the public addresses ``where`` names."""
     whole = FlowTable.downlink
 
     def downlink(
@@ -416,10 +414,20 @@ def owner_unchecked() -> Iterator[None]:
         now: Instant,
     ) -> Flow | Drop:
         live = self.flow(client)
-        owner = sender if live is None else live.next_hop
+        owner = live.next_hop if live is not None and where(proxy) else sender
         return whole(self, client, proxy, owner, answers, now)
 
     with swapped(FlowTable, "downlink", downlink):
+        yield
+
+
+@mutant(
+    "relay/owner-unchecked",
+    "It lets every node send to every client.",
+    killer="relay/leg/another-nodes-client",
+)
+def owner_unchecked() -> Iterator[None]:
+    with owners_unchecked(lambda proxy: True):
         yield
 
 

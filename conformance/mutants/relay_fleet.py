@@ -12,12 +12,12 @@ from conformance.relay_stage import Node
 from stunroute import forward
 from stunroute.address import IPV4_PREFIX, Address
 from stunroute.directory import NextHop, NodeState, StaticDirectory
-from stunroute.flow import Flow, FlowTable
 from stunroute.instant import Instant
 from stunroute.relay import Downlink, Relay, Release
 from stunroute.trace import Drop
 
 from .model import mutant, swapped
+from .relay import owners_unchecked
 
 # Public addresses
 
@@ -325,20 +325,5 @@ def relay_in_front_says_anything() -> Iterator[None]:
     killer="relay/tiers/another-nodes-client",
 )
 def owner_unchecked_in_front() -> Iterator[None]:
-    whole = FlowTable.downlink
-
-    def downlink(
-        self: FlowTable,
-        client: Address,
-        proxy: Address,
-        sender: Address,
-        answers: bool,
-        now: Instant,
-    ) -> Flow | Drop:
-        live = self.flow(client)
-        is_in_front = proxy == driver.UPSTREAM.public
-        owner = live.next_hop if live is not None and is_in_front else sender
-        return whole(self, client, proxy, owner, answers, now)
-
-    with swapped(FlowTable, "downlink", downlink):
+    with owners_unchecked(lambda proxy: proxy == driver.UPSTREAM.public):
         yield
